@@ -14,14 +14,13 @@ add_library(kiln::threads ALIAS Threads::Threads)
 
 set(kiln_archive_dirs /usr/lib/${CMAKE_CXX_LIBRARY_ARCHITECTURE} /usr/lib)
 
-# kiln_find_archive(VARIABLE NAME): the path of libNAME.a.
+# kiln_find_archive(VARIABLE NAME [DIR…]): the path of libNAME.a.
 function(kiln_find_archive variable name)
-  find_file(KILN_ARCHIVE_${name} lib${name}.a PATHS ${ARGN} ${kiln_archive_dirs} NO_DEFAULT_PATH)
-  if(NOT KILN_ARCHIVE_${name})
+  find_file(found lib${name}.a PATHS ${ARGN} ${kiln_archive_dirs} NO_DEFAULT_PATH NO_CACHE)
+  if(NOT found)
     message(FATAL_ERROR "lib${name}.a is missing: run packaging/install-deps build")
   endif()
-  mark_as_advanced(KILN_ARCHIVE_${name})
-  set(${variable} ${KILN_ARCHIVE_${name}} PARENT_SCOPE)
+  set(${variable} ${found} PARENT_SCOPE)
 endfunction()
 
 # kiln_archive(NAME ARCHIVE [DIRS dir…] [INCLUDE dir] [NEEDS target…]): kiln::NAME is libARCHIVE.a.
