@@ -60,17 +60,19 @@ kiln_archive(archive archive
   NEEDS kiln::nettle kiln::acl kiln::lzma kiln::lz4 kiln::bz2 kiln::xml2 kiln::zstd kiln::z kiln::crypto)
 
 if(KILN_WITH_GRPC)
-  foreach(part IN ITEMS gpr address_sorting upb cares)
-    kiln_archive(${part} ${part} NEEDS Threads::Threads)
+  kiln_archive(cares cares NEEDS Threads::Threads)
+  # gRPC and Abseil refer to each other's parts in many directions: one group, searched until nothing is missing. The
+  # group's members are targets, so that CMake puts what they need behind them.
+  set(group)
+  foreach(part IN ITEMS grpc++ grpc gpr address_sorting upb)
+    kiln_archive(grpc_group_${part} ${part} NEEDS kiln::cares kiln::re2 kiln::protobuf kiln::ssl kiln::z)
+    list(APPEND group kiln::grpc_group_${part})
   endforeach()
-  # gRPC and Abseil refer to each other's parts in many directions: one group, searched until nothing is missing.
   file(GLOB absl_archives /usr/lib/${CMAKE_CXX_LIBRARY_ARCHITECTURE}/libabsl_*.a)
-  kiln_find_archive(grpc_archive grpc)
-  kiln_find_archive(grpcpp_archive grpc++)
+  list(JOIN group "," group)
+  list(JOIN absl_archives "," absl_archives)
   add_library(kiln_grpc INTERFACE)
-  target_link_libraries(kiln_grpc INTERFACE
-    "$<LINK_GROUP:RESCAN,${grpcpp_archive},${grpc_archive},kiln::gpr,kiln::address_sorting,kiln::upb,${absl_archives}>"
-    kiln::cares kiln::re2 kiln::protobuf kiln::ssl kiln::z Threads::Threads)
+  target_link_libraries(kiln_grpc INTERFACE "$<LINK_GROUP:RESCAN,${group},${absl_archives}>")
   add_library(kiln::grpc ALIAS kiln_grpc)
 endif()
 
