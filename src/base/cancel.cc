@@ -1,0 +1,56 @@
+#include "base/cancel.h"
+
+#include <condition_variable>
+
+namespace kiln {
+
+struct CancelToken::Reason {
+  std::mutex mutex;
+  std::optional<Error> error;
+};
+
+Status CancelToken::Check() const {
+  if (!cancelled()) return OkStatus();
+  std::lock_guard lock(reason_->mutex);
+  return *reason_->error;
+}
+
+bool CancelToken::WaitFor(std::chrono::nanoseconds time) const {
+  std::mutex mutex;
+  std::condition_variable_any changed;
+  std::unique_lock lock(mutex);
+  changed.wait_for(lock, token_, time, [] { return false; });
+  return cancelled();
+}
+
+std::unique_ptr<CancelCallback> CancelToken::OnCancel(std::function<void()> callback) const {
+  return std::make_unique<CancelCallback>(token_, std::move(callback));
+}
+
+CancelSource::CancelSource() : reason_(std::make_shared<CancelToken::Reason>()) {}
+
+CancelSource::CancelSource(const CancelToken& parent) : CancelSource() {
+  auto forward = [source = source_, reason = reason_, parent]() mutable {
+    Status why = parent.Check();
+    {
+      std::lock_guard lock(reason->mutex);
+      if (reason->error) return;
+      reason->error = why.error();
+    }
+    source.request_stop();
+  };
+  parent_link_ = parent.OnCancel(std::move(forward));
+}
+
+CancelToken CancelSource::token() const { return {source_.get_token(), reason_}; }
+
+void CancelSource::Cancel(Error reason) {
+  {
+    std::lock_guard lock(reason_->mutex);
+    if (reason_->error) return;
+    reason_->error = std::move(reason);
+  }
+  source_.request_stop();
+}
+
+}  // namespace kiln
