@@ -1,0 +1,94 @@
+// Cancellation, loops and pools.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+
+#include "base/cancel.h"
+#include "base/fd.h"
+#include "base/loop.h"
+#include "base/pool.h"
+
+namespace kiln {
+namespace {
+
+TEST(CancelTest, FirstReasonWinsAndReachesChildren) {
+  CancelSource parent;
+  CancelSource child(parent.token());
+  CancelToken token = child.token();
+  EXPECT_TRUE(token.Check().ok());
+  int calls = 0;
+  auto registration = token.OnCancel([&] { ++calls; });
+  parent.Cancel(DeadlineExceeded("too late"));
+  parent.Cancel();
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(token.Check().error().code(), Code::kDeadlineExceeded);
+  EXPECT_TRUE(token.WaitFor(std::chrono::hours(1)));
+  auto late = token.OnCancel([&] { ++calls; });
+  EXPECT_EQ(calls, 2);
+}
+
+TEST(CancelTest, ChildDoesNotCancelParent) {
+  CancelSource parent;
+  CancelSource child(parent.token());
+  child.Cancel();
+  EXPECT_FALSE(parent.cancelled());
+  EXPECT_TRUE(CancelToken().Check().ok());
+}
+
+TEST(EventLoopTest, RunsInOrderAndTimers) {
+  EventLoop loop("test");
+  std::vector<int> seen;
+  for (int i = 0; i < 3; ++i) loop.Post([&seen, i] { seen.push_back(i); });
+  std::promise<void> fired;
+  loop.PostAfter(std::chrono::milliseconds(1), [&] { fired.set_value(); });
+  auto never = loop.PostAfter(std::chrono::hours(1), [&] { seen.push_back(99); });
+  loop.CancelTimer(never);
+  fired.get_future().wait();
+  loop.RunAndWait([&] { EXPECT_TRUE(loop.OnLoopThread()); });
+  EXPECT_EQ(seen, (std::vector<int>{0, 1, 2}));
+}
+
+TEST(ManualQueueTest, IsDrivenByHand) {
+  ManualQueue queue;
+  int runs = 0;
+  queue.PostAfter(std::chrono::seconds(5), [&] { ++runs; });
+  queue.Advance(std::chrono::seconds(4));
+  queue.RunAll();
+  EXPECT_EQ(runs, 0);
+  queue.Advance(std::chrono::seconds(1));
+  queue.RunAll();
+  EXPECT_EQ(runs, 1);
+}
+
+TEST(WorkerPoolTest, GrowsAndRunsEverything) {
+  std::atomic<int> runs = 0;
+  std::promise<void> release;
+  auto released = release.get_future().share();
+  std::promise<void> second_ran;
+  {
+    WorkerPool pool("test", 4);
+    pool.Submit([&] { released.wait(); });
+    pool.Submit([&] { second_ran.set_value(); });  // not stuck behind the first
+    second_ran.get_future().wait();
+    for (int i = 0; i < 100; ++i) pool.Submit([&] { ++runs; });
+    release.set_value();
+  }
+  EXPECT_EQ(runs, 100);
+}
+
+TEST(FdTest, ReadsAndWritesWholeFiles) {
+  std::string path = testing::TempDir() + "/fd_test_file";
+  ASSERT_TRUE(WriteFileAtomically(path, "hello").ok());
+  EXPECT_EQ(*ReadFile(path), "hello");
+  EXPECT_EQ(ReadFile(path, 3).error().code(), Code::kResourceExhausted);
+  EXPECT_EQ(ReadFile(path + "x").error().code(), Code::kNotFound);
+  auto pair = Pipe();
+  ASSERT_TRUE(pair.ok());
+  ASSERT_TRUE(WriteAll(pair->second.get(), "abc").ok());
+  pair->second.Reset();
+  EXPECT_EQ(*ReadAll(pair->first.get()), "abc");
+}
+
+}  // namespace
+}  // namespace kiln
