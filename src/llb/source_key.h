@@ -1,0 +1,43 @@
+#pragma once
+
+// Keys K of sources. cache_key.h's SourceKeyDigest makes D of them.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/digest.h"
+#include "llb/source_id.h"
+#include "oci/platform.h"
+
+namespace kiln::llb {
+
+// Image and oci-layout have two keys, in this order. (0): from the digest of the top object.
+Digest ImageManifestKey(const Digest& top, const oci::Platform& platform, int64_t layer_limit);
+// (1): the chain id of the image config's diff ids; nullopt for no layers, where key 0 is used again.
+std::optional<Digest> ImageChainKey(const std::vector<Digest>& diff_ids);
+
+Digest BlobKey(const Digest& blob, std::string_view filename, uint32_t mode, uint32_t uid, uint32_t gid);
+
+// `resolved_ref` is what the ref turned out to be (refs/heads/main).
+std::string GitKey(const GitSource& source, std::string_view commit, std::string_view resolved_ref);
+
+struct HttpKeyParts {
+  std::string filename;
+  uint32_t mode = 0600;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  Digest checksum;
+  std::string last_modified;  // as an HTTP date; empty: none
+  std::string auth_header_secret;
+  std::map<std::string, std::string> headers;
+};
+Digest HttpKey(const HttpKeyParts& parts);
+
+// "session:<name>:<digest>".
+std::string LocalKey(const LocalSource& source, std::string_view session_id);
+
+}  // namespace kiln::llb
