@@ -54,14 +54,18 @@ function(kiln_library target)
   endif()
 endfunction()
 
-# kiln_module(NAME [DEPS module…] [LIBS target…] [TEST_LIBS target…])
+# kiln_module(NAME [DEPS module…] [LIBS target…] [TEST_LIBS target…] [TEST_MAIN target])
 # From the folder's files:
 #   *.cc                 → library kiln_NAME
 #   testing/*.cc, *.h    → kiln_NAME_testing: fakes and helpers, for this module's tests and those above it
 #   *_test.cc            → bin/NAME_test, one CTest test, run from the top of the source tree
+# TEST_MAIN brings another `main` than gtest_main's: kiln_sys_test_main for tests that start processes or mount.
 # Helper programs of tests (src/NAME/testing/programs/*.cc) become bin/NAME_<file>; tests find them beside themselves.
 function(kiln_module name)
-  cmake_parse_arguments(arg "" "" "DEPS;LIBS;TEST_LIBS" ${ARGN})
+  cmake_parse_arguments(arg "" "TEST_MAIN" "DEPS;LIBS;TEST_LIBS" ${ARGN})
+  if(NOT arg_TEST_MAIN)
+    set(arg_TEST_MAIN GTest::gtest_main)
+  endif()
   kiln_resolve(links left_out DEPS ${arg_DEPS} LIBS ${arg_LIBS})
   if(left_out)
     message(STATUS "module ${name} is left out: it needs ${left_out}")
@@ -97,7 +101,7 @@ function(kiln_module name)
   endforeach()
   if(tests)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE kiln_${name}_testing ${arg_TEST_LIBS} GTest::gtest_main kiln_warnings)
+    target_link_libraries(${name}_test PRIVATE ${arg_TEST_MAIN} kiln_${name}_testing ${arg_TEST_LIBS} kiln_warnings)
     if(program_targets)
       add_dependencies(${name}_test ${program_targets})
     endif()

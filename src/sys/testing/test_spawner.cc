@@ -1,0 +1,33 @@
+#include "sys/testing/test_spawner.h"
+
+#include <cstdlib>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "sys/file_info.h"
+#include "sys/mounts.h"
+
+namespace kiln::sys {
+namespace {
+Spawner* test_spawner = nullptr;
+}  // namespace
+
+Spawner& TestSpawner() {
+  CHECK_MSG(test_spawner != nullptr, "the module's CMakeLists.txt must say TEST_MAIN kiln_sys_test_main");
+  return *test_spawner;
+}
+
+void SetTestSpawner(Spawner* spawner) { test_spawner = spawner; }
+
+TempDir::TempDir() {
+  const char* base = std::getenv("TMPDIR");
+  path_ = std::string(base != nullptr ? base : "/tmp") + "/kiln-test-XXXXXX";
+  CHECK(mkdtemp(path_.data()) != nullptr);
+}
+
+TempDir::~TempDir() {
+  if (auto unmounted = UnmountBelow(path_); !unmounted.ok()) LOG_ERROR("{}", unmounted.error());
+  if (auto removed = RemoveTree(path_); !removed.ok()) LOG_ERROR("{}", removed.error());
+}
+
+}  // namespace kiln::sys

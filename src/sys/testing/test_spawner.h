@@ -1,0 +1,29 @@
+#pragma once
+
+#include <string>
+
+#include "sys/spawner.h"
+
+namespace kiln::sys {
+
+// The spawner of a test binary whose module says TEST_MAIN kiln_sys_test_main: forked before any thread, lives until main returns. Such a
+// binary runs in a mount namespace of its own where the user may make one.
+Spawner& TestSpawner();
+// For the test's main.
+void SetTestSpawner(Spawner* spawner);
+
+// A new directory, removed with everything mounted and lying below it when the object goes.
+class TempDir {
+ public:
+  TempDir();
+  ~TempDir();
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace kiln::sys
