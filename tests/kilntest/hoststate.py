@@ -1,0 +1,81 @@
+"""What a daemon may leave behind on the host: compared before and after a test."""
+
+import dataclasses
+import pathlib
+
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
+
+
+def mounts(pid="self"):
+    """Mount points of a process's namespace, each as often as it is mounted."""
+    lines = pathlib.Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    return sorted(line.split()[4] for line in lines)
+
+
+def cgroups():
+    return sorted(str(path) for path in CGROUPS.rglob("*") if path.is_dir()) if CGROUPS.is_dir() else []
+
+
+def children(pid):
+    """Every descendant of a process, as "pid name"."""
+    parents = {}
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = path.read_text()
+        except OSError:  # it ended meanwhile
+            continue
+        name, _, rest = text.rpartition(")")
+        child, _, name = name.partition(" (")
+        parents[int(child)] = (int(rest.split()[1]), name)
+    found, frontier = [], {pid}
+    while frontier:
+        frontier = {child for child, (parent, _) in parents.items() if parent in frontier}
+        found += [f"{child} {parents[child][1]}" for child in frontier]
+    return sorted(found)
+
+
+def open_files(pid):
+    """What a process's descriptors point to. Of sockets, pipes and the like only how many there are."""
+    result = []
+    for path in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            result.append(str(path.readlink()).split(":[")[0])
+        except OSError:
+            continue
+    return sorted(result)
+
+
+@dataclasses.dataclass(frozen=True)
+class HostState:
+    mounts: list
+    cgroups: list
+
+    @classmethod
+    def take(cls):
+        return cls(mounts(), cgroups())
+
+
+@dataclasses.dataclass(frozen=True)
+class DaemonState:
+    """Of a live daemon, between builds: its own mount namespace, its children, its descriptors."""
+
+    mounts: list
+    children: list
+    open_files: list
+
+    @classmethod
+    def take(cls, pid):
+        return cls(mounts(pid), children(pid), open_files(pid))
+
+
+def differences(before, after):
+    """Lines like "mounts: + /x" for what came and went, per field."""
+    lines = []
+    for field in dataclasses.fields(before):
+        old, new = list(getattr(before, field.name)), list(getattr(after, field.name))
+        for value in list(new):
+            if value in old:
+                old.remove(value)
+                new.remove(value)
+        lines += [f"{field.name}: + {value}" for value in new] + [f"{field.name}: - {value}" for value in old]
+    return lines
