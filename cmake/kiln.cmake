@@ -134,18 +134,18 @@ function(kiln_executable name)
   endforeach()
 endfunction()
 
-# kiln_fuzz_target(NAME SOURCE file [DEPS module…] [CORPUS folder]): a libFuzzer binary bin/fuzz_NAME, in the asan tree
-# only. CTest runs it once over its corpus; `make test` then fuzzes for a short while.
+# kiln_fuzz_target(NAME [DEPS module…]): NAME.cc becomes the libFuzzer binary bin/fuzz_NAME, in the asan tree only.
+# CTest runs it once over corpus/NAME; `make test` then fuzzes for a few seconds, with NAME.dict if there is one.
 function(kiln_fuzz_target name)
-  cmake_parse_arguments(arg "" "SOURCE;CORPUS" "DEPS" ${ARGN})
+  cmake_parse_arguments(arg "" "" "DEPS" ${ARGN})
   if(NOT KILN_SANITIZE STREQUAL "asan")
     return()
   endif()
   kiln_resolve(links left_out DEPS ${arg_DEPS})
-  add_executable(fuzz_${name} ${arg_SOURCE})
+  add_executable(fuzz_${name} ${name}.cc)
   target_link_libraries(fuzz_${name} PRIVATE ${links} kiln_warnings)
   target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
-  add_test(NAME fuzz_${name} COMMAND fuzz_${name} -runs=0 ${arg_CORPUS} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  add_test(NAME fuzz_${name} COMMAND fuzz_${name} -runs=0 ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
   set_tests_properties(fuzz_${name} PROPERTIES TIMEOUT 300)
 endfunction()
 
