@@ -1,0 +1,154 @@
+"""The stages behind `make test`, `make lint` and .ci/run: runs them in order, says how long each took, and closes with
+one line, `N passed, N failed`. A stage that cannot run counts as one failure; the others run all the same.
+
+usage: run.py [test] [lint]"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+import tally
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+JOBS = str(os.cpu_count())
+FUZZ_SECONDS = os.environ.get("KILN_FUZZ_SECONDS", "4")  # for each target
+ENVIRONMENT = {
+    # One compiler cache for all checkouts.
+    "CCACHE_BASEDIR": str(ROOT),
+    "CCACHE_NOHASHDIR": "1",
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "TSAN_OPTIONS": "second_deadlock_stack=1:halt_on_error=1",
+    "LLVM_SYMBOLIZER_PATH": "/usr/bin/llvm-symbolizer-19",
+    "ASAN_SYMBOLIZER_PATH": "/usr/bin/llvm-symbolizer-19",
+}
+
+
+class Run:
+    def __init__(self):
+        self.total = tally.Tally()
+        self.times = []
+        self.environment = {**ENVIRONMENT, **os.environ}
+
+    def command(self, *words):
+        """Runs a program at the top of the tree; whether it succeeded."""
+        return self._run(words, None).returncode == 0
+
+    def output_of(self, *words):
+        """What a program printed; None if it failed."""
+        done = self._run(words, subprocess.PIPE)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    def _run(self, words, stdout):
+        words = [str(word) for word in words]
+        return subprocess.run(
+            words, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, text=True, check=False
+        )
+
+    def stage(self, name, function):
+        """function returns a Tally, or whether it went well (which counts only if it did not)."""
+        print(f"== {name}", flush=True)
+        start = time.monotonic()
+        result = function()
+        seconds = time.monotonic() - start
+        self.times.append((name, seconds))
+        counted = result if isinstance(result, tally.Tally) else tally.Tally(failures=[] if result else [name])
+        self.total.add(counted)
+        print(f"== {name}: {seconds:.0f} s" + (f", {counted.line()}" if result is not True else ""), flush=True)
+        return result
+
+    def build(self, tree):
+        return self.command("cmake", "--preset", tree, "--log-level=WARNING") and self.command(
+            *("cmake", "--build", BUILD / tree, "--", "--quiet", "-k", "0")
+        )
+
+    def unit_tests(self, tree):
+        results = BUILD / tree / "results"
+        shutil.rmtree(results, ignore_errors=True)
+        results.mkdir(parents=True)
+        self.command(
+            *("ctest", "--test-dir", BUILD / tree, "-j", JOBS, "--quiet", "--no-tests=ignore"),
+            *("--output-junit", results / "ctest.xml"),
+        )
+        if not (results / "ctest.xml").exists():
+            return False
+        found = tally.read_ctest(results, tree)
+        if found.failures:
+            print((BUILD / tree / "Testing/Temporary/LastTest.log").read_text(errors="replace")[-100_000:])
+        return found
+
+    def end_to_end(self):
+        clients = self.output_of("tests/clients/build")
+        venv = self.output_of("tools/venv", "tests/requirements.txt")
+        if clients is None or venv is None:
+            return False
+        self.environment["KILN_CLIENTS"] = clients
+        report = BUILD / "ci/pytest.xml"
+        report.unlink(missing_ok=True)
+        went_well = self.command(f"{venv}/bin/python", "-m", "pytest", "tests", "-q", f"--junitxml={report}")
+        if not report.exists():
+            return False
+        found = tally.read_cases(report, "tests")
+        if not went_well and not found.failures:
+            found.failures.append("tests: pytest ended badly")
+        return found
+
+    def fuzz(self):
+        """A few seconds for each target, from its corpus; what it finds stays in the build tree."""
+        result = tally.Tally()
+        for target in sorted((BUILD / "asan/bin").glob("fuzz_*")):
+            name = target.name.removeprefix("fuzz_")
+            found = BUILD / "asan/fuzz" / name
+            found.mkdir(parents=True, exist_ok=True)
+            corpus = [p for p in (found, ROOT / "fuzz/corpus" / name) if p.is_dir()]
+            dictionary = ROOT / f"fuzz/{name}.dict"
+            options = [f"-dict={dictionary}"] if dictionary.exists() else []
+            options += [f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048", "-verbosity=0"]
+            if self.command(target, *options, f"-artifact_prefix={found}-", *corpus):
+                result.passed += 1
+            else:
+                result.failures.append(f"fuzz: {name} (its input: build/asan/fuzz/{name}-*)")
+        return result
+
+    def tests(self):
+        for tree in ("release", "asan", "tsan"):
+            if self.stage(f"{tree}: build", lambda tree=tree: self.build(tree)) is not True:
+                continue
+            self.stage(f"{tree}: unit tests", lambda tree=tree: self.unit_tests(tree))
+            if tree == "release":
+                self.stage("release: end to end", self.end_to_end)
+            elif tree == "asan":
+                self.stage("asan: fuzz", self.fuzz)
+        for skip in tally.forbidden_skips(self.total.skips, ROOT / "tests/allowed_skips"):
+            self.total.failures.append(f"skipped, and not in tests/allowed_skips: {skip}")
+
+    def lint(self):
+        """Each executable of tools/lint is one check."""
+        checks = [p for p in sorted((ROOT / "tools/lint").iterdir()) if p.is_file() and os.access(p, os.X_OK)]
+        for check in checks:
+            name = f"lint: {check.name}"
+            self.stage(name, lambda c=check, n=name: tally.Tally(1) if self.command(c) else tally.Tally(0, [n]))
+
+
+def main():
+    (BUILD / "ci").mkdir(parents=True, exist_ok=True)
+    run = Run()
+    wanted = sys.argv[1:] or ["test", "lint"]
+    if "test" in wanted:
+        run.tests()
+    if "lint" in wanted:
+        run.lint()
+    print("\nseconds:")
+    for name, seconds in run.times:
+        print(f"{seconds:8.1f}  {name}")
+    for failure in run.total.failures:
+        print(f"FAILED  {failure}")
+    print(run.total.line())
+    sys.exit(1 if run.total.failures else 0)
+
+
+main()
