@@ -1,0 +1,53 @@
+"""The counting behind the last line of `make test`: nothing passes by not running."""
+
+import sys
+
+import pytest
+from kilntest import paths
+
+sys.path.insert(0, str(paths.ROOT / "tools/ci"))
+
+import tally  # noqa: E402
+
+CTEST = '<testsuite><testcase name="base" status="{status}"/></testsuite>'
+GTEST = '<testsuites><testsuite name="A">{cases}</testsuite></testsuites>'
+PASSED = '<testcase classname="A" name="One" status="run" result="completed"/>'
+FAILED = '<testcase classname="A" name="Two" status="run" result="completed"><failure/></testcase>'
+SKIPPED = '<testcase classname="A" name="Three" status="run" result="skipped"><skipped/></testcase>'
+DISABLED = '<testcase classname="A" name="DISABLED_Four" status="notrun" result="suppressed"/>'
+
+
+@pytest.fixture
+def results(tmp_path):
+    def write(status, cases=None):
+        (tmp_path / "ctest.xml").write_text(CTEST.format(status=status))
+        if cases is not None:
+            (tmp_path / "base.xml").write_text(GTEST.format(cases=cases))
+        return tally.read_ctest(tmp_path, "release")
+
+    return write
+
+
+def test_cases_of_a_binary_are_counted(results):
+    found = results("fail", PASSED + FAILED + SKIPPED + DISABLED)
+    assert found.line() == "1 passed, 1 failed, 2 skipped"
+    assert found.failures == ["release: A.Two"]
+
+
+def test_a_binary_that_dies_after_its_cases_passed_is_a_failure(results):
+    assert results("fail", PASSED).line() == "1 passed, 1 failed"
+
+
+def test_a_binary_that_writes_nothing_and_fails_is_a_failure(results):
+    assert results("fail").line() == "0 passed, 1 failed"
+
+
+def test_a_program_that_is_no_googletest_counts_as_one(results):
+    assert results("run").line() == "1 passed, 0 failed"
+
+
+def test_only_listed_skips_are_allowed(tmp_path):
+    allowed = tmp_path / "allowed"
+    allowed.write_text("# none\nA.Three  # because\nB.*\n")
+    skips = ["release: A.Three", "asan: B.Five", "release: A.Thirty"]
+    assert tally.forbidden_skips(skips, allowed) == ["release: A.Thirty"]
