@@ -43,7 +43,8 @@ class OverlayTrial {
     OverlayMount overlay{.lowers = {path_ + "/lower1", path_ + "/lower2"},
                          .upper = path_ + "/upper",
                          .work = path_ + "/work",
-                         .userxattr = userxattr};
+                         .userxattr = userxattr,
+                         .is_volatile = true};  // else unmounting syncs the file system
     return mounter.Make({.what = overlay}).ok();
   }
 

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include "base/strings.h"
 #include "sys/main_early.h"
 #include "sys/spawner_wire.h"
+#include "sys/syscalls.h"
 
 namespace kiln::sys {
 
@@ -296,7 +296,7 @@ void Child::OnExit(std::function<void(Result<ExitStatus>)> callback) const {
 }
 
 Status Child::Signal(int signal) const {
-  if (pidfd_send_signal(state_->pidfd.get(), signal, nullptr, 0) != 0 && errno != ESRCH) {
+  if (PidfdSendSignal(state_->pidfd.get(), signal) != 0 && errno != ESRCH) {
     return ErrnoError(errno, "signal {} to process {}", signal, state_->pid);
   }
   return OkStatus();

@@ -20,6 +20,12 @@ int OpenAt2(int dir, const char* path, uint64_t flags, mode_t mode, uint64_t res
   }
 }
 
+int PidfdOpen(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
+
+int PidfdSendSignal(int pidfd, int signal) {
+  return static_cast<int>(syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0));
+}
+
 int SysRenameAt2(int from_dir, const char* from, int to_dir, const char* to, unsigned flags) {
   return static_cast<int>(syscall(SYS_renameat2, from_dir, from, to_dir, to, flags));
 }

@@ -12,6 +12,9 @@ namespace kiln::sys {
 inline constexpr long kSysFchmodAt2 = 452;
 
 int OpenAt2(int dir, const char* path, uint64_t flags, mode_t mode, uint64_t resolve);
+// <sys/pidfd.h> of glibc 2.36 forgets extern "C".
+int PidfdOpen(pid_t pid);
+int PidfdSendSignal(int pidfd, int signal);
 int SysRenameAt2(int from_dir, const char* from, int to_dir, const char* to, unsigned flags);
 
 }  // namespace kiln::sys
