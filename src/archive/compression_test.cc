@@ -15,6 +15,30 @@ std::string SomeText(size_t bytes) {
   return text;
 }
 
+// Text, noise, runs and repeats in turn, as in the files of a real layer.
+std::string MixedData(size_t bytes) {
+  std::mt19937 random(11);
+  std::string data;
+  while (data.size() < bytes) {
+    size_t size = 1 + random() % 60'000;
+    switch (random() % 4) {
+      case 0:
+        data += SomeText(size);
+        break;
+      case 1:
+        for (size_t i = 0; i < size; ++i) data.push_back(static_cast<char>(random()));
+        break;
+      case 2:
+        data.append(size, static_cast<char>(random() % 3));
+        break;
+      default:
+        data += data.substr(data.size() - std::min(size, data.size()));
+    }
+  }
+  data.resize(bytes);
+  return data;
+}
+
 std::string Compress(std::string_view data, CompressionOptions options, size_t threads, LayerBlob* blob = nullptr) {
   WorkerPool pool("cpu", threads);
   StringSink sink;
@@ -51,6 +75,15 @@ TEST_P(CompressionTest, RoundTripsAnySizeOnAnyNumberOfThreads) {
       ASSERT_TRUE(expanded.ok()) << expanded.error().ToString();
       EXPECT_EQ(*expanded, text) << size << " level " << level;
     }
+  }
+}
+
+TEST_P(CompressionTest, RoundTripsMixedData) {
+  std::string data = MixedData(24 << 20);
+  for (int level : {-1, 0, 3, 9}) {
+    auto expanded = Expand(Compress(data, {GetParam(), level}, 2));
+    ASSERT_TRUE(expanded.ok()) << level << " " << expanded.error().ToString();
+    EXPECT_TRUE(*expanded == data) << level;
   }
 }
 
