@@ -1,0 +1,63 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cachedb/cachedb.h"
+#include "store/sqlite.h"
+
+namespace kiln::cachedb {
+
+// The statements on cache.db. One thread; transactions are the caller's.
+class Tables {
+ public:
+  explicit Tables(store::SqliteConnection& db) : db_(db) {}
+  static std::vector<std::string_view> Migrations();
+
+  // --- Reading ---------------------------------------------------------------------------------------
+  Result<std::vector<solver::LinkChild>> Children(const solver::LinkTuple& tuple);
+  Result<solver::KeyInfo> Key(const solver::KeyId& id);
+  Result<std::vector<solver::ParentLink>> ParentsOf(const solver::KeyId& id);
+  struct StoredRecord {
+    std::string store_id;  // "" for scratch
+    std::string capture;
+  };
+  Result<std::optional<StoredRecord>> Record(const solver::RecordId& id);
+  Result<std::vector<Miss>> MissesOf(const std::string& build_ref);
+  Result<CacheDb::Counts> Count();
+
+  // --- Writing ---------------------------------------------------------------------------------------
+  Result<int64_t> NextSeq();
+  Status PutLink(const solver::Link& link, int64_t seq);
+  // Only if the child is known.
+  Status AssertLink(const solver::Link& link, int64_t seq);
+  Result<int64_t> PutRecord(const solver::NewRecord& record, const std::string& store_id);
+  Status PutMiss(int64_t record, const solver::MissReport& miss);
+  Status DropRecord(int64_t id);
+  Result<std::vector<int64_t>> RecordsOf(const std::string& store_id);
+
+ private:
+  Result<std::optional<int64_t>> FindKey(std::string_view name);
+  Result<int64_t> InternKey(std::string_view name);
+  Result<std::optional<int64_t>> FindText(std::string_view text);
+  Result<int64_t> InternText(std::string_view text);
+  // Removes a key without records and links out, then what only led to it.
+  Status Sweep(int64_t key);
+  Result<bool> Useful(int64_t key);
+
+  struct Nearest {
+    int64_t record = 0;
+    WallTime created;
+    std::string label;
+    std::string was;
+    std::string is;
+  };
+  Result<std::optional<Nearest>> FindNearest(int64_t identity, int64_t except,
+                                             const std::vector<solver::KeyPart>& parts);
+
+  store::SqliteConnection& db_;
+};
+
+}  // namespace kiln::cachedb
