@@ -62,9 +62,9 @@ class Run:
         return result
 
     def build(self, tree):
-        return self.command("cmake", "--preset", tree, "--log-level=WARNING") and self.command(
-            *("cmake", "--build", BUILD / tree, "--", "--quiet", "-k", "0")
-        )
+        # What cmake prints of a good configuration is of no use; its errors come on the other stream.
+        configured = self.output_of("cmake", "--preset", tree, "--log-level=WARNING") is not None
+        return configured and self.command("cmake", "--build", BUILD / tree, "--", "--quiet", "-k", "0")
 
     def unit_tests(self, tree):
         results = BUILD / tree / "results"

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "filesync/entry.h"
+
+namespace kiln::filesync {
+
+// The directory being written. Paths never leave it and never pass a symlink (openat2). One thread at a time; the
+// descriptors it hands out are shared and may be used anywhere.
+class Destination {
+ public:
+  using Dir = std::shared_ptr<const Fd>;
+  struct Place {
+    Dir dir;
+    std::string name;
+  };
+
+  // Does not own `root`.
+  explicit Destination(int root) : root_(root) {}
+
+  // The directory that holds `path`, and the last component.
+  Result<Place> PlaceOf(std::string_view path);
+  Result<Dir> OpenDir(std::string_view path);
+
+  // Removes whatever is at `path`, directories with all they hold. Nothing there: OK.
+  Status Remove(std::string_view path);
+  // A directory 0700; one that exists is kept.
+  Status MakeDir(const Entry& entry);
+  // Symlinks, devices and fifos: made beside and moved over what is there.
+  Status MakeSpecial(const Entry& entry);
+  // Another name for the regular file `target`.
+  Status MakeLink(const Entry& entry, std::string_view target);
+  // Owner, xattrs, mode and times of an existing directory.
+  Status SetDirMetadata(const Entry& entry);
+
+ private:
+  Status SetSpecialMetadata(const Place& place, const std::string& name, const Entry& entry);
+
+  const int root_;
+  std::unordered_map<std::string, Dir> dirs_;
+};
+
+// The name under which an entry is made before it is moved to its place.
+std::string TemporaryName(std::string_view path);
+// Owner, xattrs, mode and times of an open file or directory.
+Status SetMetadata(int fd, const Entry& entry);
+
+}  // namespace kiln::filesync

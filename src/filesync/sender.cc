@@ -1,0 +1,220 @@
+#include "filesync/sender.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/strings.h"
+
+namespace kiln::filesync {
+namespace {
+
+constexpr size_t kMaxChunkBytes = 1 << 20;
+constexpr auto kProgressInterval = std::chrono::milliseconds(100);
+
+class Sending {
+ public:
+  Sending(const progress::Activity& activity, PacketStream& stream, Tree& tree, const SendOptions& options)
+      : activity_(activity),
+        stream_(stream),
+        tree_(tree),
+        options_(options),
+        chunk_bytes_(std::clamp<size_t>(options.chunk_bytes, 4096, kMaxChunkBytes)) {}
+
+  Result<SendReport> Run() {
+    const auto on_cancel = activity_.cancel.OnCancel([this] { stream_.Cancel(); });
+    std::thread reader([this] { ReadRequests(); });
+    // Files are served while the walk goes on: a receiver asks for them at any time.
+    std::thread server([this] { ServeFiles(); });
+    const Status walked = ListEntries();
+    if (!walked.ok()) Fail(walked.error());
+    server.join();
+    reader.join();
+    TRY(activity_.Check());
+    std::lock_guard lock(mutex_);
+    if (failure_) return *failure_;
+    if (options_.on_progress) options_.on_progress(report_.bytes_sent);
+    return report_;
+  }
+
+ private:
+  enum class State : uint8_t { kNotAFile, kFile, kRequested };
+
+  Status ListEntries() {
+    TRY(tree_.Walk(activity_, [this](const Entry& entry) { return SendEntry(entry); }));
+    Packet end;
+    end.set_type(Packet::PACKET_STAT);
+    if (!Send(end, false)) return BrokenStream();
+    return OkStatus();
+  }
+
+  Status SendEntry(const Entry& entry) {
+    TRY(activity_.Check());
+    {
+      std::lock_guard lock(mutex_);
+      if (failure_) return *failure_;
+      const bool servable = entry.IsRegular() && !entry.IsHardLink();
+      states_.push_back(servable ? State::kFile : State::kNotAFile);
+      files_.emplace_back();
+      if (servable) files_.back() = entry;
+      ++report_.entries;
+    }
+    listing_.Clear();
+    listing_.set_type(Packet::PACKET_STAT);
+    ToStat(entry, listing_.mutable_stat());
+    if (!Send(listing_, true)) return BrokenStream();
+    return OkStatus();
+  }
+
+  // Reads until the receiver has nothing more to say. Never writes, never waits for a writer.
+  void ReadRequests() {
+    Packet packet;
+    while (stream_.Read(&packet)) {
+      switch (packet.type()) {
+        case Packet::PACKET_REQ:
+          if (!Enqueue(packet.id())) return;
+          break;
+        case Packet::PACKET_FIN: {
+          std::lock_guard lock(mutex_);
+          finished_ = true;
+          changed_.notify_all();
+          return;
+        }
+        case Packet::PACKET_ERR:
+          Fail(Unknown("error from receiver: {}", packet.data()));
+          return;
+        default:
+          Fail(InvalidArgument("the receiver sent a packet of type {}", static_cast<int>(packet.type())));
+          return;
+      }
+    }
+    Fail(BrokenStream());
+  }
+
+  bool Enqueue(uint32_t id) {
+    std::unique_lock lock(mutex_);
+    if (id >= states_.size() || states_[id] != State::kFile) {
+      lock.unlock();
+      Fail(InvalidArgument("invalid file id {}", id));
+      return false;
+    }
+    states_[id] = State::kRequested;
+    requests_.push_back(id);
+    changed_.notify_all();
+    return true;
+  }
+
+  void ServeFiles() {
+    while (true) {
+      Entry entry;
+      uint32_t id = 0;
+      bool more = false;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return failure_ || !requests_.empty() || finished_; });
+        if (failure_) return;
+        if (requests_.empty()) break;
+        id = requests_.front();
+        requests_.pop_front();
+        entry = std::move(files_[id]);
+        more = !requests_.empty();
+        ++report_.files_sent;
+      }
+      const Status sent = SendFile(entry, id, more);
+      if (!sent.ok()) {
+        Fail(sent.error());
+        return;
+      }
+    }
+    Packet fin;
+    fin.set_type(Packet::PACKET_FIN);
+    if (!Send(fin, false)) Fail(BrokenStream());
+  }
+
+  Status SendFile(const Entry& entry, uint32_t id, bool more) {
+    TRY_ASSIGN_CTX(const Content content, tree_.Open(entry), "{}", entry.path);
+    Packet packet;
+    packet.set_type(Packet::PACKET_DATA);
+    packet.set_id(id);
+    std::string& data = *packet.mutable_data();
+    for (size_t offset = 0;; offset += data.size()) {
+      TRY(activity_.Check());
+      if (content.fd) {
+        data.resize(chunk_bytes_);
+        TRY_ASSIGN_CTX(const size_t n, ReadSome(content.fd.get(), data.data(), data.size()), "{}", entry.path);
+        data.resize(n);
+      } else {
+        data.assign(content.data, std::min(offset, content.data.size()), chunk_bytes_);
+      }
+      const bool last = data.empty();
+      if (!Send(packet, last ? more : true)) return BrokenStream();
+      if (last) return OkStatus();
+    }
+  }
+
+  bool Send(const Packet& packet, bool more) {
+    std::lock_guard lock(write_mutex_);
+    if (!stream_.Write(packet, more)) return false;
+    sent_bytes_ += static_cast<int64_t>(packet.ByteSizeLong());
+    const auto now = std::chrono::steady_clock::now();
+    if (options_.on_progress && now - last_progress_ >= kProgressInterval) {
+      last_progress_ = now;
+      options_.on_progress(sent_bytes_);
+    }
+    report_.bytes_sent = sent_bytes_;
+    return true;
+  }
+
+  static Error BrokenStream() { return Unavailable("the receiver closed the stream"); }
+
+  // The first failure counts. Tells the receiver, and makes both threads end.
+  void Fail(Error error) {
+    {
+      std::lock_guard lock(mutex_);
+      if (failure_ || finished_) return;
+      failure_ = std::move(error);
+      changed_.notify_all();
+    }
+    Packet packet;
+    packet.set_type(Packet::PACKET_ERR);
+    packet.set_data(failure_->ToString());
+    {
+      std::lock_guard lock(write_mutex_);
+      stream_.Write(packet, false);
+    }
+    stream_.Cancel();
+  }
+
+  const progress::Activity& activity_;
+  PacketStream& stream_;
+  Tree& tree_;
+  const SendOptions& options_;
+  const size_t chunk_bytes_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<State> states_;
+  std::deque<Entry> files_;  // what is needed to open the servable ones
+  std::deque<uint32_t> requests_;
+  bool finished_ = false;
+  std::optional<Error> failure_;
+  SendReport report_;
+
+  Packet listing_;
+  std::mutex write_mutex_;
+  int64_t sent_bytes_ = 0;
+  std::chrono::steady_clock::time_point last_progress_{};
+};
+
+}  // namespace
+
+Result<SendReport> SendTree(const progress::Activity& activity, PacketStream& stream, Tree& tree,
+                            const SendOptions& options) {
+  return Sending(activity, stream, tree, options).Run();
+}
+
+}  // namespace kiln::filesync

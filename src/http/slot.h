@@ -1,0 +1,40 @@
+#pragma once
+
+// Inside http only.
+
+#include <curl/curl.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "http/client.h"
+
+namespace kiln::http {
+
+// One curl handle with its connection cache: serves one request at a time.
+class Client::Slot {
+ public:
+  explicit Slot(std::string key)
+      : key_(std::move(key)), multi_(curl_multi_init()), easy_(curl_easy_init()) {}
+  ~Slot() {
+    if (easy_ != nullptr) curl_easy_cleanup(easy_);
+    if (multi_ != nullptr) curl_multi_cleanup(multi_);
+  }
+  Slot(const Slot&) = delete;
+  Slot& operator=(const Slot&) = delete;
+
+  const std::string& key() const { return key_; }
+  CURLM* multi() const { return multi_; }
+  CURL* easy() const { return easy_; }
+  bool valid() const { return multi_ != nullptr && easy_ != nullptr; }
+
+  std::chrono::steady_clock::time_point idle_since;
+
+ private:
+  std::string key_;
+  CURLM* multi_;
+  CURL* easy_;
+};
+
+}  // namespace kiln::http

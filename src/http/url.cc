@@ -1,0 +1,143 @@
+#include "http/url.h"
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <netinet/in.h>
+
+#include <memory>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace kiln::http {
+namespace {
+
+struct UrlDeleter {
+  void operator()(CURLU* url) const { curl_url_cleanup(url); }
+};
+using CurlUrl = std::unique_ptr<CURLU, UrlDeleter>;
+
+std::string Part(CURLU* url, CURLUPart part, unsigned flags = 0) {
+  char* text = nullptr;
+  if (curl_url_get(url, part, &text, flags) != CURLUE_OK || text == nullptr) return {};
+  std::string out(text);
+  curl_free(text);
+  return out;
+}
+
+Result<CurlUrl> ParseUrl(std::string_view text) {
+  CurlUrl url(curl_url());
+  if (text.find('\0') != std::string_view::npos) return InvalidArgument("invalid URL");
+  const CURLUcode code = curl_url_set(url.get(), CURLUPART_URL, std::string(text).c_str(), 0);
+  if (code != CURLUE_OK) {
+    return InvalidArgument("invalid URL {}: {}", Quoted(RedactUrl(text)), curl_url_strerror(code));
+  }
+  return url;
+}
+
+}  // namespace
+
+Result<Url> Url::Parse(std::string_view text) {
+  TRY_ASSIGN(const CurlUrl parsed, ParseUrl(text));
+  Url url;
+  url.scheme = Part(parsed.get(), CURLUPART_SCHEME);
+  if (url.scheme != "http" && url.scheme != "https") {
+    return InvalidArgument("invalid URL {}: scheme must be http or https", Quoted(RedactUrl(text)));
+  }
+  url.host = Part(parsed.get(), CURLUPART_HOST);
+  if (url.host.starts_with('[') && url.host.ends_with(']')) {
+    url.host = url.host.substr(1, url.host.size() - 2);
+  }
+  if (url.host.empty()) return InvalidArgument("invalid URL {}: no host", Quoted(RedactUrl(text)));
+  url.port = Part(parsed.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT);
+  url.path = Part(parsed.get(), CURLUPART_PATH);
+  if (url.path.empty()) url.path = "/";
+  url.query = Part(parsed.get(), CURLUPART_QUERY);
+  return url;
+}
+
+bool Url::has_default_port() const {
+  return port == (scheme == "https" ? "443" : "80");
+}
+
+std::string Url::authority() const {
+  const std::string name = host.find(':') == std::string::npos ? host : "[" + host + "]";
+  return has_default_port() ? name : name + ":" + port;
+}
+
+std::string Url::origin() const {
+  return scheme + "://" + authority();
+}
+
+std::string Url::ToString() const {
+  return origin() + path + (query.empty() ? std::string() : "?" + query);
+}
+
+Result<std::string> ResolveUrl(std::string_view base, std::string_view location) {
+  TRY_ASSIGN(const CurlUrl url, ParseUrl(base));
+  if (location.find('\0') != std::string_view::npos) return InvalidArgument("invalid URL");
+  const CURLUcode code =
+      curl_url_set(url.get(), CURLUPART_URL, std::string(location).c_str(), CURLU_URLENCODE);
+  if (code != CURLUE_OK) {
+    return InvalidArgument("invalid URL {}: {}", Quoted(RedactUrl(location)),
+                           curl_url_strerror(code));
+  }
+  std::string text = Part(url.get(), CURLUPART_URL);
+  TRY(Url::Parse(text));
+  return text;
+}
+
+std::string RedactUrl(std::string_view url) {
+  url = url.substr(0, url.find_first_of("?#"));
+  const size_t scheme = url.find("://");
+  if (scheme == std::string_view::npos) return std::string(url);
+  const size_t host = scheme + 3;
+  const size_t slash = url.find('/', host);
+  const std::string_view authority =
+      url.substr(host, slash == std::string_view::npos ? slash : slash - host);
+  const size_t at = authority.rfind('@');
+  if (at == std::string_view::npos) return std::string(url);
+  return std::string(url.substr(0, host)) + std::string(url.substr(host + at + 1));
+}
+
+std::string QueryEscape(std::string_view text) {
+  constexpr std::string_view kUnreserved =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
+  constexpr char kHex[] = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text) {
+    if (kUnreserved.find(c) != std::string_view::npos) {
+      out += c;
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    out += '%';
+    out += kHex[byte >> 4];
+    out += kHex[byte & 0xf];
+  }
+  return out;
+}
+
+std::string WithQuery(std::string url, std::string_view name, std::string_view value) {
+  url += url.find('?') == std::string::npos ? '?' : '&';
+  url += QueryEscape(name);
+  url += '=';
+  url += QueryEscape(value);
+  return url;
+}
+
+bool IsLoopbackHost(std::string_view host_and_port) {
+  std::string host(host_and_port);
+  if (host.starts_with('[')) {
+    host = host.substr(1, host.find(']') - 1);
+  } else if (host.find(':') == host.rfind(':')) {
+    host = host.substr(0, host.find(':'));
+  }
+  if (EqualsIgnoreCase(host, "localhost")) return true;
+  in_addr v4{};
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
+  in6_addr v6{};
+  return inet_pton(AF_INET6, host.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+}  // namespace kiln::http

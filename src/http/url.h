@@ -1,0 +1,44 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace kiln::http {
+
+// An absolute http or https URL in parts.
+struct Url {
+  std::string scheme;  // "http" or "https"
+  std::string host;    // without brackets for IPv6
+  std::string port;    // always set: the scheme's own if the text has none
+  std::string path;    // "/…"
+  std::string query;   // without "?"
+
+  static Result<Url> Parse(std::string_view text);
+
+  bool has_default_port() const;
+  // "host" or "host:port", IPv6 in brackets.
+  std::string authority() const;
+  // "scheme://authority".
+  std::string origin() const;
+  std::string ToString() const;
+
+  friend bool operator==(const Url&, const Url&) = default;
+};
+
+// `location` (absolute or relative) as seen from `base`.
+Result<std::string> ResolveUrl(std::string_view base, std::string_view location);
+
+// For messages and logs: without user info, query and fragment.
+std::string RedactUrl(std::string_view url);
+
+// Percent-encodes everything but unreserved characters.
+std::string QueryEscape(std::string_view text);
+// Appends `name=value` with "?" or "&" as needed.
+std::string WithQuery(std::string url, std::string_view name, std::string_view value);
+
+// "localhost", 127.0.0.0/8, ::1; with or without port and brackets.
+bool IsLoopbackHost(std::string_view host_and_port);
+
+}  // namespace kiln::http
