@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <chrono>
+#include <utility>
 
 #include "base/check.h"
 
@@ -12,7 +13,7 @@ constexpr auto kIdleTime = std::chrono::seconds(10);
 }
 
 WorkerPool::WorkerPool(std::string name, size_t max_threads)
-    : name_(name.substr(0, 15)), max_threads_(max_threads) {
+    : name_(std::move(name)), max_threads_(max_threads) {
   CHECK(max_threads > 0);
 }
 
@@ -33,7 +34,8 @@ void WorkerPool::Submit(std::function<void()> task) {
   }
   ++threads_;
   std::thread thread([this] { Work(); });
-  pthread_setname_np(thread.native_handle(), name_.c_str());
+  // The kernel takes 15 characters.
+  pthread_setname_np(thread.native_handle(), name_.substr(0, 15).c_str());
   thread.detach();
 }
 

@@ -35,6 +35,10 @@ def module_table():
     return table
 
 
+def is_test_side(path):
+    return path.endswith("_test.cc") or "/testing/" in path
+
+
 def find_cycle(graph):
     """A list of nodes that lead back to the first, or None."""
     state = {}
