@@ -54,9 +54,9 @@ void BytePipe::AsyncWrite(std::string data, WriteCallback callback) {
   callback(done > 0);
 }
 
-void BytePipe::ShutdownWrite() {
+void BytePipe::Hangup() {
   std::lock_guard lock(mu_);
-  if (!closed_) shutdown(socket_.get(), SHUT_WR);
+  if (!closed_) shutdown(socket_.get(), SHUT_RDWR);
 }
 
 void BytePipe::Close() {

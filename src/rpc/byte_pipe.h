@@ -28,7 +28,8 @@ class BytePipe : public std::enable_shared_from_this<BytePipe> {
   void AsyncRead(ReadCallback callback);
   // Calls back when all of `data` is in the socket, on the poller thread or before returning.
   void AsyncWrite(std::string data, WriteCallback callback);
-  void ShutdownWrite();
+  // Makes both ends see the end of the stream; pending callbacks are called.
+  void Hangup();
   // Closes the socket and forgets pending callbacks. Idempotent.
   void Close();
 
