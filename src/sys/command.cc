@@ -50,11 +50,13 @@ class Run {
     wake_ = std::make_shared<Fd>(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake_->valid()) return ErrnoError(errno, "eventfd");
     TRY_ASSIGN(Child child, Start(spawner));
+    if (command_.timeout.count() > 0) deadline_ = steady_clock::now() + command_.timeout;
     auto on_cancel = cancel_.OnCancel([wake = wake_] { eventfd_write(wake->get(), 1); });
     child.OnExit([wake = wake_](const Result<ExitStatus>&) { eventfd_write(wake->get(), 1); });
     TRY(Loop(child));
     TRY_ASSIGN(std::optional<ExitStatus> status, child.exited());
     if (cancel_.cancelled()) TRY(cancel_.Check());
+    if (kill_at_) return DeadlineExceeded("{} did not end in time", command_.program);
     CommandResult result{.status = *status};
     result.out = kept_[0].Take(result.truncated);
     result.err = kept_[1].Take(result.truncated);
@@ -102,21 +104,29 @@ class Run {
   }
 
   Status HandleCancel(Child& child, steady_clock::time_point now) {
-    if (!cancel_.cancelled()) return OkStatus();
+    bool late = deadline_ && now >= *deadline_;
+    if (!cancel_.cancelled() && !late) return OkStatus();
     if (!kill_at_) {
       kill_at_ = now + std::chrono::duration_cast<steady_clock::duration>(command_.grace);
-      return child.SignalGroup(SIGTERM);
+      return Stop(child, false);
     }
     if (!killed_ && now >= *kill_at_) {
       killed_ = true;
-      return child.SignalGroup(SIGKILL);
+      return Stop(child, true);
     }
+    return OkStatus();
+  }
+
+  Status Stop(Child& child, bool last) {
+    if (!command_.on_cancel) return child.SignalGroup(last ? SIGKILL : SIGTERM);
+    command_.on_cancel(child, last);
     return OkStatus();
   }
 
   int Timeout(steady_clock::time_point now) const {
     std::optional<steady_clock::time_point> next = drain_until_;
     if (kill_at_ && !killed_ && (!next || *kill_at_ < *next)) next = kill_at_;
+    if (deadline_ && !kill_at_ && (!next || *deadline_ < *next)) next = deadline_;
     if (!next) return -1;
     return static_cast<int>(std::max<int64_t>(0, std::chrono::ceil<milliseconds>(*next - now).count()));
   }
@@ -166,6 +176,7 @@ class Run {
   Tail kept_[2];
   Fd input_;
   size_t input_sent_ = 0;
+  std::optional<steady_clock::time_point> deadline_;
   std::optional<steady_clock::time_point> drain_until_;
   std::optional<steady_clock::time_point> kill_at_;
   bool killed_ = false;

@@ -28,6 +28,10 @@ struct Command {
   std::function<void(int stream, std::string_view)> on_output;
   // On cancellation: SIGTERM to the process group, then SIGKILL after this.
   std::chrono::nanoseconds grace = std::chrono::seconds(10);
+  // 0: none. Past it the process is stopped as if cancelled, and the error is DeadlineExceeded.
+  std::chrono::nanoseconds timeout{0};
+  // Instead of those signals, for programs that stand for something else: called once with `last` false, and after `grace` with true.
+  std::function<void(Child&, bool last)> on_cancel;
 };
 
 struct CommandResult {
