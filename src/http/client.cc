@@ -37,8 +37,7 @@ ClientOptions WithCaBundle(ClientOptions options) {
 // Requests with equal keys may share connections.
 std::string KeyOf(const Url& url, const TlsOptions& tls) {
   std::string key = url.origin() + (tls.verify ? "" : " insecure");
-  for (const std::string& file : tls.ca_files)
-    key += "\nca " + file;
+  for (const std::string& file : tls.ca_files) key += "\nca " + file;
   if (tls.client) key += "\ncert " + tls.client->certificate_file + "\n" + tls.client->key_file;
   return key;
 }
@@ -108,12 +107,8 @@ class LimitedSink final : public ResponseSink {
 
 }  // namespace
 
-Library::Library() {
-  CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
-}
-Library::~Library() {
-  curl_global_cleanup();
-}
+Library::Library() { CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK); }
+Library::~Library() { curl_global_cleanup(); }
 
 Client::Client(const Library& /*library*/, ClientOptions options)
     : options_(WithCaBundle(std::move(options))) {}

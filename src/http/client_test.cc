@@ -49,8 +49,7 @@ TEST_F(ClientTest, SendsAndReceives) {
 
 TEST_F(ClientTest, ReusesConnections) {
   FakeServer server([](const ReceivedRequest&) { return Reply{.body = "x"}; });
-  for (int i = 0; i < 5; ++i)
-    ASSERT_TRUE(client_.Send(Get(server.url())).ok());
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(client_.Send(Get(server.url())).ok());
   EXPECT_EQ(server.connections(), 1);
 }
 
@@ -74,8 +73,7 @@ TEST_F(ClientTest, LimitsBodies) {
 TEST_F(ClientTest, LimitsHeaders) {
   FakeServer server([](const ReceivedRequest&) {
     std::string raw = "HTTP/1.1 200 X\r\n";
-    for (int i = 0; i < 600; ++i)
-      raw += "X: " + std::string(1000, 'y') + "\r\n";
+    for (int i = 0; i < 600; ++i) raw += "X: " + std::string(1000, 'y') + "\r\n";
     return Reply{.raw = raw + "\r\n"};
   });
   auto response = client_.Send(Get(server.url()));
@@ -223,6 +221,23 @@ TEST_F(ClientTest, SinkErrorsComeBackUnchanged) {
   ASSERT_FALSE(response.ok());
   EXPECT_EQ(failure, Failure::kCaller);
   EXPECT_EQ(response.error().ToString(), "sink is full");
+}
+
+TEST_F(ClientTest, BodyThatEndsEarlyIsAnError) {
+  class Short final : public BodySource {
+   public:
+    Result<size_t> Read(char*, size_t) override { return size_t{0}; }
+    Status Rewind() override { return OkStatus(); }
+    std::optional<int64_t> size() const override { return 5; }
+  };
+  FakeServer server([](const ReceivedRequest&) { return Reply{}; });
+  Short body;
+  Request request = Get(server.url());
+  request.method = "PUT";
+  request.body = &body;
+  auto response = client_.Send(request);
+  ASSERT_FALSE(response.ok());
+  EXPECT_EQ(response.error().ToString(), "body ended after 0 of 5 bytes");
 }
 
 TEST_F(ClientTest, UsesTheProxyForPlainHttp) {

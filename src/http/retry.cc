@@ -21,8 +21,7 @@ bool IsRetryableStatus(int status) {
 }
 
 bool IsRetryableFailure(Failure failure) {
-  return failure == Failure::kConnect || failure == Failure::kTimeout ||
-         failure == Failure::kBroken || failure == Failure::kResolve;
+  return failure == Failure::kTimeout || failure == Failure::kBroken;
 }
 
 std::optional<milliseconds> RetryAfter(const Response& response, WallTime now) {

@@ -25,7 +25,8 @@ struct RetryPolicy {
 
 // 408, 429, 500, 502, 503, 504.
 bool IsRetryableStatus(int status);
-// Network trouble that may pass: no connection, broken, timed out.
+// Network trouble that may pass: broken or timed out. A refused connection or unknown host is
+// final.
 bool IsRetryableFailure(Failure failure);
 
 // Retry-After as a duration from now: seconds or an HTTP date; nothing if absent or senseless.

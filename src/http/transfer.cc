@@ -226,7 +226,13 @@ size_t Transfer::OnRead(char* data, size_t size, size_t count, void* self) {
   auto& transfer = *static_cast<Transfer*>(self);
   auto read = transfer.request_.body->Read(data, size * count);
   transfer.Touch();
-  if (read.ok()) return *read;
+  if (read.ok()) {
+    transfer.sent_bytes_ += static_cast<int64_t>(*read);
+    const auto total = transfer.request_.body->size();
+    if (*read > 0 || !total || transfer.sent_bytes_ >= *total) return *read;
+    // curl would wait for the rest, and so would the peer.
+    read = DataLoss("body ended after {} of {} bytes", transfer.sent_bytes_, *total);
+  }
   transfer.Fail(Failure::kCaller, std::move(read).error());
   return CURL_READFUNC_ABORT;
 }
@@ -235,6 +241,7 @@ int Transfer::OnSeek(void* self, curl_off_t offset, int origin) {
   auto& transfer = *static_cast<Transfer*>(self);
   if (offset != 0 || origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
   const Status status = transfer.request_.body->Rewind();
+  transfer.sent_bytes_ = 0;
   if (status.ok()) return CURL_SEEKFUNC_OK;
   transfer.Fail(Failure::kCaller, status.error());
   return CURL_SEEKFUNC_FAIL;

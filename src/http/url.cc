@@ -56,18 +56,14 @@ Result<Url> Url::Parse(std::string_view text) {
   return url;
 }
 
-bool Url::has_default_port() const {
-  return port == (scheme == "https" ? "443" : "80");
-}
+bool Url::has_default_port() const { return port == (scheme == "https" ? "443" : "80"); }
 
 std::string Url::authority() const {
   const std::string name = host.find(':') == std::string::npos ? host : "[" + host + "]";
   return has_default_port() ? name : name + ":" + port;
 }
 
-std::string Url::origin() const {
-  return scheme + "://" + authority();
-}
+std::string Url::origin() const { return scheme + "://" + authority(); }
 
 std::string Url::ToString() const {
   return origin() + path + (query.empty() ? std::string() : "?" + query);

@@ -105,6 +105,14 @@ class Repository {
   Result<std::vector<Endpoint>> Endpoints(Purpose purpose) const;
   Result<Exchange> MakeExchange(const Endpoint& endpoint, const progress::Activity& activity,
                                 Purpose purpose) const;
+  const http::RetryPolicy& PolicyAt(bool last) const;
+  Result<std::string> ReadDocument(const progress::Activity& activity,
+                                   const oci::Descriptor& descriptor, const std::string& target,
+                                   size_t limit) const;
+  Status FetchForeign(const progress::Activity& activity, const oci::Descriptor& descriptor,
+                      const std::string& url, BlobSink& sink) const;
+  Status FetchAt(const Endpoint& endpoint, bool last, const progress::Activity& activity,
+                 const oci::Descriptor& descriptor, BlobSink& sink) const;
 
   class Registry* registry_;
   oci::Reference reference_;

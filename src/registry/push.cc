@@ -1,0 +1,200 @@
+// Repository: writing blobs and manifests.
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "http/url.h"
+#include "registry/errors.h"
+#include "registry/registry.h"
+#include "registry/repository_calls.h"
+#include "registry/slots.h"
+
+namespace kiln::registry {
+namespace {
+
+// A registry may take its time to store a large blob before it answers.
+constexpr std::chrono::minutes kUploadStall{15};
+
+// How many leading path components agree.
+size_t CommonComponents(std::string_view a, std::string_view b) {
+  const auto left = Split(a, '/');
+  const auto right = Split(b, '/');
+  size_t count = 0;
+  while (count < left.size() && count < right.size() && left[count] == right[count]) ++count;
+  return count;
+}
+
+std::string BestMountSource(const std::vector<std::string>& candidates, const std::string& path) {
+  std::string best;
+  size_t best_common = 0;
+  for (const std::string& candidate : candidates) {
+    if (candidate.empty() || candidate == path) continue;
+    const size_t common = CommonComponents(candidate, path);
+    if (best.empty() || common > best_common) {
+      best = candidate;
+      best_common = common;
+    }
+  }
+  return best;
+}
+
+Error PushFailure(std::string_view method, const http::Response& answer) {
+  if (answer.status == 401 || answer.status == 403) {
+    return AccessDenied(Purpose::kPush, method, answer);
+  }
+  return UnexpectedStatus(method, answer);
+}
+
+Status CheckStoredDigest(const http::Response& answer, const Digest& expected) {
+  const std::string_view text = answer.header("Docker-Content-Digest");
+  if (text.empty()) return OkStatus();
+  auto stored = Digest::Parse(text);
+  if (stored.ok() && *stored == expected) return OkStatus();
+  return FailedPrecondition("got digest {}, expected {}", Quoted(text, 100), expected);
+}
+
+// One blob to one repository.
+class Upload {
+ public:
+  Upload(Exchange& exchange, const http::RetryPolicy& policy, const oci::Descriptor& descriptor,
+         http::BodySource& body)
+      : exchange_(exchange), policy_(policy), descriptor_(descriptor), body_(body) {}
+
+  Status Run(const std::string& mount_from) {
+    TRY_ASSIGN(const bool present, Exists());
+    if (present) return OkStatus();
+    const auto attempt = [&]() -> http::Attempt {
+      if (Status status = body_.Rewind(); !status.ok()) return {.status = status};
+      return Once(mount_from);
+    };
+    const auto log = [this](const Error& error, std::chrono::milliseconds delay) {
+      exchange_.LogRetry(error, delay);
+    };
+    return http::Retry(policy_, exchange_.activity().cancel, attempt, log);
+  }
+
+ private:
+  Result<bool> Exists() {
+    const Call call{.method = "HEAD", .target = "/blobs/" + descriptor_.digest.ToString()};
+    TRY_ASSIGN(const http::Response answer, exchange_.SendWithRetries(call, policy_));
+    if (answer.ok()) return true;
+    if (answer.status == 404) return false;
+    return PushFailure("HEAD", answer);
+  }
+
+  http::Attempt Once(const std::string& mount_from) {
+    bool mounted = false;
+    std::string location;
+    http::Attempt begun = Begin(mount_from, mounted, location);
+    if (!begun.status.ok() || mounted) return begun;
+    return Put(location);
+  }
+
+  // POST: either the blob is mounted from another repository, or `location` is where to send it.
+  http::Attempt Begin(const std::string& mount_from, bool& mounted, std::string& location) {
+    if (!mount_from.empty()) {
+      Call call{.method = "POST", .target = "/blobs/uploads/"};
+      call.target = http::WithQuery(std::move(call.target), "mount", descriptor_.digest.ToString());
+      call.target = http::WithQuery(std::move(call.target), "from", mount_from);
+      call.extra_scopes.Add("repository:" + mount_from, "pull");
+      const auto answer = exchange_.Send(call);
+      mounted = answer.ok() && answer->status == 201;
+      if (mounted) return {};
+      if (answer.ok() && answer->status == 202) return TakeLocation(*answer, location);
+      // Not allowed, or not known: upload it.
+    }
+    const Call call{.method = "POST", .target = "/blobs/uploads/"};
+    http::Failure failure = http::Failure::kNone;
+    const auto answer = exchange_.Send(call, &failure);
+    http::Attempt attempt = exchange_.Judge(call, answer, failure);
+    if (!attempt.status.ok()) return attempt;
+    if (answer->status == 200 || answer->status == 202 || answer->status == 204) {
+      return TakeLocation(*answer, location);
+    }
+    return {.status = PushFailure("POST", *answer)};
+  }
+
+  static http::Attempt TakeLocation(const http::Response& answer, std::string& location) {
+    const std::string_view header = answer.header("Location");
+    if (header.empty()) {
+      return {.status = Unavailable("{}: the registry gave no Location to upload to",
+                                    http::RedactUrl(answer.url))};
+    }
+    auto resolved = http::ResolveUrl(answer.url, header);
+    if (!resolved.ok()) return {.status = resolved.error()};
+    location = *std::move(resolved);
+    return {};
+  }
+
+  http::Attempt Put(const std::string& location) {
+    Call call{.method = "PUT", .body = &body_, .stall_timeout = kUploadStall};
+    call.target = http::WithQuery(location, "digest", descriptor_.digest.ToString());
+    call.headers = {{"Content-Type", "application/octet-stream"}};
+    http::Failure failure = http::Failure::kNone;
+    const auto answer = exchange_.Send(call, &failure);
+    http::Attempt attempt = exchange_.Judge(call, answer, failure);
+    if (!attempt.status.ok()) return attempt;
+    if (!answer->ok()) return {.status = PushFailure("PUT", *answer)};
+    return {.status = CheckStoredDigest(*answer, descriptor_.digest)};
+  }
+
+  Exchange& exchange_;
+  const http::RetryPolicy& policy_;
+  const oci::Descriptor& descriptor_;
+  http::BodySource& body_;
+};
+
+Status Denied(Status status) {
+  if (!status.ok() && IsDenied(status.error()) && status.error().contexts().empty()) {
+    return AccessDenied(Purpose::kPush, std::move(status).error());
+  }
+  return status;
+}
+
+}  // namespace
+
+Status Repository::PushBlob(const progress::Activity& activity, const oci::Descriptor& descriptor,
+                            http::BodySource& body,
+                            const std::vector<std::string>& mount_from) const {
+  const auto size = body.size();
+  if (!size || *size != descriptor.size) return WrongSize(size ? *size : 0, descriptor.size);
+  TRY_ASSIGN(const auto endpoints, Endpoints(Purpose::kPush));
+  TRY_ASSIGN(const auto slot, registry_->slots_->Acquire(activity, host(), /*is_json=*/false));
+  TRY_ASSIGN(Exchange exchange, MakeExchange(endpoints.front(), activity, Purpose::kPush));
+  return Denied(
+      Upload(exchange, PolicyAt(true), descriptor, body).Run(BestMountSource(mount_from, path())));
+}
+
+Status Repository::PushManifest(const progress::Activity& activity,
+                                const oci::Descriptor& descriptor, std::string_view content,
+                                std::string_view tag) const {
+  if (Sha256Of(content) != descriptor.digest) {
+    return WrongDigest(Sha256Of(content), descriptor.digest);
+  }
+  TRY_ASSIGN(const auto endpoints, Endpoints(Purpose::kPush));
+  TRY_ASSIGN(const auto slot, registry_->slots_->Acquire(activity, host(), /*is_json=*/true));
+  TRY_ASSIGN(Exchange exchange, MakeExchange(endpoints.front(), activity, Purpose::kPush));
+  Call call{.method = "HEAD"};
+  call.target = "/manifests/" + (tag.empty() ? descriptor.digest.ToString() : std::string(tag));
+  call.headers = {{"Accept", descriptor.media_type + ", */*"}};
+  auto head = exchange.SendWithRetries(call, PolicyAt(true));
+  if (!head.ok()) return Denied(std::move(head).error());
+  if (head->ok()) {
+    const auto present = Digest::Parse(head->header("Docker-Content-Digest"));
+    if (present.ok() && *present == descriptor.digest) return OkStatus();
+  } else if (head->status != 404) {
+    return PushFailure("HEAD", *head);
+  }
+  http::StringSource body(content);
+  call.method = "PUT";
+  call.headers = {{"Content-Type", descriptor.media_type}};
+  call.body = &body;
+  auto answer = exchange.SendWithRetries(call, PolicyAt(true));
+  if (!answer.ok()) return Denied(std::move(answer).error());
+  if (!answer->ok()) return PushFailure("PUT", *answer);
+  return CheckStoredDigest(*answer, descriptor.digest);
+}
+
+}  // namespace kiln::registry
