@@ -157,8 +157,11 @@ Result<http::Response> Exchange::SendAuthorized(const Call& call, http::Failure&
 
 bool Exchange::WrongScheme(const Result<http::Response>& response, http::Failure failure) const {
   if (scheme_ == "http") {
+    // An HTTPS server tells so in a bare 400, to a HEAD without a body.
     return response.ok() && response->status == 400 &&
-           response->body.find("HTTPS server") != std::string::npos;
+           (response->body.find("HTTPS server") != std::string::npos ||
+            (response->body.empty() &&
+             response->header("Docker-Distribution-Api-Version").empty()));
   }
   if (response.ok()) return false;
   switch (failure) {
@@ -185,8 +188,14 @@ Result<http::Response> Exchange::Send(const Call& call, http::Failure* failure) 
   if (!last && WrongScheme(response, outcome) && activity_.Check().ok()) {
     scheme_ = endpoint_.schemes.back();
     if (call.body != nullptr) TRY(call.body->Rewind());
-    outcome = http::Failure::kNone;
-    response = SendAuthorized(call, outcome);
+    http::Failure second_outcome = http::Failure::kNone;
+    Result<http::Response> second = SendAuthorized(call, second_outcome);
+    if (!second.ok() && response.ok()) {
+      scheme_ = endpoint_.schemes.front();
+      return response;
+    }
+    outcome = second_outcome;
+    response = std::move(second);
     if (response.ok()) RememberScheme(endpoint_.schemes.size() - 1);
   }
   return response;
