@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+
+#include "registry/credentials.h"
+#include "session/manager.h"
+
+namespace kiln::source {
+
+// Registry credentials from the clients of a session manager, which outlives this.
+class SessionCredentials final : public registry::CredentialProvider {
+ public:
+  explicit SessionCredentials(session::Manager& sessions) : sessions_(sessions) {}
+
+  Result<registry::Credentials> GetCredentials(const progress::Activity& activity,
+                                               const std::string& session_id,
+                                               const std::string& host) override;
+  Result<std::optional<registry::TokenAuthorityKey>> GetTokenAuthority(
+      const progress::Activity& activity, const std::string& session_id, const std::string& host,
+      std::string_view salt) override;
+  Result<registry::Token> FetchToken(const progress::Activity& activity,
+                                     const std::string& session_id,
+                                     const registry::TokenRequest& request) override;
+  Result<std::string> VerifyTokenAuthority(const progress::Activity& activity,
+                                           const std::string& session_id, const std::string& host,
+                                           std::string_view payload,
+                                           std::string_view salt) override;
+
+ private:
+  session::Manager& sessions_;
+};
+
+}  // namespace kiln::source
