@@ -16,6 +16,7 @@
 namespace kiln::solver {
 
 struct FaultPlan;
+class Probe;
 class Engine;
 
 struct SolverOptions {
@@ -26,8 +27,11 @@ struct SolverOptions {
   int max_repairs = 8;
   // Log bytes per run kept for builds that join it late; older ones are left out, with a line saying so.
   size_t backlog_bytes = size_t{1} << 20;
+  // Makes the unique part of local ids; null: NewId.
+  std::function<std::string()> new_id;
   // Tests only.
   const FaultPlan* faults = nullptr;
+  Probe* probe = nullptr;
 };
 
 struct JobOptions {
@@ -57,6 +61,8 @@ struct SolverStats {
   size_t locks_held = 0;
   size_t results_held = 0;
   size_t memory_links = 0;
+  size_t open_tickets = 0;  // key maps, digests, lookups, claims, prepares not answered
+  size_t scopes = 0;
 };
 
 // Works out results for all builds of the process. Graph state lives on `loop`, which must outlive the
@@ -86,7 +92,9 @@ class Solver {
   Engine& engine() { return *engine_; }
 
  private:
+  struct Shared;
   std::shared_ptr<Engine> engine_;
+  std::shared_ptr<Shared> shared_;
 };
 
 }  // namespace kiln::solver

@@ -1,0 +1,135 @@
+#include "solver/fan_out.h"
+
+#include <algorithm>
+
+#include "solver/fault_plan.h"
+
+namespace kiln::solver {
+
+void FanOut::Set(std::vector<Target> targets, std::vector<std::string> sessions, WallTime now) {
+  const std::lock_guard lock(mutex_);
+  std::swap(targets_, targets);  // `targets` are now the former ones
+  sessions_ = std::move(sessions);
+  if (finished_ || !started_) return;
+  for (const Target& former : targets) {
+    if (std::find(targets_.begin(), targets_.end(), former) != targets_.end()) continue;
+    former.events->Complete(former.vertex, *started_, now, "context canceled");
+  }
+  for (const Target& target : targets_) {
+    if (std::find(targets.begin(), targets.end(), target) != targets.end()) continue;
+    if (!faults_.late_member_untold) target.events->Start(target.vertex, *started_);
+    Replay(target);
+  }
+}
+
+void FanOut::Start(WallTime now) {
+  const std::lock_guard lock(mutex_);
+  started_ = now;
+  for (const Target& target : targets_) target.events->Start(target.vertex, now);
+}
+
+void FanOut::Finish(WallTime now, const std::string& error, bool cached) {
+  const std::lock_guard lock(mutex_);
+  if (finished_) return;
+  finished_ = true;
+  if (!started_) return;
+  for (const Target& target : targets_) {
+    target.events->Complete(target.vertex, *started_, now, error, cached);
+  }
+}
+
+std::vector<std::string> FanOut::SessionIds() const {
+  const std::lock_guard lock(mutex_);
+  return sessions_;
+}
+
+void FanOut::Replay(const Target& target) {
+  progress::Sink& sink = target.events->sink();
+  for (const progress::Vertex& vertex : vertices_) sink.OnVertex(vertex);
+  auto send = [&](auto event, auto method) {
+    if (event.vertex.empty()) event.vertex = target.vertex;
+    (sink.*method)(event);
+  };
+  for (const auto& status : statuses_) send(status, &progress::Sink::OnStatus);
+  if (clipped_) {
+    progress::VertexLog note;
+    note.timestamp = logs_.empty() ? *started_ : logs_.front().timestamp;
+    note.stream = progress::Stream::kStderr;
+    note.data = "[earlier output of this step is not shown: it began in another build]\n";
+    send(note, &progress::Sink::OnLog);
+  }
+  for (const auto& log : logs_) send(log, &progress::Sink::OnLog);
+  for (const auto& warning : warnings_) send(warning, &progress::Sink::OnWarning);
+}
+
+template <typename Event>
+void FanOut::Forward(const Event& event, void (progress::Sink::*method)(const Event&)) {
+  if (!event.vertex.empty()) {
+    // A vertex of the work's own: the same for all, sent once to each build.
+    std::set<uint64_t> told;
+    for (const Target& target : targets_) {
+      if (told.insert(target.job).second) (target.events->sink().*method)(event);
+    }
+    return;
+  }
+  Event mine = event;
+  for (const Target& target : targets_) {
+    mine.vertex = target.vertex;
+    (target.events->sink().*method)(mine);
+  }
+}
+
+void FanOut::OnVertex(const progress::Vertex& vertex) {
+  const std::lock_guard lock(mutex_);
+  if (finished_) return;
+  if (backlog_bytes_ > 0) {
+    const auto known =
+        std::find_if(vertices_.begin(), vertices_.end(), [&](const progress::Vertex& other) {
+          return other.digest == vertex.digest && other.started == vertex.started;
+        });
+    if (known != vertices_.end()) *known = vertex;
+    else if (vertices_.size() < 1000) vertices_.push_back(vertex);
+  }
+  std::set<uint64_t> told;
+  for (const Target& target : targets_) {
+    if (told.insert(target.job).second) target.events->sink().OnVertex(vertex);
+  }
+}
+
+void FanOut::OnStatus(const progress::VertexStatus& status) {
+  const std::lock_guard lock(mutex_);
+  if (finished_) return;
+  if (backlog_bytes_ > 0) {
+    const auto known = std::find_if(
+        statuses_.begin(), statuses_.end(), [&](const progress::VertexStatus& other) {
+          return other.vertex == status.vertex && other.id == status.id;
+        });
+    if (known != statuses_.end()) *known = status;
+    else if (statuses_.size() < 1000) statuses_.push_back(status);
+  }
+  Forward(status, &progress::Sink::OnStatus);
+}
+
+void FanOut::OnLog(const progress::VertexLog& log) {
+  const std::lock_guard lock(mutex_);
+  if (finished_) return;
+  if (backlog_bytes_ > 0) {
+    logs_.push_back(log);
+    log_bytes_ += log.data.size();
+    while (log_bytes_ > backlog_bytes_) {
+      log_bytes_ -= logs_.front().data.size();
+      logs_.pop_front();
+      clipped_ = true;
+    }
+  }
+  Forward(log, &progress::Sink::OnLog);
+}
+
+void FanOut::OnWarning(const progress::VertexWarning& warning) {
+  const std::lock_guard lock(mutex_);
+  if (finished_) return;
+  if (backlog_bytes_ > 0 && warnings_.size() < 1000) warnings_.push_back(warning);
+  Forward(warning, &progress::Sink::OnWarning);
+}
+
+}  // namespace kiln::solver
