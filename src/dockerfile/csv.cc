@@ -1,0 +1,52 @@
+#include "dockerfile/csv.h"
+
+#include "base/strings.h"
+
+namespace kiln::dockerfile {
+namespace {
+
+// Reads a quoted field whose opening quote was taken; leaves `at` behind the closing one.
+Result<std::string> ReadQuoted(std::string_view text, std::size_t& at) {
+  std::string field;
+  while (at < text.size()) {
+    const char c = text[at++];
+    if (c != '"') {
+      field += c;
+    } else if (at < text.size() && text[at] == '"') {
+      field += text[at++];
+    } else {
+      return field;
+    }
+  }
+  return Unknown("quote not closed in {}", Quoted(text));
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> ParseCsv(std::string_view text) {
+  std::vector<std::string> fields;
+  if (text.empty()) return fields;
+  std::size_t at = 0;
+  while (true) {
+    if (at < text.size() && text[at] == '"') {
+      ++at;
+      TRY_ASSIGN(std::string field, ReadQuoted(text, at));
+      if (at < text.size() && text[at] != ',') {
+        return Unknown("text after the closing quote in {}", Quoted(text));
+      }
+      fields.push_back(std::move(field));
+    } else {
+      const auto end = std::min(text.find(',', at), text.size());
+      const std::string_view field = text.substr(at, end - at);
+      if (field.find('"') != std::string_view::npos) {
+        return Unknown("quote inside an unquoted field in {}", Quoted(text));
+      }
+      fields.emplace_back(field);
+      at = end;
+    }
+    if (at >= text.size()) return fields;
+    ++at;
+  }
+}
+
+}  // namespace kiln::dockerfile

@@ -1,0 +1,306 @@
+#include "dockerfile/expand.h"
+
+#include <fmt/format.h>
+
+#include <cctype>
+#include <utility>
+
+#include "base/strings.h"
+#include "dockerfile/shell_pattern.h"
+
+namespace kiln::dockerfile {
+namespace {
+
+bool IsBlank(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
+bool IsDigit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
+bool IsNameChar(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
+
+// Text under construction, and its words.
+class Words {
+ public:
+  // Blanks end the current word.
+  void Split(std::string_view text) {
+    for (const char c : text) {
+      if (IsBlank(c)) {
+        Flush();
+      } else {
+        word_ += c;
+      }
+    }
+  }
+  void Keep(std::string_view text) { word_ += text; }
+  std::vector<std::string> Take() {
+    Flush();
+    return std::move(words_);
+  }
+
+ private:
+  void Flush() {
+    if (!word_.empty()) words_.push_back(std::move(word_));
+    word_.clear();
+  }
+
+  std::string word_;
+  std::vector<std::string> words_;
+};
+
+class Expansion {
+ public:
+  Expansion(std::string_view text, const VariableLookup& lookup, const ExpandOptions& options)
+      : text_(text), lookup_(lookup), options_(options) {}
+
+  Result<Expanded> Run() {
+    Words words;
+    TRY_ASSIGN(out_.text, Until(0, options_.keep_escapes, &words));
+    out_.words = words.Take();
+    return std::move(out_);
+  }
+
+ private:
+  bool AtEnd() const { return at_ >= text_.size(); }
+  char Peek() const { return AtEnd() ? '\0' : text_[at_]; }
+  bool Take(char c) {
+    if (AtEnd() || text_[at_] != c) return false;
+    ++at_;
+    return true;
+  }
+
+  // Everything up to `stop`, which is taken; 0 means the end of the text.
+  Result<std::string> Until(char stop, bool keep_escapes, Words* words) {
+    if (++depth_ > kMaxExpansionDepth) return Unknown("substitutions are nested too deeply");
+    std::string result;
+    Words unused;
+    Words& sink = words != nullptr ? *words : unused;
+    while (!AtEnd()) {
+      if (stop != 0 && Take(stop)) {
+        --depth_;
+        return result;
+      }
+      TRY(Piece(keep_escapes, result, sink));
+      if (result.size() > kMaxExpansionBytes) return Unknown("the text becomes too long");
+    }
+    if (stop != 0) {
+      return Unknown("unexpected end of statement while looking for matching {}", stop);
+    }
+    --depth_;
+    return result;
+  }
+
+  // One character, quoted part or substitution.
+  Status Piece(bool keep_escapes, std::string& result, Words& words) {
+    const char c = text_[at_];
+    if (c == '$') {
+      TRY_ASSIGN(const std::string value, Dollar());
+      result += value;
+      words.Split(value);
+      return OkStatus();
+    }
+    if (!options_.literal_quotes && (c == '\'' || c == '"')) {
+      TRY_ASSIGN(const std::string value, c == '"' ? DoubleQuoted(keep_escapes) : SingleQuoted());
+      result += value;
+      words.Keep(value);
+      return OkStatus();
+    }
+    ++at_;
+    if (c != options_.escape) {
+      result += c;
+      words.Split({&c, 1});
+      return OkStatus();
+    }
+    std::string kept;
+    if (keep_escapes) kept += c;
+    if (!AtEnd()) kept += text_[at_++];
+    result += kept;
+    words.Keep(kept);
+    return OkStatus();
+  }
+
+  Result<std::string> SingleQuoted() {
+    const auto end = text_.find('\'', at_ + 1);
+    if (end == std::string_view::npos) {
+      at_ = text_.size();
+      return Unknown("unexpected end of statement while looking for matching single-quote");
+    }
+    const std::string_view inner = text_.substr(at_ + 1, end - at_ - 1);
+    at_ = end + 1;
+    return options_.keep_quotes ? fmt::format("'{}'", inner) : std::string(inner);
+  }
+
+  Result<std::string> DoubleQuoted(bool keep_escapes) {
+    std::string result;
+    ++at_;
+    if (options_.keep_quotes) result += '"';
+    while (!AtEnd()) {
+      const char c = text_[at_];
+      if (c == '$') {
+        TRY_ASSIGN(const std::string value, Dollar());
+        result += value;
+        continue;
+      }
+      ++at_;
+      if (c == '"') {
+        if (options_.keep_quotes) result += '"';
+        return result;
+      }
+      if (c != options_.escape) {
+        result += c;
+        continue;
+      }
+      const char next = Peek();
+      const bool special = !AtEnd() && (next == '"' || next == '$' || next == options_.escape);
+      if (keep_escapes || !special) result += c;
+      if (special) {
+        result += next;
+        ++at_;
+      }
+    }
+    return Unknown("unexpected end of statement while looking for matching double-quote");
+  }
+
+  std::string Name() {
+    const std::size_t begin = at_;
+    if (AtEnd()) return "";
+    if (IsDigit(text_[at_])) {
+      while (IsDigit(Peek())) ++at_;
+    } else if (std::string_view("@*#?-$!").find(text_[at_]) != std::string_view::npos) {
+      ++at_;
+    } else {
+      while (IsNameChar(Peek())) ++at_;
+    }
+    return std::string(text_.substr(begin, at_ - begin));
+  }
+
+  std::optional<std::string> Get(const std::string& name) {
+    const auto value = lookup_(name);
+    if (!value) {
+      out_.missing.insert(name);
+      return std::nullopt;
+    }
+    out_.used.insert(name);
+    return std::string(*value);
+  }
+
+  Result<std::string> Dollar() {
+    ++at_;
+    if (!Take('{')) {
+      const std::string name = Name();
+      if (name.empty()) return std::string("$");
+      const auto value = Get(name);
+      if (!value && options_.keep_unset) return "$" + name;
+      return value.value_or("");
+    }
+    if (AtEnd()) return MissingBrace();
+    if (Peek() == '{' || Peek() == '}' || Peek() == ':') {
+      return Unknown("syntax error: bad substitution");
+    }
+    const std::string name = Name();
+    if (AtEnd()) return MissingBrace();
+    const char op = text_[at_++];
+    switch (op) {
+      case '}': {
+        const auto value = Get(name);
+        if (!value && options_.keep_unset) return fmt::format("${{{}}}", name);
+        return value.value_or("");
+      }
+      case ':':
+        if (AtEnd()) return MissingBrace();
+        return Default(name, text_[at_++], /*empty_is_unset=*/true);
+      case '+':
+      case '-':
+      case '?':
+        return Default(name, op, /*empty_is_unset=*/false);
+      case '#':
+      case '%':
+        return Trimmed(name, op);
+      case '/':
+        return Replaced(name);
+      default:
+        return Unknown("unsupported modifier ({}) in substitution", op);
+    }
+  }
+
+  static Error MissingBrace() { return Unknown("syntax error: missing '}}'"); }
+
+  // A word inside braces, up to `stop`. An end before it is a missing brace or slash.
+  Result<std::string> Word(char stop, bool keep_escapes) {
+    Result<std::string> word = Until(stop, keep_escapes, nullptr);
+    if (word.ok() || !AtEnd() || word.error().message().starts_with("substitutions are nested") ||
+        word.error().message().starts_with("the text becomes")) {
+      return word;
+    }
+    if (stop == '/') return Unknown("syntax error: missing '/' in ${{}}");
+    return MissingBrace();
+  }
+
+  Result<std::string> Default(const std::string& name, char op, bool empty_is_unset) {
+    if (op != '-' && op != '+' && op != '?') {
+      return Unknown("unsupported modifier ({}{}) in substitution", empty_is_unset ? ":" : "", op);
+    }
+    TRY_ASSIGN(std::string word, Word('}', /*keep_escapes=*/false));
+    const auto value = Get(name);
+    if (!value && options_.keep_unset) {
+      return fmt::format("${{{}{}{}{}}}", name, empty_is_unset ? ":" : "", op, word);
+    }
+    const bool given = value && !(empty_is_unset && value->empty());
+    if (op == '-') return given ? *value : word;
+    if (op == '+') return given ? word : std::string();
+    if (given) return *value;
+    if (word.empty()) word = value ? "is not allowed to be empty" : "is not allowed to be unset";
+    return Unknown("{}: {}", name, word);
+  }
+
+  Result<std::string> Trimmed(const std::string& name, char op) {
+    const bool longest = Take(op);
+    TRY_ASSIGN(const std::string word, Word('}', /*keep_escapes=*/true));
+    const auto value = Get(name);
+    if (!value && options_.keep_unset) {
+      return fmt::format("${{{}{}{}{}}}", name, op, longest ? std::string(1, op) : "", word);
+    }
+    TRY_ASSIGN(const ShellPattern pattern, ShellPattern::Compile(word));
+    return op == '#' ? pattern.RemovePrefix(value.value_or(""), longest)
+                     : pattern.RemoveSuffix(value.value_or(""), longest);
+  }
+
+  Result<std::string> Replaced(const std::string& name) {
+    const bool all = Take('/');
+    TRY_ASSIGN(const std::string word, Word('/', /*keep_escapes=*/true));
+    TRY_ASSIGN(std::string with, Word('}', /*keep_escapes=*/true));
+    const auto value = Get(name);
+    if (!value && options_.keep_unset) {
+      return fmt::format("${{{}/{}{}/{}}}", name, all ? "/" : "", word, with);
+    }
+    TRY_ASSIGN(const ShellPattern pattern, ShellPattern::Compile(word));
+    return pattern.Replace(value.value_or(""), Unescaped(with), all);
+  }
+
+  // A replacement is text: an escape before a delimiter or another escape only shields it.
+  std::string Unescaped(std::string_view text) const {
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      const char next = i + 1 < text.size() ? text[i + 1] : '\0';
+      if (text[i] == options_.escape && (next == '}' || next == '/' || next == options_.escape))
+        ++i;
+      out += text[i];
+    }
+    return out;
+  }
+
+  std::string_view text_;
+  const VariableLookup& lookup_;
+  const ExpandOptions& options_;
+  std::size_t at_ = 0;
+  int depth_ = 0;
+  Expanded out_;
+};
+
+}  // namespace
+
+Result<Expanded> Expand(std::string_view text, const VariableLookup& lookup,
+                        const ExpandOptions& options) {
+  Result<Expanded> expanded = Expansion(text, lookup, options).Run();
+  if (!expanded.ok())
+    expanded.error().AddContext(fmt::format("failed to process {}", Quoted(text)));
+  return expanded;
+}
+
+}  // namespace kiln::dockerfile

@@ -1,0 +1,170 @@
+#include "dockerfile/lexer.h"
+
+#include <cctype>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "base/strings.h"
+#include "dockerfile/directives.h"
+#include "dockerfile/errors.h"
+#include "dockerfile/heredoc.h"
+#include "dockerfile/words.h"
+
+namespace kiln::dockerfile {
+namespace {
+
+constexpr std::string_view kBom = "\xEF\xBB\xBF";
+
+bool IsBlank(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
+
+std::string_view TrimLeft(std::string_view text) {
+  while (!text.empty() && IsBlank(text.front())) text.remove_prefix(1);
+  return text;
+}
+
+std::string_view TrimLineEnd(std::string_view line) {
+  while (line.ends_with('\n') || line.ends_with('\r')) line.remove_suffix(1);
+  return line;
+}
+
+// Takes a trailing escape character off; false if the line is not continued.
+bool TakeContinuation(std::string_view& line, char escape) {
+  std::string_view text = line;
+  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
+  if (!text.ends_with(escape)) return false;
+  text.remove_suffix(1);
+  if (text.ends_with(escape)) return false;
+  line = text;
+  return true;
+}
+
+// JSON forms hold no heredoc; of the others only three instructions do.
+bool MayHoldHeredoc(std::string_view text, char escape) {
+  SplitInstruction split = SplitLogicalLine(text, escape);
+  if (split.keyword == "ONBUILD") split = SplitLogicalLine(split.rest, escape);
+  if (split.keyword != "RUN" && split.keyword != "COPY" && split.keyword != "ADD") return false;
+  const auto json = ParseJsonStrings(split.rest);
+  return json.ok() && !json->has_value();
+}
+
+class Lexer {
+ public:
+  explicit Lexer(std::string_view data) : left_(data) {
+    if (left_.starts_with(kBom)) left_.remove_prefix(kBom.size());
+  }
+
+  Result<LexedFile> Run(std::optional<char> fixed_escape) {
+    while (!left_.empty()) TRY(Step(fixed_escape));
+    if (out_.lines.empty()) return Unknown("file with no instructions");
+    return std::move(out_);
+  }
+
+  // The lines being read when Run() failed.
+  LineRange place() const { return {start_ > 0 ? start_ : number_, number_}; }
+
+ private:
+  // The next physical line with its line end.
+  Result<std::string_view> Next() {
+    const auto end = left_.find('\n');
+    const std::size_t size = end == std::string_view::npos ? left_.size() : end + 1;
+    const std::string_view line = left_.substr(0, size);
+    left_.remove_prefix(size);
+    ++number_;
+    if (TrimLineEnd(line).size() > kMaxPhysicalLine) {
+      return Unknown("dockerfile line greater than max allowed size of {}", kMaxPhysicalLine);
+    }
+    return line;
+  }
+
+  Status Step(std::optional<char> fixed_escape) {
+    start_ = 0;
+    TRY_ASSIGN(std::string_view line, Next());
+    line = TrimLineEnd(line);
+    if (fixed_escape) {
+      out_.escape = *fixed_escape;
+    } else {
+      TRY_ASSIGN(const bool directive, directives_.Accept(line));
+      out_.escape = directives_.escape();
+      if (directive) return OkStatus();
+    }
+    line = TrimLeft(line);
+    if (line.empty()) return OkStatus();
+    if (line.starts_with('#')) {
+      const std::string_view comment = Trim(line.substr(1));
+      if (comment.empty()) {
+        comments_.clear();
+      } else {
+        comments_.emplace_back(comment);
+      }
+      return OkStatus();
+    }
+    return Instruction(line);
+  }
+
+  Status Instruction(std::string_view line) {
+    start_ = number_;
+    LogicalLine logical;
+    bool gap = false;
+    bool continued = TakeContinuation(line, out_.escape);
+    logical.text = line;
+    while (continued && !left_.empty()) {
+      TRY_ASSIGN(std::string_view next, Next());
+      next = TrimLineEnd(next);
+      const std::string_view bare = TrimLeft(next);
+      if (bare.starts_with('#')) continue;
+      if (bare.empty()) {
+        gap = true;
+        continue;
+      }
+      continued = TakeContinuation(next, out_.escape);
+      logical.text += next;
+    }
+    if (gap) out_.empty_continuations.push_back({start_, number_});
+    if (logical.text.find("<<") != std::string::npos && MayHoldHeredoc(logical.text, out_.escape)) {
+      logical.heredocs = HeredocsOf(logical.text);
+      for (auto& heredoc : logical.heredocs) TRY(ReadBody(heredoc));
+    }
+    logical.lines = {start_, number_};
+    logical.comments = std::exchange(comments_, {});
+    out_.lines.push_back(std::move(logical));
+    return OkStatus();
+  }
+
+  Status ReadBody(Heredoc& heredoc) {
+    while (!left_.empty()) {
+      TRY_ASSIGN(const std::string_view line, Next());
+      std::string_view end = TrimLineEnd(line);
+      while (heredoc.strip_tabs && end.starts_with('\t')) end.remove_prefix(1);
+      if (end == heredoc.name) return OkStatus();
+      heredoc.content += line;
+    }
+    return Unknown("unterminated heredoc");
+  }
+
+  std::string_view left_;
+  int number_ = 0;  // of the physical line read last
+  int start_ = 0;   // of the instruction being read, 0 outside
+  DirectiveArea directives_;
+  std::vector<std::string> comments_;
+  LexedFile out_;
+};
+
+}  // namespace
+
+Result<LexedFile> Lex(const SourceFile& file) {
+  if (file.data.empty()) return Unknown("the Dockerfile cannot be empty");
+  Lexer lexer(file.data);
+  Result<LexedFile> lexed = lexer.Run(std::nullopt);
+  return WithSource(std::move(lexed), file, lexer.place());
+}
+
+Result<LogicalLine> LexInstruction(std::string_view text, char escape) {
+  TRY_ASSIGN(LexedFile lexed, Lexer(text).Run(escape));
+  if (lexed.lines.size() != 1) {
+    return Unknown("expected one instruction, found {}: {}", lexed.lines.size(), Quoted(text));
+  }
+  return std::move(lexed.lines.front());
+}
+
+}  // namespace kiln::dockerfile

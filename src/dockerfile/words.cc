@@ -1,0 +1,119 @@
+#include "dockerfile/words.h"
+
+#include <cctype>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+
+namespace kiln::dockerfile {
+namespace {
+
+bool IsBlank(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
+
+std::size_t SkipBlanks(std::string_view text, std::size_t at) {
+  while (at < text.size() && IsBlank(text[at])) ++at;
+  return at;
+}
+
+// Reads one flag word from `at`; an open quote ends with the text.
+std::string ReadFlagWord(std::string_view text, std::size_t& at, char escape) {
+  std::string word;
+  char quote = 0;
+  while (at < text.size()) {
+    char c = text[at++];
+    if (c == escape) {
+      if (at == text.size()) break;
+      word += text[at++];
+    } else if (quote != 0) {
+      if (c == quote) {
+        quote = 0;
+      } else {
+        word += c;
+      }
+    } else if (c == '\'' || c == '"') {
+      quote = c;
+    } else if (IsBlank(c)) {
+      break;
+    } else {
+      word += c;
+    }
+  }
+  return word;
+}
+
+}  // namespace
+
+SplitInstruction SplitLogicalLine(std::string_view text, char escape) {
+  text = Trim(text);
+  SplitInstruction split;
+  std::size_t at = 0;
+  while (at < text.size() && !IsBlank(text[at])) ++at;
+  split.keyword = ToUpper(text.substr(0, at));
+  while (true) {
+    at = SkipBlanks(text, at);
+    if (!text.substr(at).starts_with("--")) break;
+    std::string word = ReadFlagWord(text, at, escape);
+    if (word == "--") break;
+    if (!word.empty()) split.flags.push_back(std::move(word));
+  }
+  split.rest = std::string(Trim(text.substr(at)));
+  return split;
+}
+
+Result<std::optional<std::vector<std::string>>> ParseJsonStrings(std::string_view text) {
+  using Found = std::optional<std::vector<std::string>>;
+  text = Trim(text);
+  if (!text.starts_with('[')) return Found();
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_array()) return Found();
+  std::vector<std::string> strings;
+  strings.reserve(json.size());
+  for (const auto& element : json) {
+    if (!element.is_string()) {
+      return Unknown("when using JSON array syntax, arrays must be comprised of strings only");
+    }
+    strings.push_back(element.get<std::string>());
+  }
+  return Found(std::move(strings));
+}
+
+std::vector<std::string> BlankWords(std::string_view text) {
+  std::vector<std::string> words;
+  for (std::size_t at = SkipBlanks(text, 0); at < text.size(); at = SkipBlanks(text, at)) {
+    const std::size_t begin = at;
+    while (at < text.size() && !IsBlank(text[at])) ++at;
+    words.emplace_back(text.substr(begin, at - begin));
+  }
+  return words;
+}
+
+std::vector<std::string> QuotedWords(std::string_view text, char escape) {
+  std::vector<std::string> words;
+  std::size_t at = SkipBlanks(text, 0);
+  while (at < text.size()) {
+    std::string word;
+    char quote = 0;
+    for (; at < text.size() && (quote != 0 || !IsBlank(text[at])); ++at) {
+      const char c = text[at];
+      if (c == escape && quote != '\'') {
+        if (at + 1 == text.size()) continue;  // nothing to escape
+        word += c;
+        word += text[++at];
+        continue;
+      }
+      if (quote == 0 && (c == '\'' || c == '"')) {
+        quote = c;
+      } else if (c == quote) {
+        quote = 0;
+      }
+      word += c;
+    }
+    if (!word.empty()) words.push_back(std::move(word));
+    at = SkipBlanks(text, at);
+  }
+  return words;
+}
+
+}  // namespace kiln::dockerfile
