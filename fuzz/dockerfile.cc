@@ -1,0 +1,60 @@
+// A Dockerfile from parse to marshalled LLB, in a world where every image exists.
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "dockerfile/plan.h"
+#include "llb/marshal.h"
+
+namespace {
+
+using namespace kiln;  // NOLINT: one file, one purpose
+using namespace kiln::dockerfile;
+
+class AnyHost final : public Host {
+ public:
+  explicit AnyHost(std::string dockerfile) : dockerfile_(std::move(dockerfile)) {}
+
+  std::vector<Result<ImageInfo>> ResolveImages(const std::vector<ImageRequest>& requests) override {
+    std::vector<Result<ImageInfo>> answers;
+    for (const ImageRequest& request : requests) {
+      answers.emplace_back(ImageInfo{
+          request.ref, Sha256Of(request.ref),
+          R"({"os":"linux","config":{"OnBuild":["RUN x"]},"rootfs":{"type":"layers","diff_ids":["sha256:)" +
+              std::string(64, 'a') + R"("]}})"});
+    }
+    return answers;
+  }
+  Result<std::optional<std::string>> ReadFile(const llb::Output&,
+                                              const std::string& path) override {
+    if (path == "Dockerfile") return std::optional<std::string>(dockerfile_);
+    return std::optional<std::string>();
+  }
+  Result<std::optional<llb::Output>> Input(const std::string&) override {
+    return std::optional<llb::Output>();
+  }
+  oci::Platform build_platform() const override { return {"linux", "amd64", "", "", {}}; }
+  std::string session_id() const override { return "s"; }
+
+ private:
+  std::string dockerfile_;
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  AnyHost host(std::string(reinterpret_cast<const char*>(data), size));
+  const Options options;
+  const auto loaded = LoadDockerfile(options, host);
+  if (!loaded.ok()) return 0;
+  const auto plan = MakePlan(options, *loaded, host);
+  if (!plan.ok()) return 0;
+  ResultMetadata(*plan);
+  for (const PlatformPlan& platform : plan->platforms) {
+    // What lowering accepts is a graph that can be written down, but for steps without arguments.
+    (void)llb::Marshal(platform.root).ok();
+  }
+  return 0;
+}

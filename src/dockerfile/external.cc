@@ -1,0 +1,280 @@
+#include "dockerfile/external.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "dockerfile/dockerignore.h"
+#include "dockerfile/git_ref.h"
+#include "oci/reference.h"
+
+namespace kiln::dockerfile {
+namespace {
+
+// The name under which a context is looked up: `alpine` for every way to write that image.
+std::string ContextName(const std::string& name) {
+  auto ref = oci::Reference::ParseNormalized(name);
+  if (!ref.ok()) return name;
+  std::string familiar = ref->Familiar();
+  if (familiar.ends_with(":latest")) familiar.resize(familiar.size() - 7);
+  return familiar;
+}
+
+// Nothing to start from: no layers, or only entries that say nothing.
+bool IsEmptyImage(const oci::ImageConfig& config) {
+  return config.rootfs.diff_ids.empty() &&
+         std::all_of(config.history.begin(), config.history.end(),
+                     [](const oci::History& entry) { return entry.empty_layer; });
+}
+
+}  // namespace
+
+llb::Output External::Tree(const std::string& vertex_name, const Options& options,
+                           std::vector<llb::SourceLocation> locations,
+                           const std::string& command) const {
+  if (!request) return fixed;
+  if (scratch) return {};
+  llb::VertexOptions vertex;
+  vertex.platform = platform;
+  vertex.name = vertex_name;
+  vertex.locations = std::move(locations);
+  if (!command.empty()) vertex.description["com.docker.dockerfile.v1.command"] = command;
+  if (!context_key.empty()) vertex.name = fmt::format("[context {}] {}", context_key, ref);
+  if (request->oci_layout) {
+    if (!context_key.empty())
+      vertex.name = fmt::format("[context {}] OCI load from client", context_key);
+    llb::OciLayoutSource source;
+    source.ref = ref;
+    source.session_id = request->session_id;
+    source.store_id = request->store_id;
+    return llb::Source(llb::Format(source), std::move(vertex));
+  }
+  llb::ImageSource source;
+  source.ref = ref;
+  source.resolve_mode = options.resolve_mode;
+  return llb::Source(llb::Format(source), std::move(vertex));
+}
+
+External* Externals::Find(const std::string& name, const oci::Platform& platform) const {
+  const auto found = all_.find({name, oci::FormatAll(platform)});
+  return found == all_.end() ? nullptr : found->second.get();
+}
+
+Result<External*> Externals::Context(const std::string& name, const oci::Platform& platform,
+                                     LineRange lines) {
+  if (name == "scratch" || name == "context" || options_.named_contexts.empty()) return nullptr;
+  if (External* known = Find(name, platform)) return known->context_key.empty() ? nullptr : known;
+  const std::string base = ContextName(name);
+  auto found = options_.named_contexts.find(base + "::" + oci::FormatAll(platform));
+  if (found == options_.named_contexts.end()) found = options_.named_contexts.find(base);
+  if (found == options_.named_contexts.end()) return nullptr;
+  auto external = std::make_unique<External>();
+  external->name = name;
+  external->platform = platform;
+  external->lines = lines;
+  external->context_key = found->first;
+  external->config = oci::DefaultImageConfig(platform);
+  TRY(OpenContext(*external, found->second));
+  External* raw = external.get();
+  all_[{name, oci::FormatAll(platform)}] = std::move(external);
+  return raw;
+}
+
+Result<External*> Externals::Need(const std::string& name, const oci::Platform& platform,
+                                  LineRange lines) {
+  if (External* known = Find(name, platform)) return known;
+  TRY_ASSIGN(External * context, Context(name, platform, lines));
+  if (context != nullptr) return context;
+  auto external = std::make_unique<External>();
+  external->name = name;
+  external->platform = platform;
+  external->lines = lines;
+  external->config = oci::DefaultImageConfig(platform);
+  if (name == "scratch") {
+    external->scratch = external->resolved = true;
+  } else {
+    TRY(OpenImage(*external, name));
+  }
+  External* raw = external.get();
+  all_[{name, oci::FormatAll(platform)}] = std::move(external);
+  return raw;
+}
+
+Status Externals::OpenContext(External& external, const std::string& value) {
+  const auto cut = Cut(value, ":");
+  if (!cut) return Unknown("invalid context specifier {} for {}", value, external.context_key);
+  const std::string scheme(cut->first);
+  std::string rest(cut->second);
+  if (scheme == "docker-image" || scheme == "oci-layout") {
+    if (rest.starts_with("//")) rest.erase(0, 2);
+    if (scheme == "oci-layout") return OpenOciLayout(external, std::move(rest));
+    if (rest == "scratch") {
+      external.scratch = external.resolved = true;
+      return OkStatus();
+    }
+    return OpenImage(external, rest);
+  }
+  if (scheme == "local") return OpenLocal(external, rest);
+  if (scheme == "input") return OpenInput(external, rest);
+  llb::VertexOptions vertex;
+  vertex.name = fmt::format("[context {}] load from {}", external.context_key, value);
+  const bool ssh = scheme == "ssh";
+  TRY_ASSIGN(auto git, ParseGitRef(value));
+  if (git && !ssh) {
+    external.fixed = llb::Source(llb::Format(*git), std::move(vertex));
+    external.resolved = true;
+    return OkStatus();
+  }
+  if (IsHttpUrl(value)) {
+    llb::HttpSource http;
+    http.url = value;
+    http.filename = "context";
+    external.fixed = llb::Source(llb::Format(http), std::move(vertex));
+    external.resolved = true;
+    return OkStatus();
+  }
+  return Unknown("unsupported context source {} for {}", scheme, external.context_key);
+}
+
+Status Externals::OpenImage(External& external, const std::string& ref) {
+  TRY_ASSIGN_CTX(const auto parsed, oci::Reference::ParseNormalized(ref),
+                 "failed to parse stage name {}", Quoted(ref));
+  ImageRequest request;
+  request.ref = parsed.WithDefaultTag().ToString();
+  request.platform = external.platform;
+  request.resolve_mode = options_.resolve_mode;
+  if (!external.context_key.empty()) {
+    request.log_name = fmt::format("[context {}] load metadata for {}", external.context_key, ref);
+  } else if (show_platform_) {
+    request.log_name = fmt::format("[{} internal] load metadata for {}",
+                                   oci::Format(external.platform), request.ref);
+  } else {
+    request.log_name = "[internal] load metadata for " + request.ref;
+  }
+  external.request = std::move(request);
+  return OkStatus();
+}
+
+// STORE[:tag]@digest: the content is found by its digest in a store of the client's.
+Status Externals::OpenOciLayout(External& external, std::string value) {
+  const auto at = value.find('@');
+  if (at == std::string::npos)
+    return Unknown("oci-layout reference {} must have digest", Quoted(value));
+  TRY_ASSIGN_CTX(const Digest digest, Digest::Parse(value.substr(at + 1)),
+                 "could not parse oci-layout reference {}", Quoted(value));
+  const auto parsed = oci::Reference::ParseNormalized(ContextName(external.name));
+  if (!parsed.ok()) {
+    return Unknown("could not parse {} as the name of an OCI layout", Quoted(external.name));
+  }
+  ImageRequest request;
+  request.ref = parsed->NameOnly().WithDigest(digest).ToString();
+  request.platform = external.platform;
+  request.log_name =
+      fmt::format("[context {}] load metadata for {}", external.context_key, request.ref);
+  request.oci_layout = true;
+  request.session_id = host_.session_id();
+  std::string store = value.substr(0, at);
+  // A tag after the store's name says nothing that the digest does not.
+  const auto slash = store.rfind('/');
+  const auto colon = store.rfind(':');
+  if (colon != std::string::npos && (slash == std::string::npos || colon > slash))
+    store.resize(colon);
+  request.store_id = store;
+  external.request = std::move(request);
+  return OkStatus();
+}
+
+Status Externals::OpenLocal(External& external, const std::string& name) {
+  const auto session = options_.local_sessions.find(name);
+  const auto shared = options_.shared_keys.find(name);
+  const std::string session_id =
+      session == options_.local_sessions.end() ? host_.session_id() : session->second;
+  llb::LocalSource ignore;
+  ignore.name = name;
+  ignore.session_id = session_id;
+  ignore.follow_paths = {".dockerignore"};
+  ignore.shared_key_hint = fmt::format("context:{}-.dockerignore", external.context_key);
+  ignore.differ = llb::Differ::kNone;
+  llb::VertexOptions vertex;
+  vertex.name = fmt::format("[context {}] load .dockerignore", external.context_key);
+  TRY_ASSIGN(const auto text,
+             host_.ReadFile(llb::Source(llb::Format(ignore), std::move(vertex)), ".dockerignore"));
+  LocalTree::Spec spec;
+  spec.name = name;
+  spec.label = fmt::format("[context {}] load from client", external.context_key);
+  spec.session_id = session_id;
+  spec.shared_key_hint = fmt::format("context:{}-{}", external.context_key,
+                                     shared == options_.shared_keys.end() ? "" : shared->second);
+  if (text) {
+    TRY_ASSIGN_CTX(spec.excludes, ParseDockerignore(*text), ".dockerignore of context {}", name);
+  }
+  locals_.push_back(std::make_unique<LocalTree>(std::move(spec)));
+  external.local = locals_.back().get();
+  external.fixed = external.local->output();
+  external.resolved = true;
+  return OkStatus();
+}
+
+Status Externals::OpenInput(External& external, const std::string& name) {
+  TRY_ASSIGN(auto input, host_.Input(name));
+  if (!input) return Unknown("invalid input {} for {}", name, external.context_key);
+  external.fixed = std::move(*input);
+  external.resolved = true;
+  const auto metadata = options_.input_metadata.find(name);
+  if (metadata == options_.input_metadata.end()) return OkStatus();
+  const auto json = nlohmann::json::parse(metadata->second, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return Unknown("failed to parse input-metadata of {}", name);
+  const auto config = json.find("containerimage.config");
+  if (config == json.end()) return OkStatus();
+  const auto decoded =
+      config->is_string() ? Base64Decode(config->get<std::string>()) : std::nullopt;
+  if (!decoded) return Unknown("failed to parse input-metadata of {}", name);
+  TRY_ASSIGN(external.config, oci::DecodeImageConfig(*decoded));
+  external.has_config = true;
+  return OkStatus();
+}
+
+void Externals::ResolvePending() {
+  std::vector<ImageRequest> requests;
+  std::vector<External*> waiting;
+  for (const auto& [key, external] : all_) {
+    if (external->resolved || !external->request) continue;
+    requests.push_back(*external->request);
+    waiting.push_back(external.get());
+  }
+  if (requests.empty()) return;
+  auto answers = host_.ResolveImages(requests);
+  for (std::size_t i = 0; i < waiting.size(); ++i) {
+    External& external = *waiting[i];
+    external.resolved = true;
+    Status status =
+        i < answers.size() && answers[i].ok() ? Adopt(external, *answers[i]) : OkStatus();
+    if (i >= answers.size())
+      status = Internal("image {} was not looked up", external.name);
+    else if (!answers[i].ok())
+      status = std::move(answers[i]).error();
+    if (!status.ok()) external.failure = std::move(status.error().AddContext(external.name));
+  }
+}
+
+Status Externals::Adopt(External& external, const ImageInfo& info) {
+  TRY_ASSIGN(external.config, oci::DecodeImageConfig(info.config));
+  external.has_config = true;
+  external.config.unknown.clear();
+  external.config.config.unknown.clear();
+  TRY_ASSIGN(const auto ref,
+             oci::Reference::ParseNormalized(info.ref.empty() ? external.request->ref : info.ref));
+  external.ref = info.digest ? ref.WithDigest(*info.digest).ToString() : ref.ToString();
+  external.scratch = IsEmptyImage(external.config);
+  if (external.config.platform.empty()) external.config.platform = external.platform;
+  return OkStatus();
+}
+
+void Externals::FinishLocals() {
+  for (const auto& local : locals_) local->Finish();
+}
+
+}  // namespace kiln::dockerfile

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "dockerfile/ast.h"
+#include "dockerfile/host.h"
+#include "dockerfile/local_tree.h"
+#include "dockerfile/options.h"
+#include "llb/build.h"
+#include "oci/image_config.h"
+#include "oci/platform.h"
+
+namespace kiln::dockerfile {
+
+// A tree that no stage makes: an image, scratch, or a named context.
+struct External {
+  std::string name;  // as written
+  oci::Platform platform;
+  LineRange lines;                      // where it was first asked for
+  std::string context_key;              // the key of the named context; empty: an image
+  std::optional<ImageRequest> request;  // images: what to look up
+  bool resolved = false;
+  std::optional<Error> failure;
+
+  // Known once resolved:
+  bool scratch = false;
+  std::string ref;    // images: pinned
+  llb::Output fixed;  // contexts that are no images
+  LocalTree* local = nullptr;
+  oci::ImageConfig config;  // of an image, or what a tree without one starts from
+  bool has_config = false;
+
+  // The tree; an image's vertex is called `vertex_name` unless a context names it.
+  llb::Output Tree(const std::string& vertex_name, const Options& options,
+                   std::vector<llb::SourceLocation> locations = {},
+                   const std::string& command = {}) const;
+};
+
+// Finds out what names stand for. One per conversion.
+class Externals {
+ public:
+  Externals(const Options& options, Host& host, bool show_platform)
+      : options_(options), host_(host), show_platform_(show_platform) {}
+
+  // The named context for `name`, or null.
+  Result<External*> Context(const std::string& name, const oci::Platform& platform,
+                            LineRange lines);
+  // Context, scratch or image.
+  Result<External*> Need(const std::string& name, const oci::Platform& platform, LineRange lines);
+  External* Find(const std::string& name, const oci::Platform& platform) const;
+
+  // Looks up all images that were asked for since, at once. Failures stay with their external.
+  void ResolvePending();
+  // Fixes what is transferred of local contexts.
+  void FinishLocals();
+
+ private:
+  using Key = std::pair<std::string, std::string>;
+
+  Status OpenContext(External& external, const std::string& value);
+  Status OpenImage(External& external, const std::string& ref);
+  Status OpenOciLayout(External& external, std::string value);
+  Status OpenLocal(External& external, const std::string& name);
+  Status OpenInput(External& external, const std::string& name);
+  Status Adopt(External& external, const ImageInfo& info);
+
+  const Options& options_;
+  Host& host_;
+  const bool show_platform_;
+  std::map<Key, std::unique_ptr<External>> all_;
+  std::vector<std::unique_ptr<LocalTree>> locals_;
+};
+
+}  // namespace kiln::dockerfile

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "base/result.h"
+#include "llb/source_id.h"
+
+namespace kiln::dockerfile {
+
+// A git URL with BuildKit's fragment `#ref[:subdir]` and query (`ref tag branch subdir checksum
+// commit keep-git-dir submodules fetch-by-commit mtime`). nullopt: not a git URL at all.
+Result<std::optional<llb::GitSource>> ParseGitRef(std::string_view text);
+
+// http:// or https://
+bool IsHttpUrl(std::string_view text);
+// user@host:path
+bool IsScpStyle(std::string_view text);
+
+}  // namespace kiln::dockerfile

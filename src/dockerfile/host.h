@@ -1,0 +1,50 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/result.h"
+#include "llb/build.h"
+#include "llb/source_id.h"
+#include "oci/platform.h"
+
+namespace kiln::dockerfile {
+
+struct ImageRequest {
+  std::string ref;  // normalised, with a tag or digest
+  oci::Platform platform;
+  llb::ResolveMode resolve_mode = llb::ResolveMode::kDefault;
+  std::string log_name;  // what the user sees while it is looked up
+  // An OCI layout of the client's, instead of a registry.
+  bool oci_layout = false;
+  std::string session_id;
+  std::string store_id;
+};
+
+struct ImageInfo {
+  std::string ref;               // may differ from the one asked for: a source policy changed it
+  std::optional<Digest> digest;  // of the top object
+  std::string config;            // JSON
+};
+
+// What lowering must ask the world for. All calls may block and come from the thread that lowers.
+class Host {
+ public:
+  virtual ~Host() = default;
+  // One answer per request, in order. Repeated requests are answered from memory, failures too.
+  virtual std::vector<Result<ImageInfo>> ResolveImages(
+      const std::vector<ImageRequest>& requests) = 0;
+  // Makes the tree and reads a file of it; nullopt if there is no such file.
+  virtual Result<std::optional<std::string>> ReadFile(const llb::Output& tree,
+                                                      const std::string& path) = 0;
+  // The tree given with the request under that name (`input:` contexts).
+  virtual Result<std::optional<llb::Output>> Input(const std::string& name) = 0;
+  // Where steps run: the first platform of the first worker.
+  virtual oci::Platform build_platform() const = 0;
+  // The session that local sources are read from.
+  virtual std::string session_id() const = 0;
+};
+
+}  // namespace kiln::dockerfile

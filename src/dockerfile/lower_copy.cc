@@ -1,0 +1,211 @@
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/digest.h"
+#include "base/glob.h"
+#include "base/strings.h"
+#include "dockerfile/git_ref.h"
+#include "dockerfile/heredoc.h"
+#include "dockerfile/lower_stage.h"
+#include "dockerfile/owner.h"
+#include "llb/caps.h"
+
+namespace kiln::dockerfile {
+
+// What a COPY or ADD turns into, and how its history shows it.
+struct StageLowering::PathList {
+  std::vector<llb::FileAction> actions;
+  std::string dest;
+  std::string chown;
+  std::string chmod;
+  std::string shown;  // sources as the history has them
+};
+
+namespace {
+
+// Joined with the working directory; a trailing slash says "into this directory" and stays.
+std::string DestPath(const std::string& cwd, const std::string& dest) {
+  const bool folder = dest.empty() || dest == "." || dest.ends_with('/') || dest.ends_with("/.");
+  std::string path = dest.starts_with('/') ? CleanPath(dest) : CleanPath("/" + cwd + "/" + dest);
+  if (folder && path != "/") path += '/';
+  return path;
+}
+
+// Only shown, not part of any digest: the same for the vertices of one instruction, different for
+// others.
+llb::ProgressGroup GroupFor(const StageState& state, LineRange lines, const std::string& name) {
+  const std::string key =
+      fmt::format("{}:{}:{}:{}", oci::FormatAll(state.platform), state.index, lines.first, name);
+  return {Sha256Of(key).hex().substr(0, 25), name, false};
+}
+
+// `root/./pattern`: what stands before the pivot does not appear in the destination.
+void SplitParents(const std::string& path, llb::CopyAction& action) {
+  std::string root = "/";
+  std::string pattern = path;
+  if (const auto cut = Cut(path, "/./")) {
+    root = CleanPath("/" + std::string(cut->first));
+    pattern = cut->second;
+  }
+  pattern = CleanPath("/" + pattern).substr(1);
+  action.src = root;
+  action.include_patterns = {pattern};
+  if (!HasGlobMeta(pattern)) action.required_paths = {JoinPath(root, pattern)};
+}
+
+}  // namespace
+
+Status StageLowering::Do(const Copy& copy) {
+  if (!copy.from.empty() && copy.from.find('$') != std::string::npos) {
+    return Unknown(
+        "variable expansion is not supported for --from, define a new stage with FROM using ARG "
+        "from global scope as a workaround");
+  }
+  FromTree from = context_.main_context;
+  if (!copy.from.empty()) {
+    TRY_ASSIGN(from, context_.from(copy.from, state_.index, nullptr));
+  }
+  PathList paths;
+  TRY_ASSIGN(const std::string dest, Word(copy.dest));
+  paths.dest = DestPath(state_.cwd, dest);
+  TRY_ASSIGN(paths.chown, Word(copy.chown));
+  TRY_ASSIGN(paths.chmod, Word(copy.chmod));
+  llb::CopyAction common;
+  common.dest = paths.dest;
+  common.create_dest_path = true;
+  common.exclude_patterns = copy.exclude;
+  if (!paths.chown.empty()) {
+    TRY_ASSIGN(common.owner, ParseOwner(paths.chown));
+  }
+  if (!paths.chmod.empty()) TRY(SetMode(paths.chmod, common));
+
+  const bool link =
+      copy.link && copy.chmod.empty() && llb::IsServed("mergeop") && !state_.tree.scratch();
+  const std::string prefix = NextPrefix(context_, state_);
+  const std::string shown = ShownText();
+  llb::VertexOptions options = StepOptions(prefix + shown);
+  bool remote = link;
+  for (const std::string& written : copy.sources) {
+    TRY_ASSIGN(const std::string source, Word(written));
+    if (copy.checksum.empty() == false && copy.sources.size() + copy.inline_files.size() != 1) {
+      return Unknown("checksum can't be specified for multiple sources");
+    }
+    bool taken = false;
+    TRY(AddRemote(copy, source, common, options, paths, taken));
+    remote = remote || taken;
+    if (!taken) TRY(AddPath(copy, source, from, common, paths));
+  }
+  for (const Heredoc& heredoc : copy.inline_files) TRY(AddInlineFile(heredoc, common, paths));
+
+  if (remote) options.progress_group = GroupFor(state_, lines_, options.name);
+  const std::string history = CopyHistory(copy, paths);
+  if (link) {
+    llb::VertexOptions merge = options;
+    merge.name = prefix + "LINK " + shown;
+    llb::Output layer = llb::File({}, std::move(paths.actions), std::move(options));
+    state_.tree = llb::Merge({state_.tree, std::move(layer)}, std::move(merge));
+  } else {
+    state_.tree = llb::File(state_.tree, std::move(paths.actions), std::move(options));
+  }
+  state_.local = nullptr;
+  AddHistory(history, /*layer=*/true);
+  return OkStatus();
+}
+
+// Git and HTTP sources: ADD fetches them, COPY refuses them.
+Status StageLowering::AddRemote(const Copy& copy, const std::string& source, llb::CopyAction action,
+                                llb::VertexOptions options, PathList& out, bool& taken) {
+  TRY_ASSIGN(auto git, ParseGitRef(source));
+  const bool http = !git && IsHttpUrl(source);
+  if (!git && !http) {
+    if (!copy.checksum.empty()) return Unknown("checksum requires HTTP(S) or Git sources");
+    return OkStatus();
+  }
+  if (!copy.add) {
+    return git ? Unknown("source can't be a git ref for COPY")
+               : Unknown("source can't be a URL for COPY");
+  }
+  taken = true;
+  options.progress_group = GroupFor(state_, lines_, options.name);
+  TRY_ASSIGN(const std::string checksum, Word(copy.checksum));
+  if (git) {
+    if (copy.keep_git_dir) git->keep_git_dir = *copy.keep_git_dir;
+    if (!checksum.empty()) {
+      if (!git->checksum.empty() && git->checksum != checksum) {
+        return Unknown("checksum conflicts: {} vs {}", git->checksum, checksum);
+      }
+      git->checksum = checksum;
+    }
+    action.from = llb::Source(llb::Format(*git), std::move(options));
+    action.src = "/";
+    action.dir_copy_contents = true;
+  } else {
+    llb::HttpSource url;
+    url.url = source;
+    const std::string path = source.substr(0, source.find_first_of("?#"));
+    const std::string after_host = path.substr(std::min(path.find("://") + 3, path.size()));
+    const auto slash = after_host.rfind('/');
+    url.filename = slash == std::string::npos ? "" : after_host.substr(slash + 1);
+    if (url.filename.empty()) url.filename = "__unnamed__";
+    if (!checksum.empty()) {
+      TRY_ASSIGN(url.checksum, Digest::Parse(checksum));
+    }
+    action.from = llb::Source(llb::Format(url), std::move(options));
+    action.src = "/" + url.filename;
+    action.attempt_unpack = copy.unpack.value_or(false);
+  }
+  out.shown += " " + source;
+  out.actions.emplace_back(std::move(action));
+  return OkStatus();
+}
+
+Status StageLowering::AddPath(const Copy& copy, const std::string& source, const FromTree& from,
+                              llb::CopyAction action, PathList& out) {
+  action.from = from.output;
+  action.src = CleanPath("/" + source);
+  if (copy.parents) SplitParents(source, action);
+  action.follow_symlinks = true;
+  action.dir_copy_contents = true;
+  action.allow_wildcard = true;
+  action.allow_empty_wildcard = true;
+  action.attempt_unpack = copy.add && copy.unpack.value_or(true);
+  if (from.local != nullptr) from.local->Use(source);
+  out.shown += " " + source;
+  out.actions.emplace_back(std::move(action));
+  return OkStatus();
+}
+
+Status StageLowering::AddInlineFile(const Heredoc& heredoc, llb::CopyAction action, PathList& out) {
+  llb::MkfileAction file;
+  file.path = "/" + heredoc.name;
+  file.data = HeredocText(heredoc);
+  if (heredoc.name.find('/') != std::string::npos || heredoc.name == "." || heredoc.name == "..") {
+    return Unknown("heredoc name {} can not be a file name", Quoted(heredoc.name));
+  }
+  if (heredoc.expand) {
+    ExpandOptions options;
+    options.literal_quotes = true;
+    TRY_ASSIGN(Expanded expanded, Expand(file.data, Lookup(), options));
+    file.data = std::move(expanded.text);
+  }
+  action.src = file.path;
+  llb::VertexOptions options;
+  options.name = "[internal] preparing inline document";
+  options.locations = LocationsOf(context_, lines_);
+  action.from = llb::File({}, {std::move(file)}, std::move(options));
+  action.exclude_patterns.clear();
+  out.shown += " <<" + heredoc.name;
+  out.actions.emplace_back(std::move(action));
+  return OkStatus();
+}
+
+std::string StageLowering::CopyHistory(const Copy& copy, const PathList& paths) const {
+  std::string text = copy.add ? "ADD" : "COPY";
+  if (copy.parents) text += " --parents";
+  if (!paths.chown.empty()) text += " --chown=" + paths.chown;
+  if (!paths.chmod.empty()) text += " --chmod=" + paths.chmod;
+  return text + paths.shown + " " + paths.dest + " # buildkit";
+}
+
+}  // namespace kiln::dockerfile

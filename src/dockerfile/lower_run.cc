@@ -1,0 +1,257 @@
+#include <fmt/format.h>
+
+#include <map>
+#include <unordered_map>
+#include <utility>
+
+#include "base/strings.h"
+#include "dockerfile/heredoc.h"
+#include "dockerfile/lower_stage.h"
+
+namespace kiln::dockerfile {
+namespace {
+
+constexpr std::string_view kPipeFolder = "/dev/pipes/";
+
+// Build arguments named like proxy settings, in any case, go to every step without being part of
+// it.
+std::optional<llb::ProxyEnv> ProxyOf(const Options& options) {
+  std::optional<llb::ProxyEnv> proxy;
+  // In byte order: lower case comes last and wins.
+  for (const auto& [key, value] : options.build_args) {
+    const std::string name = ToLower(key);
+    std::string llb::ProxyEnv::* member = nullptr;
+    if (name == "http_proxy") member = &llb::ProxyEnv::http_proxy;
+    if (name == "https_proxy") member = &llb::ProxyEnv::https_proxy;
+    if (name == "ftp_proxy") member = &llb::ProxyEnv::ftp_proxy;
+    if (name == "no_proxy") member = &llb::ProxyEnv::no_proxy;
+    if (name == "all_proxy") member = &llb::ProxyEnv::all_proxy;
+    if (member == nullptr) continue;
+    if (!proxy) proxy.emplace();
+    (*proxy).*member = value;
+  }
+  return proxy;
+}
+
+std::string WrittenTarget(const MountSpec& spec) {
+  std::string target;
+  for (const auto& [key, value] : spec.fields) {
+    if (key == "target" && value) target = *value;
+  }
+  return target;
+}
+
+llb::CacheSharing SharingOf(CacheSharing sharing) {
+  switch (sharing) {
+    case CacheSharing::kPrivate:
+      return llb::CacheSharing::kPrivate;
+    case CacheSharing::kLocked:
+      return llb::CacheSharing::kLocked;
+    case CacheSharing::kShared:
+      break;
+  }
+  return llb::CacheSharing::kShared;
+}
+
+}  // namespace
+
+Status StageLowering::Do(const Run& run) {
+  if (!run.devices.empty()) {
+    return Unimplemented("RUN --device is not served by this build server: {}", run.devices[0]);
+  }
+  llb::ExecSpec spec;
+  spec.root = state_.tree;
+  spec.env = state_.env.ToStrings();
+  spec.cwd = state_.cwd;
+  spec.user = state_.user;
+  std::string text;
+  TRY_ASSIGN(spec.args, RunArgs(run, spec, text));
+  AddGlobalSettings(spec);
+  if (run.network == "none") spec.network = llb::NetworkMode::kNone;
+  if (run.network == "host") spec.network = llb::NetworkMode::kHost;
+  if (run.network == "default") spec.network = llb::NetworkMode::kSandbox;
+  if (run.security == "insecure") spec.security = llb::SecurityMode::kInsecure;
+  TRY(AddMounts(run, spec));
+  llb::VertexOptions options = StepOptions(NextPrefix(context_, state_) + ShownRunText(run));
+  options.platform = state_.platform;
+  options.linux_resources = context_.options.linux_resources;
+  const std::string history = RunHistory(spec.args);
+  state_.tree = llb::Exec(std::move(spec), std::move(options)).root;
+  state_.local = nullptr;
+  AddHistory(history, /*layer=*/true);
+  return OkStatus();
+}
+
+// The argv. One heredoc alone is a script: text for the shell, or a file if it names its
+// interpreter.
+Result<std::vector<std::string>> StageLowering::RunArgs(const Run& run, llb::ExecSpec& spec,
+                                                        std::string& text) {
+  const CommandText& command = run.command;
+  if (!command.shell) {
+    if (command.args.empty()) return Unknown("arguments are required");
+    return command.args;
+  }
+  text = command.args.at(0);
+  if (command.heredocs.empty()) return ShellArgs(text);
+  const bool alone = command.heredocs.size() == 1 && ParseHeredocWord(text).has_value();
+  if (!alone) {
+    for (const Heredoc& heredoc : command.heredocs) {
+      text += "\n" + heredoc.content + heredoc.name;
+    }
+    return ShellArgs(text);
+  }
+  const Heredoc& heredoc = command.heredocs[0];
+  const std::string body = HeredocText(heredoc);
+  if (!body.starts_with("#!") || state_.platform.os == "windows") return ShellArgs(body);
+  llb::MkfileAction file;
+  file.path = "/" + heredoc.name;
+  file.mode = 0755;
+  file.data = body;
+  llb::VertexOptions options;
+  options.name = "[internal] preparing inline document";
+  options.locations = LocationsOf(context_, lines_);
+  llb::ExecMount mount;
+  mount.dest = kPipeFolder.substr(0, kPipeFolder.size() - 1);
+  mount.source = llb::File({}, {std::move(file)}, std::move(options));
+  mount.readonly = true;
+  spec.mounts.push_back(std::move(mount));
+  return ShellArgs(std::string(kPipeFolder) + heredoc.name);
+}
+
+void StageLowering::AddGlobalSettings(llb::ExecSpec& spec) {
+  const Options& options = context_.options;
+  spec.network = options.network;
+  spec.hostname = options.hostname;
+  spec.extra_hosts = options.extra_hosts;
+  spec.ulimits = options.ulimits;
+  spec.cgroup_parent = options.cgroup_parent;
+  spec.proxy_env = ProxyOf(options);
+  if (options.shm_size_bytes > 0) {
+    llb::ExecMount shm;
+    shm.dest = "/dev/shm";
+    shm.tmpfs = llb::TmpfsMount{options.shm_size_bytes};
+    spec.mounts.push_back(std::move(shm));
+  }
+}
+
+Status StageLowering::AddMounts(const Run& run, llb::ExecSpec& spec) {
+  const ExpandWord expand = [this](std::string_view text) { return Word(text); };
+  for (const MountSpec& written : run.mounts) {
+    TRY_ASSIGN(const Mount mount, ResolveMount(written, expand));
+    TRY(AddMount(mount, WrittenTarget(written), spec));
+  }
+  return OkStatus();
+}
+
+Status StageLowering::AddMount(const Mount& mount, const std::string& written_target,
+                               llb::ExecSpec& spec) {
+  const bool file = mount.type == MountType::kSecret || mount.type == MountType::kSsh;
+  std::string target = mount.target;
+  if (!file || !target.empty()) {
+    target = target.starts_with('/') ? CleanPath(target) : CleanPath(state_.cwd + "/" + target);
+    if (target == "/") return Unknown("invalid mount target \"/\"");
+  }
+  if (mount.type == MountType::kSecret) return AddSecret(mount, target, spec);
+  if (mount.type == MountType::kSsh) {
+    llb::SshMount ssh;
+    ssh.id = mount.id.empty() ? "default" : mount.id;
+    ssh.target = target;
+    ssh.uid = mount.uid.value_or(0);
+    ssh.gid = mount.gid.value_or(0);
+    ssh.mode = mount.mode.value_or(0600);
+    ssh.optional = !mount.required;
+    spec.ssh.push_back(std::move(ssh));
+    return OkStatus();
+  }
+  if (mount.type == MountType::kTmpfs) {
+    llb::ExecMount tmpfs;
+    tmpfs.dest = std::move(target);
+    tmpfs.tmpfs = llb::TmpfsMount{mount.size_bytes};
+    tmpfs.readonly = mount.readonly.value_or(false);
+    spec.mounts.push_back(std::move(tmpfs));
+    return OkStatus();
+  }
+  return AddTreeMount(mount, std::move(target), written_target, spec);
+}
+
+Status StageLowering::AddTreeMount(const Mount& mount, std::string target,
+                                   const std::string& written_target, llb::ExecSpec& spec) {
+  const bool cache = mount.type == MountType::kCache;
+  FromTree from;
+  if (!mount.from.empty()) {
+    TRY_ASSIGN(from, context_.from(mount.from, state_.index, &mount));
+  } else if (!cache) {
+    from = context_.main_context;
+  }
+  if (from.local != nullptr) from.local->Use(mount.source);
+  llb::ExecMount out;
+  out.dest = std::move(target);
+  out.source = from.output;
+  out.readonly = mount.readonly.value_or(!cache);
+  if (!mount.source.empty()) out.selector = CleanPath("/" + mount.source);
+  if (out.selector == "/") out.selector.clear();
+  if (!cache) {
+    out.no_output = !out.readonly;
+    spec.mounts.push_back(std::move(out));
+    return OkStatus();
+  }
+  const std::string id = !mount.id.empty()        ? mount.id
+                         : written_target.empty() ? out.dest
+                                                  : CleanPath(mount.target);
+  out.cache = llb::CacheMount{context_.options.cache_mount_ns + "/" + id, SharingOf(mount.sharing)};
+  if (mount.source.empty() && (mount.mode || mount.uid || mount.gid)) {
+    llb::MkdirAction mkdir;
+    mkdir.path = "/cache";
+    mkdir.mode = static_cast<std::int32_t>(mount.mode.value_or(0755));
+    mkdir.owner = llb::Owner{llb::User(mount.uid.value_or(0)), llb::User(mount.gid.value_or(0))};
+    llb::VertexOptions options;
+    options.name = "[internal] setting cache mount permissions";
+    out.source = llb::File(std::move(out.source), {std::move(mkdir)}, std::move(options));
+    out.selector = "/cache";
+  }
+  spec.mounts.push_back(std::move(out));
+  return OkStatus();
+}
+
+Status StageLowering::AddSecret(const Mount& mount, const std::string& target,
+                                llb::ExecSpec& spec) {
+  llb::SecretMount secret;
+  secret.id = !mount.source.empty() ? mount.source : mount.id;
+  if (secret.id.empty()) {
+    if (mount.target.empty()) {
+      return Unknown("invalid secret mount. one of source, target required");
+    }
+    secret.id = BaseName(mount.target);
+  }
+  if (!mount.env.empty()) secret.env = mount.env;
+  if (mount.env.empty() || !target.empty()) {
+    secret.target = target.empty() ? "/run/secrets/" + BaseName(secret.id) : target;
+  }
+  secret.uid = mount.uid.value_or(0);
+  secret.gid = mount.gid.value_or(0);
+  secret.mode = mount.mode.value_or(0400);
+  secret.optional = !mount.required;
+  spec.secrets.push_back(std::move(secret));
+  return OkStatus();
+}
+
+// `RUN |2 A=x B=y /bin/sh -c … # buildkit`: the ARGs in scope belong to what made the layer.
+std::string StageLowering::RunHistory(const std::vector<std::string>& args) const {
+  std::vector<std::string> values;
+  std::unordered_map<std::string, std::size_t> seen;
+  for (const Arg::Item& arg : state_.args) {
+    const auto env = state_.env.Get(arg.key);
+    std::string text = arg.key + "=" + (env ? std::string(*env) : arg.value.value_or(""));
+    const auto [found, added] = seen.emplace(arg.key, values.size());
+    if (added) {
+      values.push_back(std::move(text));
+    } else {
+      values[found->second] = std::move(text);
+    }
+  }
+  std::string out = "RUN ";
+  if (!values.empty()) out += fmt::format("|{} {} ", values.size(), Join(values, " "));
+  return out + Join(args, " ") + " # buildkit";
+}
+
+}  // namespace kiln::dockerfile

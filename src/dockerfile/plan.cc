@@ -1,0 +1,195 @@
+#include "dockerfile/plan.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "dockerfile/dockerignore.h"
+#include "dockerfile/errors.h"
+#include "dockerfile/git_ref.h"
+#include "dockerfile/lower.h"
+#include "dockerfile/parser.h"
+#include "llb/source_id.h"
+
+namespace kiln::dockerfile {
+namespace {
+
+std::string SessionFor(const Options& options, const Host& host, const std::string& local) {
+  const auto found = options.local_sessions.find(local);
+  return found == options.local_sessions.end() ? host.session_id() : found->second;
+}
+
+// Files that the build is described with: few, by name, taken as they are.
+llb::Output SmallFiles(const Options& options, const Host& host, const std::string& name,
+                       std::vector<std::string> paths, std::string hint, std::string label) {
+  llb::LocalSource local;
+  local.name = name;
+  local.session_id = SessionFor(options, host, name);
+  local.follow_paths = std::move(paths);
+  local.shared_key_hint = std::move(hint);
+  local.differ = llb::Differ::kNone;
+  llb::VertexOptions vertex;
+  vertex.name = std::move(label);
+  return llb::Source(llb::Format(local), std::move(vertex));
+}
+
+// The `context` option, if it names something remote; nullopt: the client's folder.
+Result<std::optional<llb::Output>> RemoteContext(const Options& options, Host& host) {
+  using Found = std::optional<llb::Output>;
+  if (options.context.empty()) {
+    TRY_ASSIGN(auto input, host.Input("context"));
+    return input;
+  }
+  std::string text = options.context;
+  if (text.starts_with("github.com/")) text = "https://" + text;
+  if (text != options.context && text.find(".git") == std::string::npos) {
+    const auto hash = text.find('#');
+    text.insert(hash == std::string::npos ? text.size() : hash, ".git");
+  }
+  TRY_ASSIGN(auto git, ParseGitRef(text));
+  if (git) {
+    if (options.keep_git_dir) git->keep_git_dir = true;
+    if (const auto epoch = options.BuildArg("SOURCE_DATE_EPOCH"); epoch && !epoch->empty()) {
+      git->mtime = "commit";
+    }
+    llb::VertexOptions vertex;
+    vertex.name = "[internal] load git source " + options.context;
+    return Found(llb::Source(llb::Format(*git), std::move(vertex)));
+  }
+  if (IsHttpUrl(text)) {
+    return Unimplemented("a build context at an http(s) URL is not served by this build server: {}",
+                         options.context);
+  }
+  return InvalidArgument("invalid context {}: neither a git nor an http(s) URL", Quoted(text));
+}
+
+Result<std::optional<llb::Output>> RemoteDockerfile(const Options& options, Host& host) {
+  if (!options.dockerfile_local.empty()) return std::optional<llb::Output>();
+  TRY_ASSIGN(auto input, host.Input("dockerfile"));
+  if (input) return input;
+  return RemoteContext(options, host);
+}
+
+Result<std::vector<std::string>> Excludes(const Options& options, const LoadedDockerfile& loaded,
+                                          Host& host) {
+  std::optional<std::string> text = loaded.ignore_file;
+  if (!text) {
+    const llb::Output tree = SmallFiles(options, host, "context", {".dockerignore"},
+                                        "context-.dockerignore", "[internal] load .dockerignore");
+    TRY_ASSIGN(text, host.ReadFile(tree, ".dockerignore"));
+  }
+  if (!text) return std::vector<std::string>();
+  Result<std::vector<std::string>> patterns = ParseDockerignore(*text);
+  if (!patterns.ok()) patterns.error().AddContext("error reading .dockerignore");
+  return patterns;
+}
+
+llb::Output Subfolder(llb::Output tree, const std::string& subdir) {
+  if (subdir.empty()) return tree;
+  llb::CopyAction copy;
+  copy.from = std::move(tree);
+  copy.src = CleanPath("/" + subdir);
+  copy.dest = "/";
+  copy.dir_copy_contents = true;
+  copy.create_dest_path = true;
+  return llb::File({}, {std::move(copy)});
+}
+
+nlohmann::ordered_json PlatformJson(const oci::Platform& platform) {
+  nlohmann::ordered_json json = {{"architecture", platform.architecture}, {"os", platform.os}};
+  if (!platform.os_version.empty()) json["os.version"] = platform.os_version;
+  if (!platform.os_features.empty()) json["os.features"] = platform.os_features;
+  if (!platform.variant.empty()) json["variant"] = platform.variant;
+  return json;
+}
+
+}  // namespace
+
+Result<LoadedDockerfile> LoadDockerfile(const Options& options, Host& host) {
+  const std::string& filename = options.filename;
+  std::string fallback;
+  if (BaseName(filename) == "Dockerfile") {
+    fallback = JoinPath(DirName(filename), "dockerfile");
+  }
+  TRY_ASSIGN_CTX(const auto remote, RemoteDockerfile(options, host), "failed to read dockerfile");
+  const std::string local =
+      options.dockerfile_local.empty() ? "dockerfile" : options.dockerfile_local;
+  std::vector<std::string> paths = {filename, filename + ".dockerignore"};
+  if (!fallback.empty()) paths.push_back(fallback);
+  const llb::Output tree = remote ? *remote
+                                  : SmallFiles(options, host, local, std::move(paths), local,
+                                               "[internal] load build definition from " + filename);
+  LoadedDockerfile loaded;
+  loaded.source.filename = filename;
+  TRY_ASSIGN_CTX(auto text, host.ReadFile(tree, filename), "failed to read dockerfile");
+  if (!text && !fallback.empty()) {
+    TRY_ASSIGN_CTX(text, host.ReadFile(tree, fallback), "failed to read dockerfile");
+    if (text) loaded.source.filename = fallback;
+  }
+  if (!text) {
+    return Unknown("failed to read dockerfile: open {}: no such file or directory", filename);
+  }
+  loaded.source.data = std::move(*text);
+  if (!remote) {
+    TRY_ASSIGN(loaded.ignore_file, host.ReadFile(tree, filename + ".dockerignore"));
+  }
+  loaded.llb_source = std::make_shared<llb::SourceFile>(
+      llb::SourceFile{loaded.source.filename, loaded.source.data, "Dockerfile", tree});
+  return loaded;
+}
+
+Result<Plan> MakePlan(const Options& options, const LoadedDockerfile& loaded, Host& host) {
+  TRY_ASSIGN(const Dockerfile file, Parse(loaded.source));
+  TRY_ASSIGN(const auto remote, RemoteContext(options, host));
+  std::vector<std::string> excludes;
+  if (!remote) {
+    TRY_ASSIGN(excludes, Excludes(options, loaded, host));
+  }
+  Plan plan;
+  plan.multi_platform = options.IsMultiPlatform();
+  std::vector<oci::Platform> platforms = options.platforms;
+  if (platforms.empty()) platforms.push_back(host.build_platform());
+  for (const oci::Platform& platform : platforms) {
+    LocalTree::Spec spec{"context", "[internal] load build context", "context",
+                         SessionFor(options, host, "context"), excludes};
+    LocalTree local(std::move(spec));
+    FromTree context;
+    if (remote) {
+      context.output = Subfolder(*remote, options.context_subdir);
+    } else if (!options.context_subdir.empty()) {
+      return InvalidArgument("contextsubdir needs a context that is not local");
+    } else {
+      context = {local.output(), &local};
+    }
+    const LowerInput input{
+        options, file, loaded.source, loaded.llb_source, host, platform, !options.platforms.empty(),
+        context};
+    TRY_ASSIGN(Lowered lowered, Lower(input));
+    local.Finish();
+    plan.epoch = lowered.epoch;
+    plan.platforms.push_back({oci::FormatAll(platform), platform, std::move(lowered.root),
+                              std::move(lowered.image), std::move(lowered.base_image)});
+  }
+  return plan;
+}
+
+std::map<std::string, std::string> ResultMetadata(const Plan& plan) {
+  std::map<std::string, std::string> metadata;
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const PlatformPlan& platform : plan.platforms) {
+    const std::string suffix = plan.multi_platform ? "/" + platform.id : "";
+    metadata["containerimage.config" + suffix] = oci::Encode(platform.image);
+    if (platform.base_image) {
+      metadata["containerimage.base.config" + suffix] = oci::Encode(*platform.base_image);
+    }
+    if (plan.epoch) metadata["source.date.epoch" + suffix] = fmt::format("{}", *plan.epoch);
+    list.push_back({{"ID", platform.id}, {"Platform", PlatformJson(platform.platform)}});
+  }
+  metadata["refs.platforms"] = nlohmann::ordered_json({{"Platforms", list}}).dump();
+  return metadata;
+}
+
+}  // namespace kiln::dockerfile

@@ -1,0 +1,65 @@
+#include "dockerfile/stage_names.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/strings.h"
+
+namespace kiln::dockerfile {
+
+StageNames::StageNames(const Dockerfile& file) {
+  for (const Stage& stage : file.stages) {
+    names_.push_back(stage.from.name);
+    if (!stage.from.name.empty()) by_name_[stage.from.name].push_back(stage.index);
+  }
+}
+
+std::optional<int> StageNames::Before(const std::string& name, int index) const {
+  const auto found = by_name_.find(name);
+  if (found == by_name_.end()) return std::nullopt;
+  const auto& indexes = found->second;
+  const auto at = std::lower_bound(indexes.begin(), indexes.end(), index);
+  if (at == indexes.begin()) return std::nullopt;
+  return *std::prev(at);
+}
+
+std::optional<int> StageNames::Last(const std::string& name) const {
+  const auto found = by_name_.find(name);
+  if (found == by_name_.end()) return std::nullopt;
+  return found->second.back();
+}
+
+Result<std::optional<int>> StageNames::Resolve(const std::string& name, int index,
+                                               bool by_index) const {
+  if (const auto stage = Before(ToLower(name), index)) return stage;
+  if (!by_index) return std::optional<int>();
+  const auto number = ParseInt(name);
+  if (!number) return std::optional<int>();
+  if (*number < 0 || *number >= index) return Unknown("invalid stage index {}", name);
+  return std::optional<int>(static_cast<int>(*number));
+}
+
+Error StageNames::TooLate(const std::string& name, int user, int found, const Mount* mount) const {
+  if (found == user) return Unknown("circular dependency detected on stage: {}", ToLower(name));
+  if (mount != nullptr) {
+    return Unknown(
+        "cannot mount from stage {} to {}, stage needs to be defined before current command",
+        Quoted(name), Quoted(mount->target));
+  }
+  return Unknown("cannot copy from stage {}, it needs to be defined before current stage {}",
+                 Quoted(name), Quoted(Label(user)));
+}
+
+std::vector<std::string> StageNames::All() const {
+  std::vector<std::string> all;
+  for (const auto& [name, indexes] : by_name_) all.push_back(name);
+  return all;
+}
+
+std::string StageNames::Label(int index) const {
+  const std::string& name = names_[static_cast<std::size_t>(index)];
+  return name.empty() ? fmt::format("stage-{}", index) : name;
+}
+
+}  // namespace kiln::dockerfile
