@@ -14,7 +14,8 @@
 namespace kiln::executor {
 namespace {
 
-// Directories that the default mounts cover: mount points below them are made by the runtime, in those.
+// Directories that the default mounts cover: mount points below them are made by the runtime, in
+// those.
 constexpr const char* kCovered[] = {"/proc", "/dev", "/sys"};
 
 Status MakeDirectory(const std::string& path, mode_t mode) {
@@ -23,7 +24,8 @@ Status MakeDirectory(const std::string& path, mode_t mode) {
 }
 
 bool IsAtOrBelow(const std::string& path, const std::string& directory) {
-  return directory == "/" || path == directory || (path.starts_with(directory) && path[directory.size()] == '/');
+  return directory == "/" || path == directory ||
+         (path.starts_with(directory) && path[directory.size()] == '/');
 }
 
 std::vector<std::string> BindOptions(const sys::MountFlags& flags) {
@@ -42,15 +44,19 @@ int OwnOomScoreAdjustment() {
 
 }  // namespace
 
-Bundle::Bundle(const BundleSettings& settings, const sys::Mounter& mounter, const ProcessSpec& spec, std::string id)
+Bundle::Bundle(const BundleSettings& settings, const sys::Mounter& mounter, const ProcessSpec& spec,
+               std::string id)
     : settings_(settings),
       mounter_(mounter),
       spec_(spec),
       id_(std::move(id)),
       path_(settings.directory + "/" + id_),
-      cgroups_path_(CgroupsPath(spec.cgroup_parent.empty() ? settings.cgroup_parent : spec.cgroup_parent, id_, settings.rootless)) {}
+      cgroups_path_(
+          CgroupsPath(spec.cgroup_parent.empty() ? settings.cgroup_parent : spec.cgroup_parent, id_,
+                      settings.rootless)) {}
 
-Result<std::unique_ptr<Bundle>> Bundle::Create(const BundleSettings& settings, const sys::Mounter& mounter, const ProcessSpec& spec,
+Result<std::unique_ptr<Bundle>> Bundle::Create(const BundleSettings& settings,
+                                               const sys::Mounter& mounter, const ProcessSpec& spec,
                                                const EtcTexts& etc, std::string id) {
   std::unique_ptr<Bundle> bundle(new Bundle(settings, mounter, spec, std::move(id)));
   TRY(bundle->Fill(etc));
@@ -72,7 +78,8 @@ Status Bundle::Fill(const EtcTexts& etc) {
 }
 
 Status Bundle::MountRoot() {
-  TRY_ASSIGN_CTX(sys::Mount mount, mounter_.MountAt(spec_.root, path_ + "/rootfs"), "mounting the root file system");
+  TRY_ASSIGN_CTX(sys::Mount mount, mounter_.MountAt(spec_.root, path_ + "/rootfs"),
+                 "mounting the root file system");
   attached_.push_back(std::move(mount));
   TRY_ASSIGN(root_, sys::RootedPath::Open(path_ + "/rootfs"));
   return OkStatus();
@@ -89,7 +96,8 @@ Status Bundle::PrepareMounts() {
 }
 
 Result<SpecMount> Bundle::Prepare(const StepMount& mount, size_t number) {
-  if (!mount.target.starts_with('/') || mount.target == "/") return InvalidArgument("bad mount target {}", Quoted(mount.target));
+  if (!mount.target.starts_with('/') || mount.target == "/")
+    return InvalidArgument("bad mount target {}", Quoted(mount.target));
   std::string place = fmt::format("{}/mounts/{}", path_, number);
   SpecMount prepared;
   if (const auto* secret = std::get_if<SecretFile>(&mount.what)) {
@@ -108,10 +116,12 @@ Result<SpecMount> Bundle::Prepare(const StepMount& mount, size_t number) {
 }
 
 // The tmpfs lies at `place`, the file in it: it is gone with the mount.
-Result<SpecMount> Bundle::PrepareSecret(const StepMount&, const SecretFile& secret, const std::string& place) {
+Result<SpecMount> Bundle::PrepareSecret(const StepMount&, const SecretFile& secret,
+                                        const std::string& place) {
   TRY(MakeDirectory(place, 0700));
   sys::MountFlags flags{.nosuid = true, .nodev = true, .noexec = (secret.mode & 0111) == 0};
-  TRY_ASSIGN(sys::Mount mount, mounter_.MountAt({.what = sys::TmpfsMount{.mode = 0700}, .flags = flags}, place));
+  TRY_ASSIGN(sys::Mount mount,
+             mounter_.MountAt({.what = sys::TmpfsMount{.mode = 0700}, .flags = flags}, place));
   attached_.push_back(std::move(mount));
   TRY_ASSIGN(sys::RootedPath root, sys::RootedPath::Open(place));
   TRY(root.WriteFile("secret", secret.data.Reveal(), 0600));
@@ -121,7 +131,8 @@ Result<SpecMount> Bundle::PrepareSecret(const StepMount&, const SecretFile& secr
   return SpecMount{.type = "bind", .source = place + "/secret", .options = BindOptions(flags)};
 }
 
-Result<SpecMount> Bundle::PrepareTree(const StepMount& mount, const sys::MountDescription& tree, const std::string& place) {
+Result<SpecMount> Bundle::PrepareTree(const StepMount& mount, const sys::MountDescription& tree,
+                                      const std::string& place) {
   bool whole = CleanPath("/" + mount.selector) == "/";
   if (const auto* tmpfs = std::get_if<sys::TmpfsMount>(&tree.what)) {
     if (!whole) return InvalidArgument("a tmpfs has no {}", Quoted(mount.selector));
@@ -144,9 +155,10 @@ Result<SpecMount> Bundle::PrepareTree(const StepMount& mount, const sys::MountDe
   return SpecMount{.type = "bind", .source = source, .options = options};
 }
 
-// Binds the part of an attached tree that the selector leads to, found by descriptor: whatever its owner renames meanwhile, no path is
-// walked a second time.
-Result<std::string> Bundle::Select(const std::string& tree, const std::string& selector, const std::string& place) {
+// Binds the part of an attached tree that the selector leads to, found by descriptor: whatever its
+// owner renames meanwhile, no path is walked a second time.
+Result<std::string> Bundle::Select(const std::string& tree, const std::string& selector,
+                                   const std::string& place) {
   TRY_ASSIGN(sys::RootedPath root, sys::RootedPath::Open(tree));
   TRY_ASSIGN(Fd part, root.OpenPath(selector));
   TRY_ASSIGN(sys::FileInfo info, sys::StatFd(part.get()));
@@ -164,13 +176,15 @@ Result<std::string> Bundle::Select(const std::string& tree, const std::string& s
 Status Bundle::MakeStubs() {
   std::vector<MountStubs::Point> points = points_;
   std::erase_if(points, [](const MountStubs::Point& point) {
-    return std::any_of(std::begin(kCovered), std::end(kCovered), [&](const char* covered) { return IsAtOrBelow(point.target, covered); });
+    return std::any_of(std::begin(kCovered), std::end(kCovered),
+                       [&](const char* covered) { return IsAtOrBelow(point.target, covered); });
   });
   TRY_ASSIGN(stubs_, MountStubs::Make(*root_, std::move(points), spec_.remove_stubs_recursively));
   return OkStatus();
 }
 
-// Part of the layer if it was missing. Inside a mount it is the runtime's to make, where the process sees it.
+// Part of the layer if it was missing. Inside a mount it is the runtime's to make, where the
+// process sees it.
 Status Bundle::MakeCwd() {
   std::string cwd = AbsoluteCwd(spec_.cwd);
   for (const char* covered : kCovered) {
@@ -179,7 +193,8 @@ Status Bundle::MakeCwd() {
   for (const SpecMount& mount : mounts_) {
     if (IsAtOrBelow(cwd, mount.target)) return OkStatus();
   }
-  TRY_CTX(root_->MakeDirs(cwd, 0755, sys::RootedPath::Owner{user_.uid, user_.gid}), "working directory");
+  TRY_CTX(root_->MakeDirs(cwd, 0755, sys::RootedPath::Owner{user_.uid, user_.gid}),
+          "working directory");
   return OkStatus();
 }
 

@@ -23,7 +23,8 @@ struct BundleSettings {
   bool seccomp = true;
 };
 
-// A container's directory: config.json, the mounted root file system and what else is bound. Undone step by step when destroyed.
+// A container's directory: config.json, the mounted root file system and what else is bound. Undone
+// step by step when destroyed.
 class Bundle {
  public:
   struct EtcTexts {
@@ -31,13 +32,16 @@ class Bundle {
     std::string hosts;
   };
 
-  static Result<std::unique_ptr<Bundle>> Create(const BundleSettings& settings, const sys::Mounter& mounter, const ProcessSpec& spec,
-                                                const EtcTexts& etc, std::string id);
+  static Result<std::unique_ptr<Bundle>> Create(const BundleSettings& settings,
+                                                const sys::Mounter& mounter,
+                                                const ProcessSpec& spec, const EtcTexts& etc,
+                                                std::string id);
   ~Bundle();
   Bundle(const Bundle&) = delete;
   Bundle& operator=(const Bundle&) = delete;
 
-  // Removes mount points from the root, unmounts, removes the directory. Once; the destructor logs what would be said here.
+  // Removes mount points from the root, unmounts, removes the directory. Once; the destructor logs
+  // what would be said here.
   Status Close();
 
   const std::string& id() const { return id_; }
@@ -46,15 +50,19 @@ class Bundle {
   const std::string& cgroups_path() const { return cgroups_path_; }
 
  private:
-  Bundle(const BundleSettings& settings, const sys::Mounter& mounter, const ProcessSpec& spec, std::string id);
+  Bundle(const BundleSettings& settings, const sys::Mounter& mounter, const ProcessSpec& spec,
+         std::string id);
 
   Status Fill(const EtcTexts& etc);
   Status MountRoot();
   Status PrepareMounts();
   Result<SpecMount> Prepare(const StepMount& mount, size_t number);
-  Result<SpecMount> PrepareSecret(const StepMount& mount, const SecretFile& secret, const std::string& place);
-  Result<SpecMount> PrepareTree(const StepMount& mount, const sys::MountDescription& tree, const std::string& place);
-  Result<std::string> Select(const std::string& tree, const std::string& selector, const std::string& place);
+  Result<SpecMount> PrepareSecret(const StepMount& mount, const SecretFile& secret,
+                                  const std::string& place);
+  Result<SpecMount> PrepareTree(const StepMount& mount, const sys::MountDescription& tree,
+                                const std::string& place);
+  Result<std::string> Select(const std::string& tree, const std::string& selector,
+                             const std::string& place);
   Status MakeStubs();
   Status MakeCwd();
   Status WriteConfig();

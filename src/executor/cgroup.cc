@@ -3,11 +3,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <csignal>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 
 #include "base/fd.h"
 #include "base/strings.h"
@@ -39,7 +39,8 @@ std::vector<std::string> Tree(const std::string& directory) {
 
 void KillAll(const std::string& directory) {
   // cgroup v2 since 5.14 does it in one go; else one by one.
-  if (auto kill_file = OpenFile(directory + "/cgroup.kill", O_WRONLY); kill_file.ok()) (void)WriteAll(kill_file->get(), "1").ok();
+  if (auto kill_file = OpenFile(directory + "/cgroup.kill", O_WRONLY); kill_file.ok())
+    (void)WriteAll(kill_file->get(), "1").ok();
   auto processes = ReadFile(directory + "/cgroup.procs");
   if (!processes.ok()) return;
   for (std::string_view line : Split(*processes, '\n')) {
@@ -66,12 +67,15 @@ ContainerCgroup::ContainerCgroup(const std::vector<std::string>& roots, const st
 }
 
 bool ContainerCgroup::exists() const {
-  return std::any_of(directories_.begin(), directories_.end(), [](const std::string& directory) { return access(directory.c_str(), F_OK) == 0; });
+  return std::any_of(directories_.begin(), directories_.end(), [](const std::string& directory) {
+    return access(directory.c_str(), F_OK) == 0;
+  });
 }
 
 bool ContainerCgroup::OutOfMemory() const {
   return std::any_of(directories_.begin(), directories_.end(), [](const std::string& directory) {
-    return CounterIn(directory + "/memory.events", "oom_kill") != 0 || CounterIn(directory + "/memory.oom_control", "oom_kill") != 0;
+    return CounterIn(directory + "/memory.events", "oom_kill") != 0 ||
+           CounterIn(directory + "/memory.oom_control", "oom_kill") != 0;
   });
 }
 
@@ -83,8 +87,10 @@ Status ContainerCgroup::Destroy(std::chrono::milliseconds patience) const {
         KillAll(directory);
         if (rmdir(directory.c_str()) == 0 || errno == ENOENT || errno == ENOTDIR) break;
         if (errno != EBUSY) return ErrnoError(errno, "remove cgroup {}", directory);
-        if (steady_clock::now() >= deadline) return DeadlineExceeded("processes in cgroup {} do not end", directory);
-        poll(nullptr, 0, static_cast<int>(kPause.count()));  // the kernel tells nobody when a v1 group is empty
+        if (steady_clock::now() >= deadline)
+          return DeadlineExceeded("processes in cgroup {} do not end", directory);
+        poll(nullptr, 0,
+             static_cast<int>(kPause.count()));  // the kernel tells nobody when a v1 group is empty
       }
     }
   }
@@ -95,7 +101,8 @@ std::vector<std::string> CgroupRoots(const std::vector<sys::MountInfo>& mounts) 
   std::vector<std::string> roots;
   for (const sys::MountInfo& mount : mounts) {
     bool cgroup = mount.fs_type == "cgroup" || mount.fs_type == "cgroup2";
-    if (cgroup && std::find(roots.begin(), roots.end(), mount.target) == roots.end()) roots.push_back(mount.target);
+    if (cgroup && std::find(roots.begin(), roots.end(), mount.target) == roots.end())
+      roots.push_back(mount.target);
   }
   return roots;
 }

@@ -9,11 +9,13 @@
 
 namespace kiln::executor {
 
-// A container's cgroup directories, one per hierarchy that is mounted, seen through the file system alone: for what the runtime leaves
-// behind when it is killed, and for the kernel's count of processes killed for want of memory.
+// A container's cgroup directories, one per hierarchy that is mounted, seen through the file system
+// alone: for what the runtime leaves behind when it is killed, and for the kernel's count of
+// processes killed for want of memory.
 class ContainerCgroup {
  public:
-  // `roots`: where cgroup hierarchies are mounted; `path`: the spec's cgroupsPath. Without a path (rootless, systemd) there is nothing to see.
+  // `roots`: where cgroup hierarchies are mounted; `path`: the spec's cgroupsPath. Without a path
+  // (rootless, systemd) there is nothing to see.
   ContainerCgroup(const std::vector<std::string>& roots, const std::string& path);
 
   bool exists() const;

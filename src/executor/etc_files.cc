@@ -8,7 +8,8 @@
 namespace kiln::executor {
 namespace {
 
-constexpr const char* kPublicServers[] = {"8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844"};
+constexpr const char* kPublicServers[] = {"8.8.8.8", "8.8.4.4", "2001:4860:4860::8888",
+                                          "2001:4860:4860::8844"};
 constexpr std::string_view kSystemdStub = "127.0.0.53";
 
 struct ResolvConf {
@@ -62,7 +63,8 @@ bool IsLoopback(const std::string& server) {
 
 bool IsAddress(const std::string& text) {
   in6_addr address{};
-  return inet_pton(AF_INET, text.c_str(), &address) == 1 || inet_pton(AF_INET6, text.c_str(), &address) == 1;
+  return inet_pton(AF_INET, text.c_str(), &address) == 1 ||
+         inet_pton(AF_INET6, text.c_str(), &address) == 1;
 }
 
 }  // namespace
@@ -73,7 +75,8 @@ std::string MakeResolvConf(std::string_view host, const DnsConfig& dns, NetworkM
     conf.nameservers = dns.nameservers;
   } else {
     if (network != NetworkMode::kHost) std::erase_if(conf.nameservers, IsLoopback);
-    if (conf.nameservers.empty()) conf.nameservers.assign(std::begin(kPublicServers), std::end(kPublicServers));
+    if (conf.nameservers.empty())
+      conf.nameservers.assign(std::begin(kPublicServers), std::end(kPublicServers));
   }
   if (!dns.search_domains.empty()) conf.search = dns.search_domains;
   if (!dns.options.empty()) conf.options = dns.options;
@@ -89,17 +92,21 @@ std::string ReadHostResolvConf(NetworkMode network) {
   auto text = ReadFile("/etc/resolv.conf", 1 << 20);
   if (!text.ok()) return {};
   ResolvConf conf = Parse(*text);
-  if (network != NetworkMode::kHost && conf.nameservers.size() == 1 && conf.nameservers[0] == kSystemdStub) {
-    if (auto real = ReadFile("/run/systemd/resolve/resolv.conf", 1 << 20); real.ok()) return std::move(*real);
+  if (network != NetworkMode::kHost && conf.nameservers.size() == 1 &&
+      conf.nameservers[0] == kSystemdStub) {
+    if (auto real = ReadFile("/run/systemd/resolve/resolv.conf", 1 << 20); real.ok())
+      return std::move(*real);
   }
   return std::move(*text);
 }
 
 Result<std::string> MakeHosts(const std::string& hostname, const std::vector<ExtraHost>& extra) {
-  std::string out = fmt::format("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", hostname);
+  std::string out =
+      fmt::format("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", hostname);
   for (const ExtraHost& host : extra) {
     if (!IsAddress(host.ip)) return InvalidArgument("failed to parse IP {}", host.ip);
-    if (host.host.find_first_of("\n\r") != std::string::npos) return InvalidArgument("bad host name {}", Quoted(host.host));
+    if (host.host.find_first_of("\n\r") != std::string::npos)
+      return InvalidArgument("bad host name {}", Quoted(host.host));
     out += fmt::format("{}\t{}\n", host.ip, host.host);
   }
   return out;

@@ -18,7 +18,8 @@ struct Outcome {
   bool ok() const { return exit_code == 0; }
 };
 
-// Takes output as it comes, on the thread that called Run; the bytes of one stream are whole and in order.
+// Takes output as it comes, on the thread that called Run; the bytes of one stream are whole and in
+// order.
 using OutputSink = std::function<void(progress::Stream, std::string_view)>;
 
 struct Stdio {
@@ -31,10 +32,13 @@ class Executor {
  public:
   virtual ~Executor() = default;
 
-  // Blocks until the process has ended and nothing of the container is left. A process that ends badly, and one that cannot be
-  // started (the reason stands in its error stream), is an Outcome. Errors: what the spec asks for cannot be set up
-  // (`unable to find user X: no matching entries in passwd file`, a mount that fails), or the activity's cancellation reason.
-  virtual Result<Outcome> Run(const ProcessSpec& spec, Stdio stdio, const progress::Activity& activity) = 0;
+  // Blocks until the process has ended and nothing of the container is left. A process that ends
+  // badly, and one that cannot be started (the reason stands in its error stream), is an Outcome.
+  // Errors: what the spec asks for cannot be set up
+  // (`unable to find user X: no matching entries in passwd file`, a mount that fails), or the
+  // activity's cancellation reason.
+  virtual Result<Outcome> Run(const ProcessSpec& spec, Stdio stdio,
+                              const progress::Activity& activity) = 0;
 };
 
 }  // namespace kiln::executor

@@ -12,7 +12,8 @@ namespace kiln::executor {
 namespace {
 
 bool IsBelow(const std::string& path, const std::string& directory) {
-  return path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
+  return path.size() > directory.size() && path.starts_with(directory) &&
+         path[directory.size()] == '/';
 }
 
 // Restores a directory's times when it goes.
@@ -43,10 +44,13 @@ Result<std::string> ExistingParent(const sys::RootedPath& root, std::string path
 
 }  // namespace
 
-Result<MountStubs> MountStubs::Make(sys::RootedPath root, std::vector<Point> points, bool recursive) {
+Result<MountStubs> MountStubs::Make(sys::RootedPath root, std::vector<Point> points,
+                                    bool recursive) {
   MountStubs stubs(std::move(root));
   for (const Point& point : points) {
-    bool covered = std::any_of(points.begin(), points.end(), [&](const Point& other) { return IsBelow(point.target, other.target); });
+    bool covered = std::any_of(points.begin(), points.end(), [&](const Point& other) {
+      return IsBelow(point.target, other.target);
+    });
     if (covered) continue;
     if (auto made = stubs.MakeOne(point, recursive); !made.ok()) {
       (void)stubs.Remove().ok();
@@ -63,7 +67,8 @@ Status MountStubs::MakeOne(const Point& point, bool recursive) {
   if (exists) return OkStatus();
   TRY_ASSIGN(std::string parent, ExistingParent(root_, path));
   TRY_ASSIGN(KeepTimes times, KeepTimes::Of(root_, parent));
-  TRY_ASSIGN(std::vector<std::string> directories, root_.MakeDirs(point.directory ? path : DirName(path)));
+  TRY_ASSIGN(std::vector<std::string> directories,
+             root_.MakeDirs(point.directory ? path : DirName(path)));
   if (point.directory) directories.pop_back();
   if (recursive) made_.insert(made_.end(), directories.begin(), directories.end());
   if (!point.directory) TRY(root_.OpenFile(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644));

@@ -8,8 +8,9 @@
 
 namespace kiln::executor {
 
-// Mount points that a container needs and its root file system lacks. They are made before the run, without their directories' times
-// changing, so that afterwards those times are the process's doing alone; Remove() takes away those still empty, in the same way.
+// Mount points that a container needs and its root file system lacks. They are made before the run,
+// without their directories' times changing, so that afterwards those times are the process's doing
+// alone; Remove() takes away those still empty, in the same way.
 class MountStubs {
  public:
   struct Point {
@@ -17,7 +18,8 @@ class MountStubs {
     bool directory = true;
   };
 
-  // `recursive`: directories made above a mount point are stubs too, else they stay. A target below another one is that mount's affair.
+  // `recursive`: directories made above a mount point are stubs too, else they stay. A target below
+  // another one is that mount's affair.
   static Result<MountStubs> Make(sys::RootedPath root, std::vector<Point> points, bool recursive);
   // Once, after the container is gone, while the root is still mounted.
   Status Remove();

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <csignal>
+
 #include <nlohmann/json.hpp>
 
 #include "base/ids.h"
@@ -21,34 +22,40 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr seconds kHelperTimeout(30);               // for `delete`, which has nothing to wait for
+constexpr seconds kHelperTimeout(30);  // for `delete`, which has nothing to wait for
 constexpr std::chrono::milliseconds kCgroupPatience(10'000);
 constexpr const char* kKnownRuntimes[] = {"buildkit-runc", "runc", "crun"};
 
 // The container's first process, held by descriptor so that its number cannot come to mean another.
 class InitProcess {
  public:
-  // The child of the runtime that is number 1 in a pid namespace; an invalid one if there is none (yet, or any more). The pid file would tell
-  // too, but runtimes write it when the process has long begun.
+  // The child of the runtime that is number 1 in a pid namespace; an invalid one if there is none
+  // (yet, or any more). The pid file would tell too, but runtimes write it when the process has
+  // long begun.
   static InitProcess Find(pid_t runtime) {
     auto tasks = OpenFile(fmt::format("/proc/{}/task", runtime), O_RDONLY | O_DIRECTORY);
-    auto threads = tasks.ok() ? sys::ReadDir(tasks->get()) : Result<std::vector<sys::DirEntry>>(tasks.error());
+    auto threads =
+        tasks.ok() ? sys::ReadDir(tasks->get()) : Result<std::vector<sys::DirEntry>>(tasks.error());
     if (!threads.ok()) return {};
     for (const sys::DirEntry& thread : *threads) {
       auto children = ReadFile(fmt::format("/proc/{}/task/{}/children", runtime, thread.name));
       if (!children.ok()) continue;
       for (std::string_view child : Split(*children, ' ')) {
         InitProcess init(static_cast<pid_t>(ParseUint(Trim(child)).value_or(0)));
-        // Until the runtime reaps it, it is the runtime's child: if it is so now, the descriptor is the right process's.
-        if (init.valid() && init.StatusField("PPid:") == std::to_string(runtime) && init.IsFirstInNamespace()) return init;
+        // Until the runtime reaps it, it is the runtime's child: if it is so now, the descriptor is
+        // the right process's.
+        if (init.valid() && init.StatusField("PPid:") == std::to_string(runtime) &&
+            init.IsFirstInNamespace())
+          return init;
       }
     }
     return {};
   }
 
   bool valid() const { return fd_.valid(); }
-  // Whether a signal would get through: the first process of a pid namespace gets only those that it has a handler for. What still is the
-  // runtime's own program, on its way to becoming the step's, has handlers but would not act.
+  // Whether a signal would get through: the first process of a pid namespace gets only those that
+  // it has a handler for. What still is the runtime's own program, on its way to becoming the
+  // step's, has handlers but would not act.
   bool Handles(int signal) const {
     if (StatusField("Name:").find(":[") != std::string::npos) return false;  // "runc:[2:INIT]"
     return (ParseUint(StatusField("SigCgt:"), 16).value_or(0) >> (signal - 1) & 1) != 0;
@@ -78,16 +85,20 @@ class InitProcess {
 };
 
 Status MakeStateDirectory(const std::string& path) {
-  if (mkdir(path.c_str(), 0711) != 0 && errno != EEXIST) return ErrnoError(errno, "make directory {}", path);
+  if (mkdir(path.c_str(), 0711) != 0 && errno != EEXIST)
+    return ErrnoError(errno, "make directory {}", path);
   return OkStatus();
 }
 
 std::vector<std::string> WithoutNotifySocket(std::vector<std::string> environment) {
-  std::erase_if(environment, [](const std::string& entry) { return entry.starts_with("NOTIFY_SOCKET="); });
+  std::erase_if(environment,
+                [](const std::string& entry) { return entry.starts_with("NOTIFY_SOCKET="); });
   return environment;
 }
 
-std::string FirstLine(const std::string& text) { return std::string(Trim(text.substr(0, text.find('\n')))); }
+std::string FirstLine(const std::string& text) {
+  return std::string(Trim(text.substr(0, text.find('\n'))));
+}
 
 // crun before 1.9 does not run with controllers in v1 hierarchies beside a v2 tree.
 Status CheckCgroups(const std::string& version, sys::CgroupMode mode) {
@@ -115,9 +126,13 @@ struct OciRuntime::Impl {
 
   Result<sys::CommandResult> Call(std::vector<std::string> args) const {
     // Bounded, though not cancellable: this is how things are cleaned up.
-    return sys::RunCommand(
-        spawner,
-        {.program = binary, .args = std::move(args), .env = options.environment, .grace = seconds(1), .timeout = kHelperTimeout}, {});
+    return sys::RunCommand(spawner,
+                           {.program = binary,
+                            .args = std::move(args),
+                            .env = options.environment,
+                            .grace = seconds(1),
+                            .timeout = kHelperTimeout},
+                           {});
   }
 
   Status Choose(const sys::KernelFeatures& kernel) {
@@ -144,12 +159,13 @@ struct OciRuntime::Impl {
     return CheckCgroups(version, kernel.cgroup);
   }
 
-  Result<Outcome> RunBundle(const Bundle& bundle, const ProcessSpec& spec, Stdio stdio, const progress::Activity& activity) {
+  Result<Outcome> RunBundle(const Bundle& bundle, const ProcessSpec& spec, Stdio stdio,
+                            const progress::Activity& activity) {
     // With a memory limit the cgroup is kept until we have seen whether the limit killed something.
     bool keep = spec.limits.memory_bytes != 0;
     sys::Command command{.program = binary,
-                         .args = {"--root", runtime_root(), "--log", bundle.log_file(), "--log-format", "json", "run", "--bundle",
-                                  bundle.path()},
+                         .args = {"--root", runtime_root(), "--log", bundle.log_file(),
+                                  "--log-format", "json", "run", "--bundle", bundle.path()},
                          .env = options.environment,
                          .max_output_bytes = 0,
                          .grace = options.grace};
@@ -186,12 +202,15 @@ struct OciRuntime::Impl {
     }
   }
 
-  // The runtime cleans up after a container that ran to its end; what is there after other ends goes here.
+  // The runtime cleans up after a container that ran to its end; what is there after other ends
+  // goes here.
   Status EnsureGone(const std::string& id, const ContainerCgroup& cgroup) const {
     bool known = access((runtime_root() + "/" + id).c_str(), F_OK) == 0;
     if (known) {
-      TRY_ASSIGN(sys::CommandResult result, Call({"--root", runtime_root(), "delete", "--force", id}));
-      if (!result.status.ok()) LOG_WARNING("{} delete {}: {}: {}", binary, id, result.status.ToString(), Trim(result.err));
+      TRY_ASSIGN(sys::CommandResult result,
+                 Call({"--root", runtime_root(), "delete", "--force", id}));
+      if (!result.status.ok())
+        LOG_WARNING("{} delete {}: {}: {}", binary, id, result.status.ToString(), Trim(result.err));
     }
     if (cgroup.exists()) TRY(cgroup.Destroy(kCgroupPatience));
     TRY(sys::RemoveTree(runtime_root() + "/" + id));
@@ -204,7 +223,8 @@ struct OciRuntime::Impl {
     if (auto config = ReadFile(path + "/config.json"); config.ok()) {
       auto parsed = nlohmann::json::parse(*config, nullptr, false);
       auto pointer = nlohmann::json::json_pointer("/linux/cgroupsPath");
-      if (!parsed.is_discarded() && parsed.contains(pointer) && parsed[pointer].is_string()) cgroups_path = parsed[pointer];
+      if (!parsed.is_discarded() && parsed.contains(pointer) && parsed[pointer].is_string())
+        cgroups_path = parsed[pointer];
     }
     TRY(EnsureGone(id, ContainerCgroup(cgroup_roots, cgroups_path)));
     TRY(sys::UnmountBelow(path));
@@ -223,15 +243,19 @@ OciRuntime::~OciRuntime() {
 const std::string& OciRuntime::binary() const { return impl_->binary; }
 const std::string& OciRuntime::version() const { return impl_->version; }
 
-Result<std::unique_ptr<OciRuntime>> OciRuntime::Create(OciRuntimeOptions options, const sys::KernelFeatures& kernel, sys::Mounter mounter,
+Result<std::unique_ptr<OciRuntime>> OciRuntime::Create(OciRuntimeOptions options,
+                                                       const sys::KernelFeatures& kernel,
+                                                       sys::Mounter mounter,
                                                        sys::Spawner& spawner) {
   auto impl = std::make_unique<Impl>(std::move(options), std::move(mounter), spawner);
   impl->options.environment = WithoutNotifySocket(std::move(impl->options.environment));
   TRY(MakeStateDirectory(impl->options.state_dir));
   TRY(MakeStateDirectory(impl->runtime_root()));
   TRY(impl->Choose(kernel));
-  if (!impl->options.apparmor_profile.empty() && access("/sys/kernel/security/apparmor", F_OK) != 0) {
-    return FailedPrecondition("AppArmor profile {} is asked for, but this machine has no AppArmor", impl->options.apparmor_profile);
+  if (!impl->options.apparmor_profile.empty() &&
+      access("/sys/kernel/security/apparmor", F_OK) != 0) {
+    return FailedPrecondition("AppArmor profile {} is asked for, but this machine has no AppArmor",
+                              impl->options.apparmor_profile);
   }
   impl->bundles = {.directory = impl->options.state_dir + "/containers",
                    .cgroup = kernel.cgroup,
@@ -245,13 +269,16 @@ Result<std::unique_ptr<OciRuntime>> OciRuntime::Create(OciRuntimeOptions options
   return std::unique_ptr<OciRuntime>(new OciRuntime(std::move(impl)));
 }
 
-Result<Outcome> OciRuntime::Run(const ProcessSpec& spec, Stdio stdio, const progress::Activity& activity) {
+Result<Outcome> OciRuntime::Run(const ProcessSpec& spec, Stdio stdio,
+                                const progress::Activity& activity) {
   TRY(activity.Check());
   if (spec.args.empty()) return InvalidArgument("no arguments to run");
   Bundle::EtcTexts etc;
-  etc.resolv_conf = MakeResolvConf(ReadHostResolvConf(spec.network), impl_->options.dns, spec.network);
+  etc.resolv_conf =
+      MakeResolvConf(ReadHostResolvConf(spec.network), impl_->options.dns, spec.network);
   TRY_ASSIGN(etc.hosts, MakeHosts(spec.hostname, spec.extra_hosts));
-  TRY_ASSIGN(std::unique_ptr<Bundle> bundle, Bundle::Create(impl_->bundles, impl_->mounter, spec, etc, NewId()));
+  TRY_ASSIGN(std::unique_ptr<Bundle> bundle,
+             Bundle::Create(impl_->bundles, impl_->mounter, spec, etc, NewId()));
   auto outcome = impl_->RunBundle(*bundle, spec, std::move(stdio), activity);
   TRY_CTX(bundle->Close(), "removing the container");
   return outcome;
@@ -260,7 +287,8 @@ Result<Outcome> OciRuntime::Run(const ProcessSpec& spec, Stdio stdio, const prog
 Status OciRuntime::RecoverStale() {
   TRY_ASSIGN(Fd directory, OpenFile(impl_->bundles.directory, O_RDONLY | O_DIRECTORY));
   TRY_ASSIGN(std::vector<sys::DirEntry> entries, sys::ReadDir(directory.get()));
-  for (const sys::DirEntry& entry : entries) TRY_CTX(impl_->RecoverOne(entry.name), "removing stale container {}", entry.name);
+  for (const sys::DirEntry& entry : entries)
+    TRY_CTX(impl_->RecoverOne(entry.name), "removing stale container {}", entry.name);
   return OkStatus();
 }
 

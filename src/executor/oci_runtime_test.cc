@@ -18,7 +18,8 @@
 namespace kiln::executor {
 namespace {
 
-// Real containers: a runtime, a busybox root as lower layer of an overlay. After every test nothing may be left.
+// Real containers: a runtime, a busybox root as lower layer of an overlay. After every test nothing
+// may be left.
 class OciRuntimeTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -28,7 +29,8 @@ class OciRuntimeTest : public testing::Test {
   static void TearDownTestSuite() { delete base_; }
 
   OciRuntimeTest() {
-    for (const char* name : {"upper", "work", "scratch"}) EXPECT_EQ(mkdir((dir_ / name).c_str(), 0755), 0);
+    for (const char* name : {"upper", "work", "scratch"})
+      EXPECT_EQ(mkdir((dir_ / name).c_str(), 0755), 0);
     kernel_ = sys::ProbeKernel(dir_ / "scratch").value();
   }
 
@@ -36,11 +38,16 @@ class OciRuntimeTest : public testing::Test {
     if (geteuid() != 0 || !kernel_.overlay) GTEST_SKIP() << "containers need root and overlayfs";
     mounts_before_ = sys::ReadMountInfo()->size();
     runtime_ = MakeRuntime();
-    spec_.root.what = sys::OverlayMount{.lowers = {base_->path()}, .upper = dir_ / "upper", .work = dir_ / "work", .is_volatile = false};
+    spec_.root.what = sys::OverlayMount{.lowers = {base_->path()},
+                                        .upper = dir_ / "upper",
+                                        .work = dir_ / "work",
+                                        .is_volatile = false};
   }
 
   std::unique_ptr<OciRuntime> MakeRuntime() {
-    OciRuntimeOptions options{.state_dir = dir_ / "state", .environment = {std::string("PATH=") + kDefaultPath, "NOTIFY_SOCKET=/x"}};
+    OciRuntimeOptions options{
+        .state_dir = dir_ / "state",
+        .environment = {std::string("PATH=") + kDefaultPath, "NOTIFY_SOCKET=/x"}};
     auto runtime = OciRuntime::Create(options, kernel_, sys::Mounter({}), sys::TestSpawner());
     EXPECT_TRUE(runtime.ok()) << runtime.error().ToString();
     return runtime.ok() ? std::move(*runtime) : nullptr;
@@ -55,7 +62,8 @@ class OciRuntimeTest : public testing::Test {
     }
     runtime_.reset();
     std::vector<sys::MountInfo> mounts = sys::ReadMountInfo().value();
-    for (const std::string& root : CgroupRoots(mounts)) EXPECT_NE(access((root + "/kiln").c_str(), F_OK), 0) << root;
+    for (const std::string& root : CgroupRoots(mounts))
+      EXPECT_NE(access((root + "/kiln").c_str(), F_OK), 0) << root;
   }
 
   Result<Outcome> Run() {
@@ -99,9 +107,12 @@ TEST_F(OciRuntimeTest, ProcessesAreConfined) {
   EXPECT_NE(status.find("CapAmb:\t0000000000000000"), std::string::npos);
   EXPECT_NE(status.find("NoNewPrivs:\t0"), std::string::npos);
   EXPECT_NE(status.find("Seccomp:\t2"), std::string::npos);
-  EXPECT_EQ(Shell("ls -A /sys/firmware | wc -l; unshare -m true 2>&1 || true; echo 1 2>/dev/null > /proc/sys/kernel/domainname || echo readonly"),
+  EXPECT_EQ(Shell("ls -A /sys/firmware | wc -l; unshare -m true 2>&1 || true; echo 1 2>/dev/null > "
+                  "/proc/sys/kernel/domainname || echo readonly"),
             "0\nunshare: unshare(0x20000): Operation not permitted\nreadonly\n");
-  EXPECT_EQ(Shell("hostname; echo $$; ls /proc/self/fd | wc -l; echo $$ 2>/dev/null > $(find /sys/fs/cgroup -name cgroup.procs | head -n 1) || echo ro"), "buildkitsandbox\n1\n4\nro\n");
+  EXPECT_EQ(Shell("hostname; echo $$; ls /proc/self/fd | wc -l; echo $$ 2>/dev/null > $(find "
+                  "/sys/fs/cgroup -name cgroup.procs | head -n 1) || echo ro"),
+            "buildkitsandbox\n1\n4\nro\n");
 }
 
 TEST_F(OciRuntimeTest, InsecureProcessesHoldWhatWeHold) {
@@ -114,7 +125,9 @@ TEST_F(OciRuntimeTest, InsecureProcessesHoldWhatWeHold) {
 TEST_F(OciRuntimeTest, NamesAndHosts) {
   spec_.hostname = "builder";
   spec_.extra_hosts = {{"db", "10.1.2.3"}};
-  EXPECT_EQ(Shell("hostname; cat /etc/hosts"), "builder\n127.0.0.1\tlocalhost builder\n::1\tlocalhost ip6-localhost ip6-loopback\n10.1.2.3\tdb\n");
+  EXPECT_EQ(Shell("hostname; cat /etc/hosts"),
+            "builder\n127.0.0.1\tlocalhost builder\n::1\tlocalhost ip6-localhost "
+            "ip6-loopback\n10.1.2.3\tdb\n");
   EXPECT_NE(Shell("cat /etc/resolv.conf").find("nameserver"), std::string::npos);
   EXPECT_EQ(Shell("echo x >> /etc/hosts 2>/dev/null || echo ro"), "ro\n");
   spec_.extra_hosts = {{"db", "nonsense"}};
@@ -135,9 +148,11 @@ TEST_F(OciRuntimeTest, UsersDirectoriesEnvironment) {
   spec_.user = "bob";
   spec_.cwd = "/work/new";
   spec_.env = {"A=1", "A=2", "B=x y"};
-  EXPECT_EQ(Shell("id -u; id -G; pwd; stat -c %u:%a . /work; echo $A $B; echo $HOME"), "1000\n1000 50\n/work/new\n1000:755\n1000:755\n2 x y\n/home/bob\n");
+  EXPECT_EQ(Shell("id -u; id -G; pwd; stat -c %u:%a . /work; echo $A $B; echo $HOME"),
+            "1000\n1000 50\n/work/new\n1000:755\n1000:755\n2 x y\n/home/bob\n");
   spec_.user = "who";
-  EXPECT_EQ(Run().error().ToString(), "unable to find user who: no matching entries in passwd file");
+  EXPECT_EQ(Run().error().ToString(),
+            "unable to find user who: no matching entries in passwd file");
 }
 
 TEST_F(OciRuntimeTest, ExitCodesAndProgramsThatAreMissing) {
@@ -151,7 +166,8 @@ TEST_F(OciRuntimeTest, ExitCodesAndProgramsThatAreMissing) {
 }
 
 TEST_F(OciRuntimeTest, OutputIsWholeAndInOrder) {
-  spec_.args = {"/bin/sh", "-c", "seq 1 200000; seq 1 1000 >&2; dd if=/dev/zero bs=1M count=9 2>/dev/null"};
+  spec_.args = {"/bin/sh", "-c",
+                "seq 1 200000; seq 1 1000 >&2; dd if=/dev/zero bs=1M count=9 2>/dev/null"};
   ASSERT_EQ(Run()->exit_code, 0);
   std::string expected;
   for (int i = 1; i <= 200000; ++i) expected += std::to_string(i) + "\n";
@@ -168,7 +184,8 @@ TEST_F(OciRuntimeTest, InputIsEmptyUnlessGiven) {
   pipe.second.Reset();
   spec_.args = {"/bin/cat"};
   std::string got;
-  Stdio stdio{.output = [&](progress::Stream, std::string_view data) { got += data; }, .input = std::move(pipe.first)};
+  Stdio stdio{.output = [&](progress::Stream, std::string_view data) { got += data; },
+              .input = std::move(pipe.first)};
   ASSERT_TRUE(runtime_->Run(spec_, std::move(stdio), activity_).ok());
   EXPECT_EQ(got, "hello");
 }
@@ -187,7 +204,9 @@ TEST_F(OciRuntimeTest, CancellationIsPoliteToThoseWhoListen) {
   CancelSource source;
   activity_.cancel = source.token();
   on_output_ = [&] { source.Cancel(); };
-  spec_.args = {"/bin/sh", "-c", "trap 'echo cleaned up; exit 3' TERM; echo started; while true; do usleep 10000; done"};
+  spec_.args = {
+      "/bin/sh", "-c",
+      "trap 'echo cleaned up; exit 3' TERM; echo started; while true; do usleep 10000; done"};
   EXPECT_EQ(Run().error().code(), Code::kCancelled);
   EXPECT_EQ(out_, "started\ncleaned up\n");
 }
@@ -209,19 +228,27 @@ TEST_F(OciRuntimeTest, CancellationAtAnyMomentLeavesNothing) {
 }
 
 TEST_F(OciRuntimeTest, MountsAreSeenAndLeaveNoTrace) {
-  for (const char* name : {"data", "data/sub", "other"}) ASSERT_EQ(mkdir((dir_ / name).c_str(), 0755), 0);
+  for (const char* name : {"data", "data/sub", "other"})
+    ASSERT_EQ(mkdir((dir_ / name).c_str(), 0755), 0);
   ASSERT_TRUE(WriteFileAtomically(dir_ / "data/sub/file", "in sub").ok());
   ASSERT_EQ(symlink("/sub/file", (dir_ / "data/link").c_str()), 0);
   ASSERT_EQ(symlink("../../../../etc/passwd", (dir_ / "data/escape").c_str()), 0);
-  sys::MountDescription data{.what = sys::BindMount{.source = dir_ / "data"}, .flags = {.readonly = true}};
-  spec_.mounts = {{.target = "/mnt/all", .what = data},
-                  {.target = "/mnt/dir", .what = data, .selector = "sub"},
-                  {.target = "/mnt/file", .what = data, .selector = "/link"},
-                  {.target = "/mnt/rw", .what = sys::MountDescription{.what = sys::BindMount{.source = dir_ / "other"}}},
-                  {.target = "/mnt/tmp", .what = sys::MountDescription{.what = sys::TmpfsMount{.size_bytes = 1 << 20}}},
-                  {.target = "/run/secrets/s", .what = SecretFile{.data = SecretString("hush"), .uid = 1000, .gid = 50, .mode = 0440}}};
-  EXPECT_EQ(Shell("cat /mnt/all/sub/file /mnt/dir/file /mnt/file /run/secrets/s; stat -c ' %u:%g %a' /run/secrets/s; touch /mnt/rw/made /mnt/tmp/x;"
-                  "touch /mnt/all/x 2>/dev/null || echo ro; echo x > /mnt/dir/file 2>/dev/null || echo ro; echo x 2>/dev/null > /run/secrets/s || echo ro"),
+  sys::MountDescription data{.what = sys::BindMount{.source = dir_ / "data"},
+                             .flags = {.readonly = true}};
+  spec_.mounts = {
+      {.target = "/mnt/all", .what = data},
+      {.target = "/mnt/dir", .what = data, .selector = "sub"},
+      {.target = "/mnt/file", .what = data, .selector = "/link"},
+      {.target = "/mnt/rw",
+       .what = sys::MountDescription{.what = sys::BindMount{.source = dir_ / "other"}}},
+      {.target = "/mnt/tmp",
+       .what = sys::MountDescription{.what = sys::TmpfsMount{.size_bytes = 1 << 20}}},
+      {.target = "/run/secrets/s",
+       .what = SecretFile{.data = SecretString("hush"), .uid = 1000, .gid = 50, .mode = 0440}}};
+  EXPECT_EQ(Shell("cat /mnt/all/sub/file /mnt/dir/file /mnt/file /run/secrets/s; stat -c ' %u:%g "
+                  "%a' /run/secrets/s; touch /mnt/rw/made /mnt/tmp/x;"
+                  "touch /mnt/all/x 2>/dev/null || echo ro; echo x > /mnt/dir/file 2>/dev/null || "
+                  "echo ro; echo x 2>/dev/null > /run/secrets/s || echo ro"),
             "in subin subin subhush 1000:50 440\nro\nro\nro\n");
   EXPECT_TRUE(ReadFile(dir_ / "other/made").ok());
   EXPECT_FALSE(sys::RootedPath::Open(dir_ / "upper")->Exists("mnt").value());
@@ -237,18 +264,22 @@ TEST_F(OciRuntimeTest, MountsAreSeenAndLeaveNoTrace) {
 TEST_F(OciRuntimeTest, TheLayerHoldsOnlyWhatTheProcessDid) {
   Shell("echo made > /tmp/made");
   std::string seen;
-  ASSERT_TRUE(sys::Walk(sys::RootedPath::Open(dir_ / "upper").value(), "", [&](const sys::WalkEntry& entry) -> Result<sys::WalkNext> {
-                if (!entry.info.IsDirectory()) seen += entry.path + " ";
-                return sys::WalkNext::kContinue;
-              }).ok());
+  ASSERT_TRUE(sys::Walk(sys::RootedPath::Open(dir_ / "upper").value(), "",
+                        [&](const sys::WalkEntry& entry) -> Result<sys::WalkNext> {
+                          if (!entry.info.IsDirectory()) seen += entry.path + " ";
+                          return sys::WalkNext::kContinue;
+                        })
+                  .ok());
   EXPECT_EQ(seen, "tmp/made ");
   // Copied up for the mount points' sake, but as it was.
-  EXPECT_EQ(sys::StatAt(AT_FDCWD, dir_ / "upper/etc")->mtime, sys::StatAt(AT_FDCWD, *base_ / "etc")->mtime);
+  EXPECT_EQ(sys::StatAt(AT_FDCWD, dir_ / "upper/etc")->mtime,
+            sys::StatAt(AT_FDCWD, *base_ / "etc")->mtime);
 }
 
 TEST_F(OciRuntimeTest, ReadOnlyRootsStillGetTheirMountPoints) {
   spec_.readonly_root = true;
-  spec_.mounts = {{.target = "/new/place", .what = sys::MountDescription{.what = sys::TmpfsMount{}}}};
+  spec_.mounts = {
+      {.target = "/new/place", .what = sys::MountDescription{.what = sys::TmpfsMount{}}}};
   EXPECT_EQ(Shell("touch /x 2>/dev/null || echo ro; touch /new/place/x && echo rw"), "ro\nrw\n");
 }
 
@@ -269,13 +300,18 @@ TEST_F(OciRuntimeTest, StepsRunSideBySide) {
   std::atomic<int> good = 0;
   for (int i = 0; i < 4; ++i) {
     std::string name = std::to_string(i);
-    for (const char* kind : {"upper", "work"}) ASSERT_EQ(mkdir((dir_ / (kind + name)).c_str(), 0755), 0);
+    for (const char* kind : {"upper", "work"})
+      ASSERT_EQ(mkdir((dir_ / (kind + name)).c_str(), 0755), 0);
     threads.emplace_back([&, name] {
       ProcessSpec spec = spec_;
-      spec.root.what = sys::OverlayMount{.lowers = {base_->path()}, .upper = dir_ / ("upper" + name), .work = dir_ / ("work" + name)};
+      spec.root.what = sys::OverlayMount{.lowers = {base_->path()},
+                                         .upper = dir_ / ("upper" + name),
+                                         .work = dir_ / ("work" + name)};
       spec.args = {"/bin/sh", "-c", "echo " + name + " > /tmp/me; cat /tmp/me"};
       std::string out;
-      auto outcome = runtime_->Run(spec, {.output = [&](progress::Stream, std::string_view data) { out += data; }}, activity_);
+      auto outcome = runtime_->Run(
+          spec, {.output = [&](progress::Stream, std::string_view data) { out += data; }},
+          activity_);
       good += outcome.ok() && outcome->ok() && out == name + "\n";
     });
   }
@@ -283,19 +319,22 @@ TEST_F(OciRuntimeTest, StepsRunSideBySide) {
   EXPECT_EQ(good, 4);
 }
 
-// An earlier life: a runtime started with our state, its container still running, nobody left who knows.
+// An earlier life: a runtime started with our state, its container still running, nobody left who
+// knows.
 TEST_F(OciRuntimeTest, StaleContainersAreEnded) {
   BundleSettings settings{.directory = dir_ / "state/containers", .cgroup = kernel_.cgroup};
   sys::Mounter mounter({});
   spec_.args = {"/bin/sleep", "1000"};
   // Never destroyed, as a killed daemon would not.
   auto* bundle = Bundle::Create(settings, mounter, spec_, {}, "stale").value().release();
-  auto result = sys::RunCommand(sys::TestSpawner(),
-                                {.program = runtime_->binary(),
-                                 .args = {"--root", dir_ / "state/runtime", "run", "--detach", "--bundle", bundle->path(), "--pid-file", bundle->path() + "/pid", "stale"},
-                                 .env = {std::string("PATH=") + kDefaultPath},
-                                 .fds = {}},
-                                {});
+  auto result =
+      sys::RunCommand(sys::TestSpawner(),
+                      {.program = runtime_->binary(),
+                       .args = {"--root", dir_ / "state/runtime", "run", "--detach", "--bundle",
+                                bundle->path(), "--pid-file", bundle->path() + "/pid", "stale"},
+                       .env = {std::string("PATH=") + kDefaultPath},
+                       .fds = {}},
+                      {});
   ASSERT_TRUE(result.ok());
   ASSERT_TRUE(result->status.ok()) << result->err;
   pid_t pid = static_cast<pid_t>(ParseInt(Trim(ReadFile(bundle->path() + "/pid").value())).value());
@@ -307,8 +346,10 @@ TEST_F(OciRuntimeTest, StaleContainersAreEnded) {
 
 TEST_F(OciRuntimeTest, AMachineWithoutRuntimeIsTold) {
   OciRuntimeOptions options{.binary = "/no/runc", .state_dir = dir_ / "state"};
-  EXPECT_EQ(OciRuntime::Create(options, kernel_, sys::Mounter({}), sys::TestSpawner()).error().ToString(),
-            "no OCI runtime works here (/no/runc: start /no/runc: No such file or directory); install runc");
+  EXPECT_EQ(
+      OciRuntime::Create(options, kernel_, sys::Mounter({}), sys::TestSpawner()).error().ToString(),
+      "no OCI runtime works here (/no/runc: start /no/runc: No such file or directory); install "
+      "runc");
 }
 
 }  // namespace

@@ -1,13 +1,14 @@
 #include "executor/oci_spec.h"
 
+#include <fcntl.h>
 #include <linux/loop.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <fcntl.h>
 #include <map>
+
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
@@ -20,10 +21,19 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kMaskedPaths[] = {
-    "/proc/acpi",       "/proc/asound",      "/proc/kcore",       "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-    "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",        "/sys/firmware", "/sys/devices/virtual/powercap"};
-constexpr const char* kReadonlyPaths[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
+constexpr const char* kMaskedPaths[] = {"/proc/acpi",
+                                        "/proc/asound",
+                                        "/proc/kcore",
+                                        "/proc/keys",
+                                        "/proc/latency_stats",
+                                        "/proc/timer_list",
+                                        "/proc/timer_stats",
+                                        "/proc/sched_debug",
+                                        "/proc/scsi",
+                                        "/sys/firmware",
+                                        "/sys/devices/virtual/powercap"};
+constexpr const char* kReadonlyPaths[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
+                                          "/proc/sysrq-trigger"};
 
 // Added to a container with security.insecure, where the daemon is not in a user namespace.
 struct DeviceNode {
@@ -31,15 +41,18 @@ struct DeviceNode {
   int major;
   int minor;
 };
-constexpr DeviceNode kInsecureDevices[] = {{"/dev/kmsg", 1, 11}, {"/dev/cuse", 10, 203}, {"/dev/fuse", 10, 229},
-                                           {"/dev/kvm", 10, 232}, {"/dev/net/tun", 10, 200}, {"/dev/loop-control", 10, 237}};
+constexpr DeviceNode kInsecureDevices[] = {
+    {"/dev/kmsg", 1, 11},  {"/dev/cuse", 10, 203},    {"/dev/fuse", 10, 229},
+    {"/dev/kvm", 10, 232}, {"/dev/net/tun", 10, 200}, {"/dev/loop-control", 10, 237}};
 constexpr int kLoopMajor = 7;
 constexpr int kSpareLoops = 7;
 
 class SpecBuilder {
  public:
   explicit SpecBuilder(const OciSpecInput& input)
-      : input_(input), process_(*input.process), insecure_(process_.security == SecurityMode::kInsecure) {}
+      : input_(input),
+        process_(*input.process),
+        insecure_(process_.security == SecurityMode::kInsecure) {}
 
   std::string Build() {
     json spec = {{"ociVersion", "1.0.2"},
@@ -55,14 +68,18 @@ class SpecBuilder {
  private:
   json Process() const {
     json process = {{"terminal", false},
-                    {"user", {{"uid", input_.user.uid}, {"gid", input_.user.gid}, {"additionalGids", input_.user.additional_gids}}},
+                    {"user",
+                     {{"uid", input_.user.uid},
+                      {"gid", input_.user.gid},
+                      {"additionalGids", input_.user.additional_gids}}},
                     {"args", process_.args},
                     {"env", EffectiveEnv(process_.env)},
                     {"cwd", AbsoluteCwd(process_.cwd)},
                     {"capabilities", Capabilities()},
                     {"noNewPrivileges", false}};
     if (input_.oom_score_adjustment < 0) process["oomScoreAdj"] = 0;
-    if (!input_.apparmor_profile.empty() && !insecure_) process["apparmorProfile"] = input_.apparmor_profile;
+    if (!input_.apparmor_profile.empty() && !insecure_)
+      process["apparmorProfile"] = input_.apparmor_profile;
     json rlimits = json::array();
     for (const Ulimit& limit : process_.ulimits) {
       // −1 is "unlimited", which the spec writes as the largest number.
@@ -83,7 +100,11 @@ class SpecBuilder {
     for (const std::string& name : input_.own_capabilities) {
       if (std::find(held.begin(), held.end(), name) == held.end()) held.push_back(name);
     }
-    return {{"bounding", held}, {"effective", held}, {"permitted", held}, {"inheritable", held}, {"ambient", held}};
+    return {{"bounding", held},
+            {"effective", held},
+            {"permitted", held},
+            {"inheritable", held},
+            {"ambient", held}};
   }
 
   std::vector<SpecMount> DefaultMounts() const {
@@ -92,28 +113,37 @@ class SpecBuilder {
     std::vector<SpecMount> mounts = {
         {"/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}},
         {"/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}},
-        {"/dev/pts", "devpts", "devpts", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
+        {"/dev/pts",
+         "devpts",
+         "devpts",
+         {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
         {"/dev/shm", "tmpfs", "shm", {"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}},
         {"/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}},
         {"/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", access}},
         {"/etc/resolv.conf", "bind", input_.resolv_conf, etc_options},
         {"/etc/hosts", "bind", input_.hosts, etc_options}};
     if (input_.cgroup != sys::CgroupMode::kNone) {
-      mounts.push_back({"/sys/fs/cgroup", "cgroup", "cgroup", {access, "nosuid", "noexec", "nodev"}});
+      mounts.push_back(
+          {"/sys/fs/cgroup", "cgroup", "cgroup", {access, "nosuid", "noexec", "nodev"}});
     }
     if (input_.rootless) {
-      std::erase_if(mounts, [](const SpecMount& mount) { return mount.target.starts_with("/sys"); });
+      std::erase_if(mounts,
+                    [](const SpecMount& mount) { return mount.target.starts_with("/sys"); });
     }
     return mounts;
   }
 
-  // The step's, by destination, after ours; one with a destination that is there already takes its place.
+  // The step's, by destination, after ours; one with a destination that is there already takes its
+  // place.
   json Mounts() const {
     std::vector<SpecMount> mounts = DefaultMounts();
     std::vector<SpecMount> own = input_.mounts;
-    std::stable_sort(own.begin(), own.end(), [](const SpecMount& a, const SpecMount& b) { return a.target < b.target; });
+    std::stable_sort(own.begin(), own.end(),
+                     [](const SpecMount& a, const SpecMount& b) { return a.target < b.target; });
     for (SpecMount& mount : own) {
-      auto same = std::find_if(mounts.begin(), mounts.end(), [&](const SpecMount& other) { return other.target == mount.target; });
+      auto same = std::find_if(mounts.begin(), mounts.end(), [&](const SpecMount& other) {
+        return other.target == mount.target;
+      });
       if (same != mounts.end()) {
         *same = std::move(mount);
       } else {
@@ -122,7 +152,10 @@ class SpecBuilder {
     }
     json list = json::array();
     for (const SpecMount& mount : mounts) {
-      list.push_back({{"destination", mount.target}, {"type", mount.type}, {"source", mount.source}, {"options", mount.options}});
+      list.push_back({{"destination", mount.target},
+                      {"type", mount.type},
+                      {"source", mount.source},
+                      {"options", mount.options}});
     }
     return list;
   }
@@ -148,7 +181,8 @@ class SpecBuilder {
   json Namespaces() const {
     std::vector<const char*> types = {"pid", "ipc", "uts", "mount"};
     if (process_.network != NetworkMode::kHost) types.push_back("network");
-    if (input_.cgroup == sys::CgroupMode::kV2) types.push_back("cgroup");  // runtimes refuse it with v1 hierarchies
+    if (input_.cgroup == sys::CgroupMode::kV2)
+      types.push_back("cgroup");  // runtimes refuse it with v1 hierarchies
     json list = json::array();
     for (const char* type : types) list.push_back({{"type", type}});
     return list;
@@ -157,7 +191,8 @@ class SpecBuilder {
   json Resources() const {
     json resources;
     if (insecure_) {
-      resources["devices"] = {{{"allow", true}, {"type", "c"}, {"access", "rwm"}}, {{"allow", true}, {"type", "b"}, {"access", "rwm"}}};
+      resources["devices"] = {{{"allow", true}, {"type", "c"}, {"access", "rwm"}},
+                              {{"allow", true}, {"type", "b"}, {"access", "rwm"}}};
     } else {
       resources["devices"] = json::array({{{"allow", false}, {"access", "rwm"}}});
     }
@@ -176,10 +211,17 @@ class SpecBuilder {
     json devices = json::array();
     if (input_.rootless) return devices;
     auto add = [&](const std::string& path, const char* type, int major, int minor) {
-      devices.push_back({{"path", path}, {"type", type}, {"major", major}, {"minor", minor}, {"fileMode", 0666}, {"uid", 0}, {"gid", 0}});
+      devices.push_back({{"path", path},
+                         {"type", type},
+                         {"major", major},
+                         {"minor", minor},
+                         {"fileMode", 0666},
+                         {"uid", 0},
+                         {"gid", 0}});
     };
     for (const DeviceNode& node : kInsecureDevices) add(node.path, "c", node.major, node.minor);
-    for (int i = 0; i < FreeLoop() + kSpareLoops; ++i) add(fmt::format("/dev/loop{}", i), "b", kLoopMajor, i);
+    for (int i = 0; i < FreeLoop() + kSpareLoops; ++i)
+      add(fmt::format("/dev/loop{}", i), "b", kLoopMajor, i);
     return devices;
   }
 
@@ -223,7 +265,8 @@ std::vector<std::string> EffectiveEnv(const std::vector<std::string>& env) {
     }
   }
   std::erase(out, "");
-  bool has_path = std::any_of(out.begin(), out.end(), [](const std::string& entry) { return entry.starts_with("PATH="); });
+  bool has_path = std::any_of(out.begin(), out.end(),
+                              [](const std::string& entry) { return entry.starts_with("PATH="); });
   if (!has_path) out.push_back(std::string("PATH=") + kDefaultPath);
   return out;
 }

@@ -23,26 +23,28 @@ struct SpecMount {
 struct OciSpecInput {
   const ProcessSpec* process = nullptr;
   std::string id;
-  std::string rootfs;              // absolute
+  std::string rootfs;  // absolute
   UserIds user;
-  std::vector<SpecMount> mounts;   // of the step, and resolv.conf and hosts; any order
-  std::string resolv_conf;         // files of ours
+  std::vector<SpecMount> mounts;  // of the step, and resolv.conf and hosts; any order
+  std::string resolv_conf;        // files of ours
   std::string hosts;
   std::string cgroups_path;
   std::string apparmor_profile;
   sys::CgroupMode cgroup = sys::CgroupMode::kNone;
   bool rootless = false;
   bool seccomp = true;
-  int oom_score_adjustment = 0;    // our own: a negative one is not passed on
+  int oom_score_adjustment = 0;               // our own: a negative one is not passed on
   std::vector<std::string> own_capabilities;  // for security.insecure
 };
 
 // The text of config.json (OCI runtime-spec 1.0.2).
 std::string MakeOciSpec(const OciSpecInput& input);
 
-// `/kiln/<id>` below the parent, or for systemd's "x.slice:…:" the parent and the id. "" when rootless.
+// `/kiln/<id>` below the parent, or for systemd's "x.slice:…:" the parent and the id. "" when
+// rootless.
 std::string CgroupsPath(const std::string& parent, const std::string& id, bool rootless);
-// Environment of the process: later duplicates win in the place of the first, entries without "=" remove, PATH is added.
+// Environment of the process: later duplicates win in the place of the first, entries without "="
+// remove, PATH is added.
 std::vector<std::string> EffectiveEnv(const std::vector<std::string>& env);
 // `cwd` as an absolute, cleaned path.
 std::string AbsoluteCwd(const std::string& cwd);

@@ -17,16 +17,29 @@ namespace kiln::executor {
 namespace {
 
 TEST(EtcFilesTest, LoopbackServersAreOfNoUseWithoutTheHostsNetwork) {
-  std::string host = "# comment\nnameserver 127.0.0.1\nnameserver 10.0.0.2\nsearch a b\noptions ndots:2\nsortlist x\nnameserver ::1\n";
-  EXPECT_EQ(MakeResolvConf(host, {}, NetworkMode::kNone), "nameserver 10.0.0.2\nsearch a b\noptions ndots:2\nsortlist x\n");
-  EXPECT_EQ(MakeResolvConf(host, {}, NetworkMode::kHost), "nameserver 127.0.0.1\nnameserver 10.0.0.2\nnameserver ::1\nsearch a b\noptions ndots:2\nsortlist x\n");
-  EXPECT_EQ(MakeResolvConf("nameserver 127.0.0.53\n", {}, NetworkMode::kNone), "nameserver 8.8.8.8\nnameserver 8.8.4.4\nnameserver 2001:4860:4860::8888\nnameserver 2001:4860:4860::8844\n");
-  EXPECT_EQ(MakeResolvConf(host, {.nameservers = {"127.0.0.9"}, .options = {"x"}, .search_domains = {"d"}}, NetworkMode::kNone), "nameserver 127.0.0.9\nsearch d\noptions x\nsortlist x\n");
+  std::string host =
+      "# comment\nnameserver 127.0.0.1\nnameserver 10.0.0.2\nsearch a b\noptions ndots:2\nsortlist "
+      "x\nnameserver ::1\n";
+  EXPECT_EQ(MakeResolvConf(host, {}, NetworkMode::kNone),
+            "nameserver 10.0.0.2\nsearch a b\noptions ndots:2\nsortlist x\n");
+  EXPECT_EQ(MakeResolvConf(host, {}, NetworkMode::kHost),
+            "nameserver 127.0.0.1\nnameserver 10.0.0.2\nnameserver ::1\nsearch a b\noptions "
+            "ndots:2\nsortlist x\n");
+  EXPECT_EQ(MakeResolvConf("nameserver 127.0.0.53\n", {}, NetworkMode::kNone),
+            "nameserver 8.8.8.8\nnameserver 8.8.4.4\nnameserver 2001:4860:4860::8888\nnameserver "
+            "2001:4860:4860::8844\n");
+  EXPECT_EQ(MakeResolvConf(
+                host, {.nameservers = {"127.0.0.9"}, .options = {"x"}, .search_domains = {"d"}},
+                NetworkMode::kNone),
+            "nameserver 127.0.0.9\nsearch d\noptions x\nsortlist x\n");
 }
 
 TEST(EtcFilesTest, HostsListExtraOnes) {
-  EXPECT_EQ(MakeHosts("h", {{"a", "1.2.3.4"}, {"b", "::2"}}).value(), "127.0.0.1\tlocalhost h\n::1\tlocalhost ip6-localhost ip6-loopback\n1.2.3.4\ta\n::2\tb\n");
-  EXPECT_EQ(MakeHosts("h", {{"a", "host-gateway"}}).error().ToString(), "failed to parse IP host-gateway");
+  EXPECT_EQ(
+      MakeHosts("h", {{"a", "1.2.3.4"}, {"b", "::2"}}).value(),
+      "127.0.0.1\tlocalhost h\n::1\tlocalhost ip6-localhost ip6-loopback\n1.2.3.4\ta\n::2\tb\n");
+  EXPECT_EQ(MakeHosts("h", {{"a", "host-gateway"}}).error().ToString(),
+            "failed to parse IP host-gateway");
 }
 
 class UserTest : public testing::Test {
@@ -51,7 +64,8 @@ TEST_F(UserTest, NamesNumbersAndGroups) {
   EXPECT_EQ(Look("bob:7"), "1000:7 [7]");
   EXPECT_EQ(Look("77"), "77:0 [0]");
   EXPECT_EQ(Look("77:88"), "77:88 [88]");
-  EXPECT_EQ(Look("nobody-here"), "unable to find user nobody-here: no matching entries in passwd file");
+  EXPECT_EQ(Look("nobody-here"),
+            "unable to find user nobody-here: no matching entries in passwd file");
   EXPECT_EQ(Look("bob:none"), "unable to find group none: no matching entries in group file");
   EXPECT_EQ(Look("99999999999"), "user id 99999999999 is out of range");
 }
@@ -68,7 +82,8 @@ TEST_F(UserTest, DatabasesAreReadInsideTheRootOnly) {
 }
 
 TEST(OciSpecTest, LaterVariablesWinInPlaceAndPathIsThere) {
-  EXPECT_EQ(EffectiveEnv({"A=1", "B=2", "A=3"}), (std::vector<std::string>{"A=3", "B=2", std::string("PATH=") + kDefaultPath}));
+  EXPECT_EQ(EffectiveEnv({"A=1", "B=2", "A=3"}),
+            (std::vector<std::string>{"A=3", "B=2", std::string("PATH=") + kDefaultPath}));
   EXPECT_EQ(EffectiveEnv({"PATH=/x", "A=1", "A"}), (std::vector<std::string>{"PATH=/x"}));
   EXPECT_EQ(EffectiveEnv({"PATH="}), (std::vector<std::string>{"PATH="}));
 }
@@ -81,15 +96,30 @@ TEST(OciSpecTest, CgroupParents) {
   EXPECT_EQ(CgroupsPath("a", "id", true), "");
 }
 
-nlohmann::json SpecOf(const ProcessSpec& process, std::vector<SpecMount> mounts = {}, bool rootless = false) {
-  return nlohmann::json::parse(MakeOciSpec({.process = &process, .id = "id", .rootfs = "/r", .mounts = std::move(mounts), .cgroup = sys::CgroupMode::kV1, .rootless = rootless, .own_capabilities = {"CAP_SYS_ADMIN"}}));
+nlohmann::json SpecOf(const ProcessSpec& process, std::vector<SpecMount> mounts = {},
+                      bool rootless = false) {
+  return nlohmann::json::parse(MakeOciSpec({.process = &process,
+                                            .id = "id",
+                                            .rootfs = "/r",
+                                            .mounts = std::move(mounts),
+                                            .cgroup = sys::CgroupMode::kV1,
+                                            .rootless = rootless,
+                                            .own_capabilities = {"CAP_SYS_ADMIN"}}));
 }
 
 TEST(OciSpecTest, StepMountsFollowByDestinationAndReplaceInPlace) {
-  auto spec = SpecOf({.args = {"x"}}, {{"/z", "bind", "/1", {}}, {"/a", "bind", "/2", {}}, {"/dev/shm", "bind", "/3", {}}, {"/a", "bind", "/4", {}}});
+  auto spec = SpecOf({.args = {"x"}}, {{"/z", "bind", "/1", {}},
+                                       {"/a", "bind", "/2", {}},
+                                       {"/dev/shm", "bind", "/3", {}},
+                                       {"/a", "bind", "/4", {}}});
   std::vector<std::string> seen;
-  for (const auto& mount : spec["mounts"]) seen.push_back(mount["destination"].get<std::string>() + "=" + mount["source"].get<std::string>());
-  EXPECT_EQ(seen, (std::vector<std::string>{"/proc=proc", "/dev=tmpfs", "/dev/pts=devpts", "/dev/shm=/3", "/dev/mqueue=mqueue", "/sys=sysfs", "/etc/resolv.conf=", "/etc/hosts=", "/sys/fs/cgroup=cgroup", "/a=/4", "/z=/1"}));
+  for (const auto& mount : spec["mounts"])
+    seen.push_back(mount["destination"].get<std::string>() + "=" +
+                   mount["source"].get<std::string>());
+  EXPECT_EQ(seen,
+            (std::vector<std::string>{"/proc=proc", "/dev=tmpfs", "/dev/pts=devpts", "/dev/shm=/3",
+                                      "/dev/mqueue=mqueue", "/sys=sysfs", "/etc/resolv.conf=",
+                                      "/etc/hosts=", "/sys/fs/cgroup=cgroup", "/a=/4", "/z=/1"}));
 }
 
 TEST(OciSpecTest, SandboxAndInsecureDiffer) {
@@ -147,7 +177,9 @@ class MountStubsTest : public testing::Test {
 };
 
 TEST_F(MountStubsTest, LeaveNoTrace) {
-  auto stubs = MountStubs::Make(root_, {{"/etc/hosts", false}, {"/a/b/c", true}, {"/a/b/c/below", true}, {"/etc/dir", true}}, true);
+  auto stubs = MountStubs::Make(
+      root_, {{"/etc/hosts", false}, {"/a/b/c", true}, {"/a/b/c/below", true}, {"/etc/dir", true}},
+      true);
   ASSERT_TRUE(stubs.ok());
   EXPECT_TRUE(root_.Stat("etc/hosts")->IsRegular());
   EXPECT_TRUE(root_.Stat("a/b/c")->IsDirectory());
@@ -161,7 +193,8 @@ TEST_F(MountStubsTest, LeaveNoTrace) {
 }
 
 TEST_F(MountStubsTest, WhatTheProcessDidStays) {
-  auto stubs = MountStubs::Make(root_, {{"/etc/hosts", false}, {"/a/b", true}, {"/c", true}, {"/d", false}}, true);
+  auto stubs = MountStubs::Make(
+      root_, {{"/etc/hosts", false}, {"/a/b", true}, {"/c", true}, {"/d", false}}, true);
   ASSERT_TRUE(root_.WriteFile("etc/hosts", "written").ok());
   ASSERT_TRUE(root_.WriteFile("a/file", "").ok());
   ASSERT_TRUE(root_.RemoveDir("c").ok());

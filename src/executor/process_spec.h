@@ -18,7 +18,8 @@ enum class NetworkMode {
 
 enum class SecurityMode {
   kSandbox,
-  kInsecure,  // all the daemon's capabilities and devices, no seccomp: the caller has checked the entitlement
+  kInsecure,  // all the daemon's capabilities and devices, no seccomp: the caller has checked the
+              // entitlement
 };
 
 // A file that exists only while the process runs, on a tmpfs of its own.
@@ -34,7 +35,8 @@ struct StepMount {
   std::string target;  // absolute
   // A MountDescription is made and bound; a tmpfs is fresh for each run.
   std::variant<sys::MountDescription, SecretFile> what;
-  // Path inside a described tree (links stay inside it): only that part, a directory or a file, is bound. "" or "/": all of it.
+  // Path inside a described tree (links stay inside it): only that part, a directory or a file, is
+  // bound. "" or "/": all of it.
   std::string selector;
 };
 
@@ -61,18 +63,20 @@ struct ResourceLimits {
 };
 
 inline constexpr const char* kDefaultHostname = "buildkitsandbox";
-inline constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+inline constexpr const char* kDefaultPath =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // A process and the world it sees. A plain value.
 struct ProcessSpec {
-  sys::MountDescription root;   // writable, also for a read-only step: mount points are made in it
-  bool readonly_root = false;   // for the process
+  sys::MountDescription root;  // writable, also for a read-only step: mount points are made in it
+  bool readonly_root = false;  // for the process
   std::vector<StepMount> mounts;  // any order; of two with one target the later counts
 
   std::vector<std::string> args;
   std::vector<std::string> env;  // KEY=value; later duplicates win; PATH is added if absent
   std::string cwd = "/";         // made if missing, owned by the user
-  std::string user;              // "U[:G]", names looked up in the root's /etc/passwd and /etc/group; "" is root
+  std::string
+      user;  // "U[:G]", names looked up in the root's /etc/passwd and /etc/group; "" is root
 
   std::string hostname = kDefaultHostname;
   std::vector<ExtraHost> extra_hosts;
@@ -82,7 +86,8 @@ struct ProcessSpec {
   ResourceLimits limits;
   std::string cgroup_parent;  // over the executor's own
 
-  // Directories that had to be made above a mount point go too when empty. Off, they stay, as old clients expect.
+  // Directories that had to be made above a mount point go too when empty. Off, they stay, as old
+  // clients expect.
   bool remove_stubs_recursively = true;
 };
 

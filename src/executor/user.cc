@@ -74,7 +74,8 @@ std::vector<uint32_t> GroupsListing(std::string_view text, const std::string& us
   std::vector<uint32_t> gids;
   ForEachLine(text, 4, [&](const std::vector<std::string_view>& fields) {
     std::vector<std::string_view> members = Split(fields[3], ',');
-    if (std::find(members.begin(), members.end(), user) != members.end()) gids.push_back(IdOf(fields[2]));
+    if (std::find(members.begin(), members.end(), user) != members.end())
+      gids.push_back(IdOf(fields[2]));
     return false;
   });
   return gids;
@@ -88,7 +89,8 @@ Result<std::string> ReadDatabase(const sys::RootedPath& root, const char* path) 
   return std::move(text).error();
 }
 
-Result<UserIds> LookUpByFiles(const sys::RootedPath& root, const std::string& user, const std::string& group) {
+Result<UserIds> LookUpByFiles(const sys::RootedPath& root, const std::string& user,
+                              const std::string& group) {
   TRY_ASSIGN(std::string passwd, ReadDatabase(root, "/etc/passwd"));
   UserIds ids;
   std::optional<Passwd> entry = FindUser(passwd, user);
@@ -97,7 +99,8 @@ Result<UserIds> LookUpByFiles(const sys::RootedPath& root, const std::string& us
     ids.gid = entry->gid;
   } else {
     auto number = ParseUint(user);
-    if (!number) return InvalidArgument("unable to find user {}: no matching entries in passwd file", user);
+    if (!number)
+      return InvalidArgument("unable to find user {}: no matching entries in passwd file", user);
     if (*number > kMaxId) return InvalidArgument("user id {} is out of range", user);
     ids.uid = static_cast<uint32_t>(*number);
   }
@@ -109,7 +112,8 @@ Result<UserIds> LookUpByFiles(const sys::RootedPath& root, const std::string& us
     ids.gid = *gid;
   } else {
     auto number = ParseUint(group);
-    if (!number) return InvalidArgument("unable to find group {}: no matching entries in group file", group);
+    if (!number)
+      return InvalidArgument("unable to find group {}: no matching entries in group file", group);
     if (*number > kMaxId) return InvalidArgument("group id {} is out of range", group);
     ids.gid = static_cast<uint32_t>(*number);
   }

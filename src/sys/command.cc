@@ -44,7 +44,9 @@ class Tail {
 class Run {
  public:
   Run(Command& command, const CancelToken& cancel)
-      : command_(command), cancel_(cancel), kept_{Tail(command.max_output_bytes), Tail(command.max_output_bytes)} {}
+      : command_(command),
+        cancel_(cancel),
+        kept_{Tail(command.max_output_bytes), Tail(command.max_output_bytes)} {}
 
   Result<CommandResult> operator()(Spawner& spawner) {
     wake_ = std::make_shared<Fd>(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -87,7 +89,8 @@ class Run {
     return spawner.Start(std::move(request));
   }
 
-  // Until the process has ended and its pipes are drained. Descendants that keep the pipes open get a short while.
+  // Until the process has ended and its pipes are drained. Descendants that keep the pipes open get
+  // a short while.
   Status Loop(Child& child) {
     for (;;) {
       TRY_ASSIGN(std::optional<ExitStatus> status, child.exited());
@@ -128,7 +131,8 @@ class Run {
     if (kill_at_ && !killed_ && (!next || *kill_at_ < *next)) next = kill_at_;
     if (deadline_ && !kill_at_ && (!next || *deadline_ < *next)) next = deadline_;
     if (!next) return -1;
-    return static_cast<int>(std::max<int64_t>(0, std::chrono::ceil<milliseconds>(*next - now).count()));
+    return static_cast<int>(
+        std::max<int64_t>(0, std::chrono::ceil<milliseconds>(*next - now).count()));
   }
 
   Status PollOnce(int timeout_ms) {
@@ -165,7 +169,8 @@ class Run {
     std::string_view rest = std::string_view(command_.input).substr(input_sent_);
     ssize_t sent = write(input_.get(), rest.data(), rest.size());
     if (sent > 0) input_sent_ += static_cast<size_t>(sent);
-    bool failed = sent < 0 && errno != EAGAIN && errno != EINTR;  // it does not want more: not our trouble
+    bool failed =
+        sent < 0 && errno != EAGAIN && errno != EINTR;  // it does not want more: not our trouble
     if (failed || input_sent_ == command_.input.size()) input_.Reset();
   }
 

@@ -19,10 +19,11 @@ struct Command {
   std::vector<std::string> env;
   std::string cwd = "/";
   std::string chroot;
-  std::vector<ChildFd> fds;   // more descriptors (3 and up)
-  std::string input;          // its standard input
+  std::vector<ChildFd> fds;  // more descriptors (3 and up)
+  std::string input;         // its standard input
   mode_t umask = 022;
-  // What is kept of each stream; more is dropped from the front (`truncated` tells). Callbacks always see all.
+  // What is kept of each stream; more is dropped from the front (`truncated` tells). Callbacks
+  // always see all.
   size_t max_output_bytes = 1 << 20;
   // 1 or 2 and the bytes as they come; called on the thread that called RunCommand.
   std::function<void(int stream, std::string_view)> on_output;
@@ -30,7 +31,8 @@ struct Command {
   std::chrono::nanoseconds grace = std::chrono::seconds(10);
   // 0: none. Past it the process is stopped as if cancelled, and the error is DeadlineExceeded.
   std::chrono::nanoseconds timeout{0};
-  // Instead of those signals, for programs that stand for something else: called once with `last` false, and after `grace` with true.
+  // Instead of those signals, for programs that stand for something else: called once with `last`
+  // false, and after `grace` with true.
   std::function<void(Child&, bool last)> on_cancel;
 };
 
@@ -41,7 +43,8 @@ struct CommandResult {
   bool truncated = false;
 };
 
-// Blocks. A non-zero exit is a result, not an error; cancellation gives the token's reason after the process is gone.
+// Blocks. A non-zero exit is a result, not an error; cancellation gives the token's reason after
+// the process is gone.
 Result<CommandResult> RunCommand(Spawner& spawner, Command command, const CancelToken& cancel);
 
 }  // namespace kiln::sys

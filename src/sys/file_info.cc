@@ -30,7 +30,8 @@ timespec ToTimespec(WallTime time) {
   return {.tv_sec = seconds, .tv_nsec = rest};
 }
 
-// A path for calls that take no directory descriptor: the magic link leads straight to the open directory, `name` is one component.
+// A path for calls that take no directory descriptor: the magic link leads straight to the open
+// directory, `name` is one component.
 std::string MagicPath(int dir, const std::string& name) {
   return fmt::format("/proc/self/fd/{}/{}", dir, name);
 }
@@ -69,7 +70,8 @@ Result<Xattrs> CollectXattrs(List list, Get get) {
     if (end == std::string::npos) end = names.data.size();
     std::string name = names.data.substr(begin, end - begin);
     begin = end + 1;
-    Grown value = ReadGrowing([&](char* data, size_t bytes) { return get(name.c_str(), data, bytes); });
+    Grown value =
+        ReadGrowing([&](char* data, size_t bytes) { return get(name.c_str(), data, bytes); });
     if (value.error == ENODATA) continue;  // gone meanwhile
     if (value.error != 0) return ErrnoError(value.error, "read extended attribute {}", name);
     xattrs.emplace(std::move(name), std::move(value.data));
@@ -77,7 +79,8 @@ Result<Xattrs> CollectXattrs(List list, Get get) {
   return xattrs;
 }
 
-// RemoveTree's state: directories open on the way down. Deeper than kMaxOpen, subtrees are moved up to the top and taken from there.
+// RemoveTree's state: directories open on the way down. Deeper than kMaxOpen, subtrees are moved up
+// to the top and taken from there.
 class TreeRemover {
  public:
   Status Remove(int dir, const std::string& name) {
@@ -111,7 +114,8 @@ class TreeRemover {
     int fd = OpenAt2(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0,
                      RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
     if (fd >= 0) return Fd(fd);
-    if (errno == EXDEV) return FailedPrecondition("remove {}: another file system is mounted there", name);
+    if (errno == EXDEV)
+      return FailedPrecondition("remove {}: another file system is mounted there", name);
     return ErrnoError(errno, "remove {}", name);
   }
 
@@ -139,7 +143,8 @@ class TreeRemover {
         moved_up_ = false;  // entries were put here meanwhile: once more
         TRY_ASSIGN(Fd again, top_.Dup());
         TRY(Push(std::move(again), ""));
-      } else if (unlinkat(levels_.back().dir.get(), name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
+      } else if (unlinkat(levels_.back().dir.get(), name.c_str(), AT_REMOVEDIR) != 0 &&
+                 errno != ENOENT) {
         return ErrnoError(errno, "remove directory {}", name);
       }
     }
@@ -200,7 +205,8 @@ Result<FileInfo> StatFd(int fd) {
 
 Result<FileInfo> StatAt(int dir, const std::string& name) {
   struct stat st;
-  if (fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "stat {}", name);
+  if (fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return ErrnoError(errno, "stat {}", name);
   return FromStat(st);
 }
 
@@ -218,13 +224,15 @@ Result<std::string> ReadLinkAt(int dir, const std::string& name) {
 }
 
 Result<Fd> OpenDirAt(int dir, const std::string& name) {
-  int fd = OpenAt2(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS);
+  int fd = OpenAt2(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0,
+                   RESOLVE_NO_SYMLINKS);
   if (fd < 0) return ErrnoError(errno, "open directory {}", name);
   return Fd(fd);
 }
 
 Result<Fd> OpenRegularAt(int dir, const std::string& name) {
-  int raw = OpenAt2(dir, name.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS);
+  int raw = OpenAt2(dir, name.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC, 0,
+                    RESOLVE_NO_SYMLINKS);
   if (raw < 0) return ErrnoError(errno, "open {}", name);
   Fd fd(raw);
   TRY_ASSIGN(FileInfo info, StatFd(fd.get()));
@@ -248,16 +256,18 @@ Result<std::vector<DirEntry>> ReadDir(int dir) {
       if (name != "." && name != "..") entries.push_back({std::string(name), entry->d_type});
     }
   }
-  std::sort(entries.begin(), entries.end(), [](const DirEntry& a, const DirEntry& b) { return a.name < b.name; });
+  std::sort(entries.begin(), entries.end(),
+            [](const DirEntry& a, const DirEntry& b) { return a.name < b.name; });
   return entries;
 }
 
 Result<Xattrs> GetXattrsAt(int dir, const std::string& name) {
   std::string path = MagicPath(dir, name);
-  return CollectXattrs([&](char* data, size_t size) { return llistxattr(path.c_str(), data, size); },
-                       [&](const char* attribute, char* data, size_t size) {
-                         return lgetxattr(path.c_str(), attribute, data, size);
-                       });
+  return CollectXattrs(
+      [&](char* data, size_t size) { return llistxattr(path.c_str(), data, size); },
+      [&](const char* attribute, char* data, size_t size) {
+        return lgetxattr(path.c_str(), attribute, data, size);
+      });
 }
 
 Result<Xattrs> GetXattrsFd(int fd) {
@@ -270,14 +280,20 @@ Result<Xattrs> GetXattrsFd(int fd) {
 
 Result<std::string> GetXattrAt(int dir, const std::string& name, const std::string& attribute) {
   std::string path = MagicPath(dir, name);
-  Grown value = ReadGrowing([&](char* data, size_t size) { return lgetxattr(path.c_str(), attribute.c_str(), data, size); });
-  if (value.error == ENODATA || NoXattrs(value.error)) return NotFound("{}: no extended attribute {}", name, attribute);
-  if (value.error != 0) return ErrnoError(value.error, "read extended attribute {} of {}", attribute, name);
+  Grown value = ReadGrowing([&](char* data, size_t size) {
+    return lgetxattr(path.c_str(), attribute.c_str(), data, size);
+  });
+  if (value.error == ENODATA || NoXattrs(value.error))
+    return NotFound("{}: no extended attribute {}", name, attribute);
+  if (value.error != 0)
+    return ErrnoError(value.error, "read extended attribute {} of {}", attribute, name);
   return std::move(value.data);
 }
 
-Status SetXattrAt(int dir, const std::string& name, const std::string& attribute, std::string_view value) {
-  if (lsetxattr(MagicPath(dir, name).c_str(), attribute.c_str(), value.data(), value.size(), 0) != 0) {
+Status SetXattrAt(int dir, const std::string& name, const std::string& attribute,
+                  std::string_view value) {
+  if (lsetxattr(MagicPath(dir, name).c_str(), attribute.c_str(), value.data(), value.size(), 0) !=
+      0) {
     return ErrnoError(errno, "set extended attribute {} of {}", attribute, name);
   }
   return OkStatus();
@@ -298,7 +314,8 @@ Status ChownAt(int dir, const std::string& name, uid_t uid, gid_t gid) {
 }
 
 Status ChmodAt(int dir, const std::string& name, mode_t mode) {
-  if (syscall(kSysFchmodAt2, dir, name.c_str(), mode & 07777, AT_SYMLINK_NOFOLLOW) == 0) return OkStatus();
+  if (syscall(kSysFchmodAt2, dir, name.c_str(), mode & 07777, AT_SYMLINK_NOFOLLOW) == 0)
+    return OkStatus();
   if (errno == EOPNOTSUPP) return OkStatus();  // a symlink
   if (errno != ENOSYS && errno != EPERM) return ErrnoError(errno, "change mode of {}", name);
   // Before 6.6: through a descriptor of the inode itself.
@@ -315,7 +332,8 @@ Status ChmodAt(int dir, const std::string& name, mode_t mode) {
 
 Status SetTimesAt(int dir, const std::string& name, WallTime atime, WallTime mtime) {
   timespec times[2] = {ToTimespec(atime), ToTimespec(mtime)};
-  if (utimensat(dir, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "set times of {}", name);
+  if (utimensat(dir, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
+    return ErrnoError(errno, "set times of {}", name);
   return OkStatus();
 }
 

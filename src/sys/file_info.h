@@ -44,28 +44,33 @@ enum class Follow { kNo, kYes };
 
 using Xattrs = std::map<std::string, std::string>;
 
-// The functions below act on one name inside an open directory (or on the descriptor itself, also an O_PATH one). They never
-// follow a link in `name`, which is a single component. They are the fast path of walks; whole paths go through RootedPath.
+// The functions below act on one name inside an open directory (or on the descriptor itself, also
+// an O_PATH one). They never follow a link in `name`, which is a single component. They are the
+// fast path of walks; whole paths go through RootedPath.
 Result<FileInfo> StatFd(int fd);
 Result<FileInfo> StatAt(int dir, const std::string& name);
 Result<std::string> ReadLinkAt(int dir, const std::string& name);
 Result<Fd> OpenDirAt(int dir, const std::string& name);
-// A regular file to read; NotFound, FailedPrecondition for anything that is not a regular file (never blocks on a fifo).
+// A regular file to read; NotFound, FailedPrecondition for anything that is not a regular file
+// (never blocks on a fifo).
 Result<Fd> OpenRegularAt(int dir, const std::string& name);
 
 struct DirEntry {
   std::string name;
   unsigned char type = 0;  // DT_*; DT_UNKNOWN where the file system does not say
 };
-// All entries but "." and "..", sorted bytewise. `dir` must be open for reading (not O_PATH); its offset is rewound.
+// All entries but "." and "..", sorted bytewise. `dir` must be open for reading (not O_PATH); its
+// offset is rewound.
 Result<std::vector<DirEntry>> ReadDir(int dir);
 
-// Extended attributes of the inode itself (links are not followed). A file system without them gives an empty map.
+// Extended attributes of the inode itself (links are not followed). A file system without them
+// gives an empty map.
 Result<Xattrs> GetXattrsAt(int dir, const std::string& name);
 Result<Xattrs> GetXattrsFd(int fd);
 // NotFound when the inode has no such attribute.
 Result<std::string> GetXattrAt(int dir, const std::string& name, const std::string& attribute);
-Status SetXattrAt(int dir, const std::string& name, const std::string& attribute, std::string_view value);
+Status SetXattrAt(int dir, const std::string& name, const std::string& attribute,
+                  std::string_view value);
 Status RemoveXattrAt(int dir, const std::string& name, const std::string& attribute);
 
 Status ChownAt(int dir, const std::string& name, uid_t uid, gid_t gid);
@@ -73,8 +78,8 @@ Status ChownAt(int dir, const std::string& name, uid_t uid, gid_t gid);
 Status ChmodAt(int dir, const std::string& name, mode_t mode);
 Status SetTimesAt(int dir, const std::string& name, WallTime atime, WallTime mtime);
 
-// Removes `name` and all below it. Never follows a link, never enters a mounted file system (an error names it), copes with any
-// depth. A name that is not there is success.
+// Removes `name` and all below it. Never follows a link, never enters a mounted file system (an
+// error names it), copes with any depth. A name that is not there is success.
 Status RemoveTreeAt(int dir, const std::string& name);
 // The same for a path of our own (its parent is trusted).
 Status RemoveTree(const std::string& path);

@@ -10,20 +10,25 @@ namespace {
 
 constexpr uint64_t kIds = 0xFFFFFFFFull;  // 2^32-1 is not an id
 
-Status CheckSide(std::vector<IdMap::Range> ranges, uint32_t IdMap::Range::* side, const char* name) {
-  std::sort(ranges.begin(), ranges.end(), [&](const auto& a, const auto& b) { return a.*side < b.*side; });
+Status CheckSide(std::vector<IdMap::Range> ranges, uint32_t IdMap::Range::* side,
+                 const char* name) {
+  std::sort(ranges.begin(), ranges.end(),
+            [&](const auto& a, const auto& b) { return a.*side < b.*side; });
   uint64_t free_from = 0;
   for (const IdMap::Range& range : ranges) {
-    if (range.count == 0) return InvalidArgument("id map: empty range at {} id {}", name, range.*side);
-    if (range.*side < free_from) return InvalidArgument("id map: ranges overlap at {} id {}", name, range.*side);
+    if (range.count == 0)
+      return InvalidArgument("id map: empty range at {} id {}", name, range.*side);
+    if (range.*side < free_from)
+      return InvalidArgument("id map: ranges overlap at {} id {}", name, range.*side);
     free_from = uint64_t{range.*side} + range.count;
-    if (free_from > kIds) return InvalidArgument("id map: {} ids from {} on do not fit", range.count, range.*side);
+    if (free_from > kIds)
+      return InvalidArgument("id map: {} ids from {} on do not fit", range.count, range.*side);
   }
   return OkStatus();
 }
 
-std::optional<uint32_t> Translate(const std::vector<IdMap::Range>& ranges, uint32_t id, uint32_t IdMap::Range::* from,
-                                  uint32_t IdMap::Range::* to) {
+std::optional<uint32_t> Translate(const std::vector<IdMap::Range>& ranges, uint32_t id,
+                                  uint32_t IdMap::Range::* from, uint32_t IdMap::Range::* to) {
   if (ranges.empty()) return id;
   for (const IdMap::Range& range : ranges) {
     if (id >= range.*from && id - range.*from < range.count) return range.*to + (id - range.*from);
@@ -77,7 +82,8 @@ std::optional<uint32_t> IdMap::ToInside(uint32_t outside) const {
 
 std::string IdMap::ToString() const {
   std::string text;
-  for (const Range& range : ranges_) text += fmt::format("{} {} {}\n", range.inside, range.outside, range.count);
+  for (const Range& range : ranges_)
+    text += fmt::format("{} {} {}\n", range.inside, range.outside, range.count);
   return text.empty() ? fmt::format("0 0 {}\n", kIds) : text;
 }
 

@@ -10,7 +10,8 @@
 
 namespace kiln::sys {
 
-// A map between ids inside a user namespace and outside it (user_namespaces(7)): a list of ranges. The default is the identity.
+// A map between ids inside a user namespace and outside it (user_namespaces(7)): a list of ranges.
+// The default is the identity.
 class IdMap {
  public:
   struct Range {

@@ -28,7 +28,8 @@ class OverlayTrial {
     if (mkdtemp(path.data()) == nullptr) return ErrnoError(errno, "make directory in {}", parent);
     OverlayTrial trial(path);
     for (const char* name : {"/lower1", "/lower2", "/upper", "/work"}) {
-      if (mkdir((path + name).c_str(), 0700) != 0) return ErrnoError(errno, "make directory {}{}", path, name);
+      if (mkdir((path + name).c_str(), 0700) != 0)
+        return ErrnoError(errno, "make directory {}{}", path, name);
     }
     return trial;
   }
@@ -103,8 +104,10 @@ Result<KernelFeatures> ProbeKernel(const std::string& scratch_dir) {
   features.user_namespace = !uids.identity();
   TRY_ASSIGN(OverlayTrial trial, OverlayTrial::Create(scratch_dir));
   features.overlay_lowerdir_plus = trial.Works(/*legacy=*/false, features.user_namespace);
-  features.overlay = features.overlay_lowerdir_plus || trial.Works(/*legacy=*/true, features.user_namespace);
-  features.overlay_userxattr = features.overlay && trial.Works(!features.overlay_lowerdir_plus, true);
+  features.overlay =
+      features.overlay_lowerdir_plus || trial.Works(/*legacy=*/true, features.user_namespace);
+  features.overlay_userxattr =
+      features.overlay && trial.Works(!features.overlay_lowerdir_plus, true);
   return features;
 }
 

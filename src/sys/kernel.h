@@ -34,8 +34,9 @@ struct KernelFeatures {
   bool user_namespace = false;  // we are in one that is not the initial one
 };
 
-// What this kernel offers us, found by trying. `scratch_dir` is a directory of our own on the file system that will hold
-// snapshots; what is tried there leaves nothing. Takes a millisecond; call it once.
+// What this kernel offers us, found by trying. `scratch_dir` is a directory of our own on the file
+// system that will hold snapshots; what is tried there leaves nothing. Takes a millisecond; call it
+// once.
 Result<KernelFeatures> ProbeKernel(const std::string& scratch_dir);
 CgroupMode DetectCgroupMode(const std::vector<MountInfo>& mounts);
 KernelVersion CurrentKernelVersion();

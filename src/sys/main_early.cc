@@ -55,12 +55,14 @@ Status EnterPrivateMountNamespace() {
 
 Result<std::unique_ptr<Spawner>> MainEarly(const MainEarlyOptions& options) {
   TRY_ASSIGN(size_t threads, ThreadCount());
-  if (threads != 1) return FailedPrecondition("start-up: {} threads run already, there must be one", threads);
+  if (threads != 1)
+    return FailedPrecondition("start-up: {} threads run already, there must be one", threads);
   umask(0);
   std::signal(SIGPIPE, SIG_IGN);
   TRY(FillStandardDescriptors());
   if (options.private_mount_namespace) {
-    if (auto entered = EnterPrivateMountNamespace(); !entered.ok() && !options.mount_namespace_optional) {
+    if (auto entered = EnterPrivateMountNamespace();
+        !entered.ok() && !options.mount_namespace_optional) {
       return std::move(entered).error();
     }
   }

@@ -8,16 +8,19 @@
 namespace kiln::sys {
 
 struct MainEarlyOptions {
-  // Without privileges to unshare, carry on in the caller's mount namespace (client commands, unit tests).
+  // Without privileges to unshare, carry on in the caller's mount namespace (client commands, unit
+  // tests).
   bool mount_namespace_optional = false;
   bool private_mount_namespace = true;
 };
 
-// The first thing a `main` that starts builds calls, before any thread exists: umask 0, SIGPIPE ignored, private mount namespace, closed
-// standard descriptors opened on /dev/null, then forks the spawner. In this order. FailedPrecondition if there are threads already.
+// The first thing a `main` that starts builds calls, before any thread exists: umask 0, SIGPIPE
+// ignored, private mount namespace, closed standard descriptors opened on /dev/null, then forks the
+// spawner. In this order. FailedPrecondition if there are threads already.
 Result<std::unique_ptr<Spawner>> MainEarly(const MainEarlyOptions& options = {});
 
-// A mount namespace of our own into which the host's mounts propagate, but none of ours out. Single-threaded processes only.
+// A mount namespace of our own into which the host's mounts propagate, but none of ours out.
+// Single-threaded processes only.
 Status EnterPrivateMountNamespace();
 
 // Threads of this process.

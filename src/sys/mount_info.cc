@@ -16,7 +16,8 @@ std::string Unescape(std::string_view text) {
   auto octal = [&](size_t at) { return at < text.size() && text[at] >= '0' && text[at] <= '7'; };
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\\' && octal(i + 1) && octal(i + 2) && octal(i + 3)) {
-      out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+      out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
+                               (text[i + 3] - '0'));
       i += 3;
     } else {
       out += text[i];
@@ -25,7 +26,8 @@ std::string Unescape(std::string_view text) {
   return out;
 }
 
-// "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue": optional fields end at "-".
+// "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue": optional fields
+// end at "-".
 std::optional<MountInfo> ParseLine(std::string_view line) {
   std::vector<std::string_view> fields = Split(line, ' ');
   auto dash = std::find(fields.begin(), fields.end(), "-");
@@ -63,7 +65,8 @@ Status UnmountBelow(const std::string& path) {
   // Later lines were mounted later, on top of or inside earlier ones.
   for (auto mount = mounts.rbegin(); mount != mounts.rend(); ++mount) {
     if (!IsAtOrBelow(mount->target, path)) continue;
-    if (umount2(mount->target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != ENOENT) {
+    if (umount2(mount->target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL &&
+        errno != ENOENT) {
       return ErrnoError(errno, "unmount {}", mount->target);
     }
   }

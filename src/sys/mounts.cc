@@ -16,7 +16,8 @@ namespace {
 // fsconfig(2) takes strings of at most 255 bytes; a longer path is given as /proc/self/fd/N.
 constexpr size_t kMaxConfigString = 250;
 constexpr size_t kMaxLowersOneByOne = 500;  // OVL_MAX_STACK of the kernel
-// One page of options; the other options and the upper layer take less than 512 bytes of it, "/proc/self/fd/NNNNNN:" is 21.
+// One page of options; the other options and the upper layer take less than 512 bytes of it,
+// "/proc/self/fd/NNNNNN:" is 21.
 constexpr size_t kMaxLowersLegacy = (4096 - 512) / 21;
 
 unsigned long AttributeBits(const MountFlags& flags) {
@@ -28,7 +29,8 @@ unsigned long AttributeBits(const MountFlags& flags) {
   return bits;
 }
 
-// A file system being configured. Its descriptor also carries the kernel's own words about what it does not like.
+// A file system being configured. Its descriptor also carries the kernel's own words about what it
+// does not like.
 class FsContext {
  public:
   static Result<FsContext> Open(const char* type) {
@@ -45,7 +47,8 @@ class FsContext {
   }
 
   Status SetFlag(const char* key) {
-    if (fsconfig(fd_.get(), FSCONFIG_SET_FLAG, key, nullptr, 0) != 0) return Failure(errno, fmt::format("option {}", key));
+    if (fsconfig(fd_.get(), FSCONFIG_SET_FLAG, key, nullptr, 0) != 0)
+      return Failure(errno, fmt::format("option {}", key));
     return OkStatus();
   }
 
@@ -58,7 +61,8 @@ class FsContext {
   }
 
   Result<MountTree> Create(const MountFlags& flags) {
-    if (fsconfig(fd_.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return Failure(errno, "create");
+    if (fsconfig(fd_.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
+      return Failure(errno, "create");
     int mount = fsmount(fd_.get(), FSMOUNT_CLOEXEC, static_cast<unsigned>(AttributeBits(flags)));
     if (mount < 0) return Failure(errno, "mount");
     return MountTree(Fd(mount));
@@ -118,8 +122,10 @@ class ScratchDirectory {
   std::string path_;
 };
 
-// Before 6.5 overlay takes its options only as one page of text. Descriptors keep the names short without a change of directory.
-Result<MountTree> MakeLegacyOverlay(const OverlayMount& overlay, const MountFlags& flags, const std::string& scratch_parent) {
+// Before 6.5 overlay takes its options only as one page of text. Descriptors keep the names short
+// without a change of directory.
+Result<MountTree> MakeLegacyOverlay(const OverlayMount& overlay, const MountFlags& flags,
+                                    const std::string& scratch_parent) {
   std::vector<Fd> held;
   auto name_of = [&](const std::string& path) -> Result<std::string> {
     TRY_ASSIGN(Fd directory, OpenFile(path, O_PATH | O_DIRECTORY));
@@ -140,7 +146,8 @@ Result<MountTree> MakeLegacyOverlay(const OverlayMount& overlay, const MountFlag
     options += (i == 0 ? "" : ":") + lower;
   }
   if (options.size() >= 4096) {
-    return FailedPrecondition("mount overlay: {} layers are more than this kernel takes", overlay.lowers.size());
+    return FailedPrecondition("mount overlay: {} layers are more than this kernel takes",
+                              overlay.lowers.size());
   }
   TRY_ASSIGN(ScratchDirectory scratch, ScratchDirectory::Create(scratch_parent));
   if (mount("overlay", scratch.path().c_str(), "overlay", 0, options.c_str()) != 0) {
@@ -204,7 +211,8 @@ Status MountTree::SetFlags(const MountFlags& flags, bool recursive) {
   mount_attr attributes{};
   attributes.attr_set = AttributeBits(flags);
   if (attributes.attr_set == 0) return OkStatus();
-  if (mount_setattr(fd_.get(), "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes, sizeof attributes) != 0) {
+  if (mount_setattr(fd_.get(), "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes,
+                    sizeof attributes) != 0) {
     return ErrnoError(errno, "set mount flags");
   }
   return OkStatus();
@@ -218,16 +226,22 @@ Result<Mount> MountTree::AttachAt(const std::string& target) && {
   return Mount(target);
 }
 
-size_t Mounter::max_overlay_lowers() const { return options_.legacy_overlay ? kMaxLowersLegacy : kMaxLowersOneByOne; }
+size_t Mounter::max_overlay_lowers() const {
+  return options_.legacy_overlay ? kMaxLowersLegacy : kMaxLowersOneByOne;
+}
 
 Result<MountTree> Mounter::Make(const MountDescription& description) const {
-  if (const auto* bind = std::get_if<BindMount>(&description.what)) return MakeBind(*bind, description.flags);
-  if (const auto* tmpfs = std::get_if<TmpfsMount>(&description.what)) return MakeTmpfs(*tmpfs, description.flags);
+  if (const auto* bind = std::get_if<BindMount>(&description.what))
+    return MakeBind(*bind, description.flags);
+  if (const auto* tmpfs = std::get_if<TmpfsMount>(&description.what))
+    return MakeTmpfs(*tmpfs, description.flags);
   const auto& overlay = std::get<OverlayMount>(description.what);
   if (overlay.lowers.empty()) return InvalidArgument("mount overlay: no lower layer");
-  if (overlay.upper.empty() != overlay.work.empty()) return InvalidArgument("mount overlay: upper without work or work without upper");
+  if (overlay.upper.empty() != overlay.work.empty())
+    return InvalidArgument("mount overlay: upper without work or work without upper");
   if (overlay.lowers.size() > max_overlay_lowers()) {
-    return FailedPrecondition("mount overlay: {} layers, at most {} can be stacked", overlay.lowers.size(), max_overlay_lowers());
+    return FailedPrecondition("mount overlay: {} layers, at most {} can be stacked",
+                              overlay.lowers.size(), max_overlay_lowers());
   }
   // The kernel stacks nothing less than two layers.
   if (overlay.upper.empty() && overlay.lowers.size() == 1) {
@@ -235,23 +249,28 @@ Result<MountTree> Mounter::Make(const MountDescription& description) const {
     flags.readonly = true;
     return MakeBind({.source = overlay.lowers[0]}, flags);
   }
-  if (options_.legacy_overlay) return MakeLegacyOverlay(overlay, description.flags, options_.scratch_dir);
+  if (options_.legacy_overlay)
+    return MakeLegacyOverlay(overlay, description.flags, options_.scratch_dir);
   return MakeOverlay(overlay, description.flags);
 }
 
-Result<Mount> Mounter::MountAt(const MountDescription& description, const std::string& target) const {
+Result<Mount> Mounter::MountAt(const MountDescription& description,
+                               const std::string& target) const {
   TRY_ASSIGN(MountTree tree, Make(description));
   return std::move(tree).AttachAt(target);
 }
 
 Result<MountTree> CloneTree(const std::string& path, bool recursive) {
-  int fd = open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0u));
+  int fd = open_tree(AT_FDCWD, path.c_str(),
+                     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0u));
   if (fd < 0) return ErrnoError(errno, "bind {}", path);
   return MountTree(Fd(fd));
 }
 
 Result<MountTree> CloneTreeFd(int fd, bool recursive) {
-  int tree = open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0u));
+  int tree = open_tree(
+      fd, "",
+      AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0u));
   if (tree < 0) return ErrnoError(errno, "bind descriptor");
   return MountTree(Fd(tree));
 }

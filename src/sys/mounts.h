@@ -12,12 +12,13 @@
 
 namespace kiln::sys {
 
-// --- Descriptions: plain values ------------------------------------------------------------------------------------------------
+// --- Descriptions: plain values
+// ------------------------------------------------------------------------------------------------
 struct OverlayMount {
   std::vector<std::string> lowers;  // top first; absolute paths of our own; at least one
   std::string upper;                // empty with `work`: read-only
   std::string work;
-  bool userxattr = false;  // rootless
+  bool userxattr = false;    // rootless
   bool is_volatile = false;  // no syncs: for trees that are thrown away or synced as a whole later
   bool operator==(const OverlayMount&) const = default;
 };
@@ -50,7 +51,8 @@ struct MountDescription {
   bool operator==(const MountDescription&) const = default;
 };
 
-// --- Owners ------------------------------------------------------------------------------------------------------------------------
+// --- Owners
+// ------------------------------------------------------------------------------------------------------------------------
 // An attached mount; unmounts (lazily, MNT_DETACH) when destroyed.
 class Mount {
  public:
@@ -62,7 +64,8 @@ class Mount {
 
   const std::string& target() const { return target_; }
   bool attached() const { return !target_.empty(); }
-  // Unmounts now and says what went wrong. With `lazy`, busy mounts are detached and go when their last user does.
+  // Unmounts now and says what went wrong. With `lazy`, busy mounts are detached and go when their
+  // last user does.
   Status Unmount(bool lazy = true);
   // Gives the duty of unmounting away.
   std::string Release() { return std::exchange(target_, {}); }
@@ -71,7 +74,8 @@ class Mount {
   std::string target_;
 };
 
-// A mount that is in no namespace yet: usable through its descriptor (a directory, or a file for a bound file), gone when that closes.
+// A mount that is in no namespace yet: usable through its descriptor (a directory, or a file for a
+// bound file), gone when that closes.
 class MountTree {
  public:
   explicit MountTree(Fd fd) : fd_(std::move(fd)) {}
@@ -87,9 +91,11 @@ class MountTree {
   Fd fd_;
 };
 
-// --- Making them ---------------------------------------------------------------------------------------------------------------------
+// --- Making them
+// ---------------------------------------------------------------------------------------------------------------------
 struct MounterOptions {
-  // Builds overlays through mount(2) and descriptors in one page of options, as kernels before 6.5 need. Tests force it.
+  // Builds overlays through mount(2) and descriptors in one page of options, as kernels before 6.5
+  // need. Tests force it.
   bool legacy_overlay = false;
   // For legacy overlays only: a directory of our own in which a mount point is made for a moment.
   std::string scratch_dir = "/tmp";
@@ -112,8 +118,8 @@ class Mounter {
 
 // A copy of the mount at, or the part below, a path of our own.
 Result<MountTree> CloneTree(const std::string& path, bool recursive = false);
-// The same for an open file or directory (O_PATH suffices). It must lie on an attached mount: kernels before 6.15 clone no part of a
-// detached one.
+// The same for an open file or directory (O_PATH suffices). It must lie on an attached mount:
+// kernels before 6.15 clone no part of a detached one.
 Result<MountTree> CloneTreeFd(int fd, bool recursive = false);
 
 struct MountInfo {

@@ -31,7 +31,10 @@ class OverlayTest : public testing::TestWithParam<bool> {
 
 TEST_P(OverlayTest, StacksTopFirstAndWritesToTheUpper) {
   NEEDS_MOUNTS();
-  OverlayMount overlay{.lowers = {Layer("top", "f"), Layer("bottom", "f")}, .upper = Layer("upper", ""), .work = Layer("work", ""), .is_volatile = true};
+  OverlayMount overlay{.lowers = {Layer("top", "f"), Layer("bottom", "f")},
+                       .upper = Layer("upper", ""),
+                       .work = Layer("work", ""),
+                       .is_volatile = true};
   MountTree tree = mounter().Make({.what = overlay}).value();
   RootedPath root = tree.Root().value();
   EXPECT_EQ(root.ReadFile("f", 100).value(), "top");
@@ -54,7 +57,9 @@ TEST_P(OverlayTest, TakesAsManyLayersAsItSays) {
   NEEDS_MOUNTS();
   OverlayMount overlay;
   size_t most = mounter().max_overlay_lowers();
-  for (size_t i = 0; i < most; ++i) overlay.lowers.push_back(Layer("layer-with-a-long-name-" + std::to_string(i), "f" + std::to_string(i)));
+  for (size_t i = 0; i < most; ++i)
+    overlay.lowers.push_back(
+        Layer("layer-with-a-long-name-" + std::to_string(i), "f" + std::to_string(i)));
   RootedPath root = mounter().Make({.what = overlay})->Root().value();
   EXPECT_TRUE(root.Exists("f0").value());
   EXPECT_TRUE(root.Exists("f" + std::to_string(most - 1)).value());
@@ -86,7 +91,8 @@ TEST_P(OverlayTest, ErrorsNameTheLayer) {
   EXPECT_NE(tree.error().ToString().find("missing"), std::string::npos) << tree.error().ToString();
 }
 
-INSTANTIATE_TEST_SUITE_P(Both, OverlayTest, testing::Bool(), [](const auto& info) { return info.param ? "Legacy" : "OneByOne"; });
+INSTANTIATE_TEST_SUITE_P(Both, OverlayTest, testing::Bool(),
+                         [](const auto& info) { return info.param ? "Legacy" : "OneByOne"; });
 
 size_t MountsBelow(const std::string& path) {
   size_t count = 0;
@@ -101,7 +107,11 @@ TEST(MountTest, AttachedMountsGoWithTheirOwner) {
   std::string odd = dir / "with space";
   ASSERT_EQ(mkdir(odd.c_str(), 0755), 0);
   {
-    Mount mount = Mounter({}).MountAt({.what = TmpfsMount{.size_bytes = 1 << 20, .mode = 0700, .uid = 3}, .flags = {.nosuid = true, .noexec = true}}, odd).value();
+    Mount mount = Mounter({})
+                      .MountAt({.what = TmpfsMount{.size_bytes = 1 << 20, .mode = 0700, .uid = 3},
+                                .flags = {.nosuid = true, .noexec = true}},
+                               odd)
+                      .value();
     EXPECT_EQ(MountsBelow(odd), 1u);
     MountInfo info = ReadMountInfo().value().back();
     EXPECT_EQ(info.target, odd);
@@ -117,7 +127,11 @@ TEST(MountTest, BindsOfFilesAndReadOnlyFlags) {
   TempDir dir;
   ASSERT_TRUE(WriteFileAtomically(dir / "source", "data").ok());
   ASSERT_TRUE(WriteFileAtomically(dir / "target", "").ok());
-  Mount mount = Mounter({}).MountAt({.what = BindMount{.source = dir / "source"}, .flags = {.readonly = true}}, dir / "target").value();
+  Mount mount =
+      Mounter({})
+          .MountAt({.what = BindMount{.source = dir / "source"}, .flags = {.readonly = true}},
+                   dir / "target")
+          .value();
   EXPECT_EQ(ReadFile(dir / "target").value(), "data");
   EXPECT_EQ(OpenFile(dir / "target", 1 /*O_WRONLY*/).error().code(), Code::kPermissionDenied);
   ASSERT_TRUE(mount.Unmount(/*lazy=*/false).ok());
@@ -157,7 +171,8 @@ TEST(KernelTest, CgroupModesAreToldApart) {
 }
 
 TEST(IdMapTest, TranslatesBothWaysAndRefusesNonsense) {
-  IdMap map = IdMap::Parse("         0       1000          1\n         1     100000      65536\n").value();
+  IdMap map =
+      IdMap::Parse("         0       1000          1\n         1     100000      65536\n").value();
   EXPECT_EQ(map.ToOutside(0), 1000u);
   EXPECT_EQ(map.ToOutside(65536), 165535u);
   EXPECT_EQ(map.ToOutside(65537), std::nullopt);

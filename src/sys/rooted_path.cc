@@ -18,7 +18,9 @@ constexpr int kMaxLinks = 255;
 constexpr uint64_t kInRoot = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
 constexpr uint64_t kNoLinks = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
 
-Error BadPath(std::string_view path) { return InvalidArgument("{}: a path must not contain a zero byte", Quoted(path)); }
+Error BadPath(std::string_view path) {
+  return InvalidArgument("{}: a path must not contain a zero byte", Quoted(path));
+}
 
 // Without leading and trailing slashes; "." for the root.
 Result<std::string> Clean(std::string_view path) {
@@ -33,7 +35,8 @@ Error PathError(int error_number, const char* what, std::string_view path) {
 }
 
 // Gives a directory just made its owner and its mode, whatever the umask.
-Status Adopt(int parent, const std::string& name, mode_t mode, const std::optional<RootedPath::Owner>& owner) {
+Status Adopt(int parent, const std::string& name, mode_t mode,
+             const std::optional<RootedPath::Owner>& owner) {
   if (owner) TRY(ChownAt(parent, name, owner->uid, owner->gid));
   return ChmodAt(parent, name, mode);
 }
@@ -104,7 +107,9 @@ Result<RootedPath> RootedPath::Open(const std::string& directory) {
   return FromFd(std::move(fd));
 }
 
-RootedPath RootedPath::FromFd(Fd directory) { return RootedPath(std::make_shared<const Fd>(std::move(directory))); }
+RootedPath RootedPath::FromFd(Fd directory) {
+  return RootedPath(std::make_shared<const Fd>(std::move(directory)));
+}
 
 Result<RootedPath> RootedPath::Sub(std::string_view path) const {
   TRY_ASSIGN(Fd fd, OpenFile(path, O_PATH | O_DIRECTORY));
@@ -114,7 +119,8 @@ Result<RootedPath> RootedPath::Sub(std::string_view path) const {
 Result<Fd> RootedPath::OpenFile(std::string_view path, int flags, mode_t mode) const {
   TRY_ASSIGN(std::string clean, Clean(path));
   bool creates = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
-  int fd = OpenAt2(root_->get(), clean.c_str(), static_cast<unsigned>(flags) | O_CLOEXEC, creates ? mode & 07777 : 0, kInRoot);
+  int fd = OpenAt2(root_->get(), clean.c_str(), static_cast<unsigned>(flags) | O_CLOEXEC,
+                   creates ? mode & 07777 : 0, kInRoot);
   if (fd < 0) return PathError(errno, "open", path);
   return Fd(fd);
 }
@@ -123,7 +129,9 @@ Result<Fd> RootedPath::OpenPath(std::string_view path, Follow follow) const {
   return OpenFile(path, O_PATH | (follow == Follow::kNo ? O_NOFOLLOW : 0));
 }
 
-Result<Fd> RootedPath::OpenDir(std::string_view path) const { return OpenFile(path, O_RDONLY | O_DIRECTORY); }
+Result<Fd> RootedPath::OpenDir(std::string_view path) const {
+  return OpenFile(path, O_RDONLY | O_DIRECTORY);
+}
 
 Result<FileInfo> RootedPath::Stat(std::string_view path, Follow follow) const {
   TRY_ASSIGN(Fd fd, OpenPath(path, follow));
@@ -166,13 +174,16 @@ Result<RootedPath::Parent> RootedPath::OpenParent(std::string_view path) const {
   }
   size_t slash = clean.rfind('/');
   std::string name = slash == std::string::npos ? clean : clean.substr(slash + 1);
-  if (name.empty() || name == "." || name == "..") return InvalidArgument("{}: not the name of an entry", Quoted(path));
-  std::string_view directory = slash == std::string::npos ? std::string_view("/") : std::string_view(clean).substr(0, slash);
+  if (name.empty() || name == "." || name == "..")
+    return InvalidArgument("{}: not the name of an entry", Quoted(path));
+  std::string_view directory =
+      slash == std::string::npos ? std::string_view("/") : std::string_view(clean).substr(0, slash);
   TRY_ASSIGN(Fd dir, OpenFile(directory, O_PATH | O_DIRECTORY));
   return Parent{std::move(dir), std::move(name)};
 }
 
-Result<std::vector<std::string>> RootedPath::MakeDirs(std::string_view path, mode_t mode, std::optional<Owner> owner) const {
+Result<std::vector<std::string>> RootedPath::MakeDirs(std::string_view path, mode_t mode,
+                                                      std::optional<Owner> owner) const {
   TRY_ASSIGN(std::string resolved, Resolve(path));
   std::vector<std::string> created;
   TRY_ASSIGN(Fd dir, root_->Dup());
@@ -201,7 +212,8 @@ Result<std::vector<std::string>> RootedPath::MakeDirs(std::string_view path, mod
 
 Status RootedPath::MakeDir(std::string_view path, mode_t mode) const {
   TRY_ASSIGN(Parent parent, OpenParent(path));
-  if (mkdirat(parent.dir.get(), parent.name.c_str(), mode & 07777) != 0) return PathError(errno, "make directory", path);
+  if (mkdirat(parent.dir.get(), parent.name.c_str(), mode & 07777) != 0)
+    return PathError(errno, "make directory", path);
   return ChmodAt(parent.dir.get(), parent.name, mode);
 }
 
@@ -209,12 +221,14 @@ Status RootedPath::WriteFile(std::string_view path, std::string_view data, mode_
   constexpr int kFlags = O_WRONLY | O_NONBLOCK | O_NOCTTY;
   auto opened = OpenFile(path, kFlags | O_CREAT | O_EXCL, mode);
   bool created = opened.ok();
-  if (!created && opened.error().code() == Code::kAlreadyExists) opened = OpenFile(path, kFlags | O_CREAT, mode);
+  if (!created && opened.error().code() == Code::kAlreadyExists)
+    opened = OpenFile(path, kFlags | O_CREAT, mode);
   if (!opened.ok()) return std::move(opened).error();
   Fd fd = std::move(*opened);
   TRY_ASSIGN(FileInfo info, StatFd(fd.get()));
   if (!info.IsRegular()) return FailedPrecondition("write {}: not a regular file", path);
-  if (created && fchmod(fd.get(), mode & 07777) != 0) return PathError(errno, "change mode of", path);
+  if (created && fchmod(fd.get(), mode & 07777) != 0)
+    return PathError(errno, "change mode of", path);
   if (ftruncate(fd.get(), 0) != 0) return PathError(errno, "truncate", path);
   TRY_CTX(WriteAll(fd.get(), data), "write {}", path);
   return OkStatus();
@@ -222,14 +236,16 @@ Status RootedPath::WriteFile(std::string_view path, std::string_view data, mode_
 
 Status RootedPath::MakeNode(std::string_view path, mode_t mode, dev_t device) const {
   TRY_ASSIGN(Parent parent, OpenParent(path));
-  if (mknodat(parent.dir.get(), parent.name.c_str(), mode, device) != 0) return PathError(errno, "make node", path);
+  if (mknodat(parent.dir.get(), parent.name.c_str(), mode, device) != 0)
+    return PathError(errno, "make node", path);
   return ChmodAt(parent.dir.get(), parent.name, mode);
 }
 
 Status RootedPath::Symlink(const std::string& target, std::string_view path) const {
   if (target.find('\0') != std::string::npos) return BadPath(target);
   TRY_ASSIGN(Parent parent, OpenParent(path));
-  if (symlinkat(target.c_str(), parent.dir.get(), parent.name.c_str()) != 0) return PathError(errno, "make link", path);
+  if (symlinkat(target.c_str(), parent.dir.get(), parent.name.c_str()) != 0)
+    return PathError(errno, "make link", path);
   return OkStatus();
 }
 
@@ -245,7 +261,8 @@ Status RootedPath::HardLink(std::string_view existing, std::string_view path) co
 Status RootedPath::Rename(std::string_view from, std::string_view to, unsigned flags) const {
   TRY_ASSIGN(Parent source, OpenParent(from));
   TRY_ASSIGN(Parent target, OpenParent(to));
-  if (SysRenameAt2(source.dir.get(), source.name.c_str(), target.dir.get(), target.name.c_str(), flags) != 0) {
+  if (SysRenameAt2(source.dir.get(), source.name.c_str(), target.dir.get(), target.name.c_str(),
+                   flags) != 0) {
     return ErrnoError(errno, "rename {} to {}", from, to);
   }
   return OkStatus();
@@ -253,13 +270,15 @@ Status RootedPath::Rename(std::string_view from, std::string_view to, unsigned f
 
 Status RootedPath::Unlink(std::string_view path) const {
   TRY_ASSIGN(Parent parent, OpenParent(path));
-  if (unlinkat(parent.dir.get(), parent.name.c_str(), 0) != 0) return PathError(errno, "remove", path);
+  if (unlinkat(parent.dir.get(), parent.name.c_str(), 0) != 0)
+    return PathError(errno, "remove", path);
   return OkStatus();
 }
 
 Status RootedPath::RemoveDir(std::string_view path) const {
   TRY_ASSIGN(Parent parent, OpenParent(path));
-  if (unlinkat(parent.dir.get(), parent.name.c_str(), AT_REMOVEDIR) != 0) return PathError(errno, "remove directory", path);
+  if (unlinkat(parent.dir.get(), parent.name.c_str(), AT_REMOVEDIR) != 0)
+    return PathError(errno, "remove directory", path);
   return OkStatus();
 }
 
@@ -282,7 +301,8 @@ Status RootedPath::RemoveTree(std::string_view path) const {
 
 Status RootedPath::Chown(std::string_view path, uid_t uid, gid_t gid) const {
   TRY_ASSIGN(Fd fd, OpenPath(path, Follow::kNo));
-  if (fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) != 0) return PathError(errno, "change owner of", path);
+  if (fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) != 0)
+    return PathError(errno, "change owner of", path);
   return OkStatus();
 }
 
@@ -309,7 +329,8 @@ Result<Xattrs> RootedPath::GetXattrs(std::string_view path) const {
   return xattrs;
 }
 
-Status RootedPath::SetXattr(std::string_view path, const std::string& attribute, std::string_view value) const {
+Status RootedPath::SetXattr(std::string_view path, const std::string& attribute,
+                            std::string_view value) const {
   TRY_ASSIGN(std::string clean, Clean(path));
   if (clean == ".") return SetXattrAt(root_->get(), ".", attribute, value);
   TRY_ASSIGN(Parent parent, OpenParent(path));

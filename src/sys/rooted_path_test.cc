@@ -47,7 +47,8 @@ TEST_F(RootedPathTest, AbsoluteLinksAndDotsStayInside) {
 
 TEST_F(RootedPathTest, MagicLinksAndZeroBytesAreRefused) {
   ASSERT_TRUE(root().MakeDir("proc").ok());
-  if (::mount("proc", (dir_ / "root/proc").c_str(), "proc", 0, nullptr) != 0) GTEST_SKIP() << "needs root";
+  if (::mount("proc", (dir_ / "root/proc").c_str(), "proc", 0, nullptr) != 0)
+    GTEST_SKIP() << "needs root";
   EXPECT_FALSE(root().OpenFile("proc/self/root/etc/passwd", O_RDONLY).ok());
   EXPECT_EQ(root().Stat(std::string_view("a\0b", 3)).error().code(), Code::kInvalidArgument);
   EXPECT_EQ(root().Resolve(std::string_view("a\0b", 3)).error().code(), Code::kInvalidArgument);
@@ -150,7 +151,8 @@ TEST_F(RootedPathTest, WalkIsSortedAndFollowsNothing) {
 TEST_F(RootedPathTest, XattrsTimesOwners) {
   ASSERT_TRUE(root().WriteFile("f", "").ok());
   ASSERT_TRUE(root().Symlink("f", "l").ok());
-  if (auto set = root().SetXattr("f", "trusted.kiln", std::string(5000, 'v').substr(0, 2000)); !set.ok()) {
+  if (auto set = root().SetXattr("f", "trusted.kiln", std::string(5000, 'v').substr(0, 2000));
+      !set.ok()) {
     GTEST_SKIP() << set.error().ToString();
   }
   EXPECT_EQ(root().GetXattrs("f").value().at("trusted.kiln").size(), 2000u);

@@ -45,11 +45,13 @@ Error StartError(const ReplyPacket& reply, const ProcessRequest& request) {
     case StartStage::kDirectory:
       return ErrnoError(reply.error_number, "start {}: directory {}", request.program, request.cwd);
     case StartStage::kChroot:
-      return ErrnoError(reply.error_number, "start {}: root directory {}", request.program, request.chroot);
+      return ErrnoError(reply.error_number, "start {}: root directory {}", request.program,
+                        request.chroot);
     case StartStage::kExec:
       return ErrnoError(reply.error_number, "start {}", request.program);
     default:
-      return ErrnoError(reply.error_number, "start {}: stage {}", request.program, static_cast<int>(reply.stage));
+      return ErrnoError(reply.error_number, "start {}: stage {}", request.program,
+                        static_cast<int>(reply.stage));
   }
 }
 
@@ -62,15 +64,20 @@ Result<Fd> PayloadFd(const std::string& bytes) {
 
 Status CheckRequest(const ProcessRequest& request) {
   if (request.program.empty()) return InvalidArgument("start: no program");
-  if (request.argv.empty()) return InvalidArgument("start {}: no arguments, not even a name", request.program);
-  if (request.fds.size() > kMaxChildFds) return InvalidArgument("start {}: too many descriptors", request.program);
+  if (request.argv.empty())
+    return InvalidArgument("start {}: no arguments, not even a name", request.program);
+  if (request.fds.size() > kMaxChildFds)
+    return InvalidArgument("start {}: too many descriptors", request.program);
   auto has_zero = [](const std::string& text) { return text.find('\0') != std::string::npos; };
   bool zero = has_zero(request.program) || has_zero(request.cwd) || has_zero(request.chroot);
   for (const std::string& argument : request.argv) zero = zero || has_zero(argument);
   for (const std::string& variable : request.env) zero = zero || has_zero(variable);
-  if (zero) return InvalidArgument("start {}: a zero byte in arguments or environment", Quoted(request.program));
+  if (zero)
+    return InvalidArgument("start {}: a zero byte in arguments or environment",
+                           Quoted(request.program));
   for (const ChildFd& child_fd : request.fds) {
-    if (child_fd.target < 0 || child_fd.target > 1000) return InvalidArgument("start {}: descriptor {}", request.program, child_fd.target);
+    if (child_fd.target < 0 || child_fd.target > 1000)
+      return InvalidArgument("start {}: descriptor {}", request.program, child_fd.target);
   }
   return OkStatus();
 }
@@ -119,7 +126,8 @@ struct Spawner::Impl : std::enable_shared_from_this<Spawner::Impl> {
       state = found->second;
       if (reply.kind != ReplyKind::kStarted) children.erase(found);
     }
-    if (reply.kind == ReplyKind::kExited) return Finish(*state, ExitStatus{reply.exit_code, reply.exit_signal});
+    if (reply.kind == ReplyKind::kExited)
+      return Finish(*state, ExitStatus{reply.exit_code, reply.exit_signal});
     std::lock_guard lock(state->mutex);
     if (reply.kind == ReplyKind::kFailed) {
       state->failure = reply;
@@ -165,9 +173,11 @@ Spawner::Spawner(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Result<std::unique_ptr<Spawner>> Spawner::StartEarly() {
   TRY_ASSIGN(size_t threads, ThreadCount());
-  if (threads != 1) return FailedPrecondition("spawner: {} threads run already, there must be one", threads);
+  if (threads != 1)
+    return FailedPrecondition("spawner: {} threads run already, there must be one", threads);
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return ErrnoError(errno, "spawner: socketpair");
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return ErrnoError(errno, "spawner: socketpair");
   Fd ours(ends[0]);
   Fd theirs(ends[1]);
   pid_t pid = fork();
@@ -257,7 +267,8 @@ pid_t Child::pid() const { return state_->pid; }
 int Child::pidfd() const { return state_->pidfd.get(); }
 
 Result<ExitStatus> Child::Wait(const CancelToken& cancel) const {
-  // The callback takes the lock, so that a cancellation between the check and the wait is not missed.
+  // The callback takes the lock, so that a cancellation between the check and the wait is not
+  // missed.
   auto on_cancel = cancel.OnCancel([state = state_] {
     std::lock_guard lock(state->mutex);
     state->changed.notify_all();

@@ -32,26 +32,28 @@ struct ChildFd {
   int target = 0;
 };
 
-// What to start. Descriptors move to the child; ours are closed once it runs. Targets 0, 1 and 2 that are not named are /dev/null;
-// nothing else is open in the child. Signals are reset and unblocked.
+// What to start. Descriptors move to the child; ours are closed once it runs. Targets 0, 1 and 2
+// that are not named are /dev/null; nothing else is open in the child. Signals are reset and
+// unblocked.
 struct ProcessRequest {
-  std::string program;             // a path, or a name looked up in the PATH of `env`
-  std::vector<std::string> argv;   // with argv[0]
-  std::vector<std::string> env;    // whole environment, NAME=value
+  std::string program;            // a path, or a name looked up in the PATH of `env`
+  std::vector<std::string> argv;  // with argv[0]
+  std::vector<std::string> env;   // whole environment, NAME=value
   std::string cwd = "/";
-  std::string chroot;              // root directory before cwd applies; empty: ours
+  std::string chroot;  // root directory before cwd applies; empty: ours
   std::vector<ChildFd> fds;
   mode_t umask = 022;
-  bool new_session = false;        // setsid
-  bool own_group = true;           // leads a process group of its own (implied by new_session)
-  int death_signal = SIGKILL;      // when the spawner ends, whatever way; 0: none
-  Fd cgroup;                       // open cgroup v2 directory to be born in; invalid: ours
+  bool new_session = false;    // setsid
+  bool own_group = true;       // leads a process group of its own (implied by new_session)
+  int death_signal = SIGKILL;  // when the spawner ends, whatever way; 0: none
+  Fd cgroup;                   // open cgroup v2 directory to be born in; invalid: ours
 };
 
 class Child;
 
-// Starts processes from a single-threaded process of its own, forked by StartEarly() (or MainEarly()) before this one had threads. Safe from any
-// thread. Children live as long as their end or the spawner's: when this process ends, however, all of them are killed.
+// Starts processes from a single-threaded process of its own, forked by StartEarly() (or
+// MainEarly()) before this one had threads. Safe from any thread. Children live as long as their
+// end or the spawner's: when this process ends, however, all of them are killed.
 class Spawner {
  public:
   // Forks. The calling process must have one thread only.
@@ -61,7 +63,8 @@ class Spawner {
   Spawner(const Spawner&) = delete;
   Spawner& operator=(const Spawner&) = delete;
 
-  // Returns when the program runs (exec succeeded). NotFound/PermissionDenied… name program or directory when it could not.
+  // Returns when the program runs (exec succeeded). NotFound/PermissionDenied… name program or
+  // directory when it could not.
   Result<Child> Start(ProcessRequest request);
   pid_t pid() const;
 
@@ -90,7 +93,8 @@ class Child {
   Result<std::optional<ExitStatus>> WaitFor(std::chrono::nanoseconds timeout) const;
   // nullopt while it runs. Unavailable if the spawner died.
   Result<std::optional<ExitStatus>> exited() const;
-  // Called once, at the end, from the spawner's reader thread (or at once when already over): must not block.
+  // Called once, at the end, from the spawner's reader thread (or at once when already over): must
+  // not block.
   void OnExit(std::function<void(Result<ExitStatus>)> callback) const;
   // To the process. Success if it has ended.
   Status Signal(int signal) const;

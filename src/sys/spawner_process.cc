@@ -1,5 +1,5 @@
-// The spawner process: one thread, no locks, nothing of the daemon but this file. It may do what the daemon must not: fork, and wait for
-// any child.
+// The spawner process: one thread, no locks, nothing of the daemon but this file. It may do what
+// the daemon must not: fork, and wait for any child.
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <poll.h>
@@ -51,7 +51,11 @@ std::vector<std::string> Candidates(const StartPayload& payload) {
 class ChildSetup {
  public:
   ChildSetup(StartPayload& payload, std::vector<Fd>& fds, int report)
-      : payload_(payload), fds_(fds), report_(report), argv_(Pointers(payload.argv)), env_(Pointers(payload.env)),
+      : payload_(payload),
+        fds_(fds),
+        report_(report),
+        argv_(Pointers(payload.argv)),
+        env_(Pointers(payload.env)),
         candidates_(Candidates(payload)) {}
 
   [[noreturn]] void Run(pid_t spawner) {
@@ -67,7 +71,8 @@ class ChildSetup {
     }
     umask(payload_.umask);
     PlaceDescriptors();
-    if (!payload_.chroot.empty() && (chroot(payload_.chroot.c_str()) != 0 || chdir("/") != 0)) Fail(StartStage::kChroot);
+    if (!payload_.chroot.empty() && (chroot(payload_.chroot.c_str()) != 0 || chdir("/") != 0))
+      Fail(StartStage::kChroot);
     if (chdir(payload_.cwd.c_str()) != 0) Fail(StartStage::kDirectory);
     Exec();
   }
@@ -88,7 +93,8 @@ class ChildSetup {
     for (int32_t target : payload_.targets) beyond = std::max(beyond, target + 1);
     report_ = Above(report_, beyond);
     bool have[3] = {false, false, false};
-    for (size_t i = 0; i < payload_.targets.size(); ++i) fds_[i] = Fd(Above(fds_[i].Release(), beyond));
+    for (size_t i = 0; i < payload_.targets.size(); ++i)
+      fds_[i] = Fd(Above(fds_[i].Release(), beyond));
     for (size_t i = 0; i < payload_.targets.size(); ++i) {
       int32_t target = payload_.targets[i];
       if (dup2(fds_[i].get(), target) < 0) Fail(StartStage::kDescriptors);
@@ -107,7 +113,8 @@ class ChildSetup {
     for (int fd = 3; fd < beyond; ++fd) {
       if (!wanted[static_cast<size_t>(fd)]) fcntl(fd, F_SETFD, FD_CLOEXEC);
     }
-    if (close_range(static_cast<unsigned>(beyond), ~0u, CLOSE_RANGE_CLOEXEC) != 0) Fail(StartStage::kDescriptors);
+    if (close_range(static_cast<unsigned>(beyond), ~0u, CLOSE_RANGE_CLOEXEC) != 0)
+      Fail(StartStage::kDescriptors);
   }
 
   int Above(int fd, int lowest) {
@@ -186,7 +193,10 @@ class SpawnerProcess {
   }
 
   void Start(uint64_t id, std::vector<Fd> fds) {
-    ReplyPacket reply{.id = id, .kind = ReplyKind::kFailed, .stage = StartStage::kRequest, .error_number = EINVAL};
+    ReplyPacket reply{.id = id,
+                      .kind = ReplyKind::kFailed,
+                      .stage = StartStage::kRequest,
+                      .error_number = EINVAL};
     Fd pidfd;
     auto payload = ReadPayload(fds);
     if (payload.ok()) {
@@ -201,7 +211,8 @@ class SpawnerProcess {
       }
     }
     fds.clear();  // before the answer: who waits for the end of a pipe must not wait for us
-    SendPacket(socket_, &reply, sizeof reply, pidfd.valid() ? std::vector<int>{pidfd.get()} : std::vector<int>{});
+    SendPacket(socket_, &reply, sizeof reply,
+               pidfd.valid() ? std::vector<int>{pidfd.get()} : std::vector<int>{});
   }
 
   static Result<StartPayload> ReadPayload(const std::vector<Fd>& fds) {
@@ -209,7 +220,8 @@ class SpawnerProcess {
     lseek(fds[0].get(), 0, SEEK_SET);
     TRY_ASSIGN(std::string bytes, ReadAll(fds[0].get()));
     TRY_ASSIGN(StartPayload payload, Decode(bytes));
-    if (fds.size() != 1 + payload.targets.size() + payload.has_cgroup) return Internal("descriptors are missing");
+    if (fds.size() != 1 + payload.targets.size() + payload.has_cgroup)
+      return Internal("descriptors are missing");
     return payload;
   }
 
@@ -219,7 +231,8 @@ class SpawnerProcess {
     ChildSetup setup(payload, fds, report->second.get());
     int raw_pidfd = -1;
     clone_args arguments{};
-    arguments.flags = CLONE_PIDFD | CLONE_VFORK;  // vfork: we go on once the child has exec'ed or failed
+    arguments.flags =
+        CLONE_PIDFD | CLONE_VFORK;  // vfork: we go on once the child has exec'ed or failed
     arguments.pidfd = reinterpret_cast<uint64_t>(&raw_pidfd);
     arguments.exit_signal = SIGCHLD;
     if (payload.has_cgroup) {
@@ -265,7 +278,8 @@ class SpawnerProcess {
       std::string path = fmt::format("/proc/self/task/{}/children", getpid());
       if (auto children = ReadFile(path); children.ok()) {
         for (std::string_view child : Split(*children, ' ')) {
-          if (auto pid = ParseUint(Trim(child)); pid && *pid > 1) kill(static_cast<pid_t>(*pid), SIGKILL);
+          if (auto pid = ParseUint(Trim(child)); pid && *pid > 1)
+            kill(static_cast<pid_t>(*pid), SIGKILL);
         }
       }
       int status;

@@ -41,7 +41,8 @@ TEST(SpawnerTest, ChildrenStartClean) {
   Fd leak(open("/dev/null", O_RDONLY));  // no close-on-exec
   EXPECT_EQ(RunChild({"fds"}).out, "fds 0 1 2 \n");
   EXPECT_EQ(RunChild({"signals"}).out, "odd signals 0\n");
-  EXPECT_EQ(RunChild({"state"}, {.cwd = "/usr", .umask = 027}).out, "cwd /usr\numask 27\nsession 0\ngroup 1\ndeath 9\n");
+  EXPECT_EQ(RunChild({"state"}, {.cwd = "/usr", .umask = 027}).out,
+            "cwd /usr\numask 27\nsession 0\ngroup 1\ndeath 9\n");
   EXPECT_EQ(RunChild({"env=A"}, {.env = {"A=1 2"}}).out, "1 2\n");
 }
 
@@ -65,20 +66,26 @@ TEST(SpawnerTest, FailuresNameWhatIsMissing) {
   EXPECT_EQ(missing.error().ToString(), "start /no/such/program: No such file or directory");
   EXPECT_EQ(start({.program = "surely-not-there", .argv = {"x"}}).error().code(), Code::kNotFound);
   auto directory = start({.program = "/bin/true", .argv = {"x"}, .cwd = "/no/dir"});
-  EXPECT_EQ(directory.error().ToString(), "start /bin/true: directory /no/dir: No such file or directory");
-  EXPECT_EQ(start({.program = "/etc/passwd", .argv = {"x"}}).error().code(), Code::kPermissionDenied);
-  EXPECT_EQ(start({.program = std::string("a\0b", 3), .argv = {"x"}}).error().code(), Code::kInvalidArgument);
+  EXPECT_EQ(directory.error().ToString(),
+            "start /bin/true: directory /no/dir: No such file or directory");
+  EXPECT_EQ(start({.program = "/etc/passwd", .argv = {"x"}}).error().code(),
+            Code::kPermissionDenied);
+  EXPECT_EQ(start({.program = std::string("a\0b", 3), .argv = {"x"}}).error().code(),
+            Code::kInvalidArgument);
   EXPECT_EQ(start({.program = "/bin/true"}).error().code(), Code::kInvalidArgument);
 }
 
 TEST(SpawnerTest, ProgramsAreFoundInThePathOfTheChild) {
-  Command command{.program = "sys_child", .args = {"print=found"}, .env = {"PATH=/nowhere:" + DirName(ChildProgram())}};
+  Command command{.program = "sys_child",
+                  .args = {"print=found"},
+                  .env = {"PATH=/nowhere:" + DirName(ChildProgram())}};
   EXPECT_EQ(RunCommand(TestSpawner(), std::move(command), {})->out, "found\n");
 }
 
 TEST(SpawnerTest, LargeEnvironmentsPass) {
   Command command;
-  for (int i = 0; i < 50; ++i) command.env.push_back(fmt::format("V{}={}", i, std::string(20000, 'x')));
+  for (int i = 0; i < 50; ++i)
+    command.env.push_back(fmt::format("V{}={}", i, std::string(20000, 'x')));
   EXPECT_EQ(RunChild({"env=V49"}, std::move(command)).out.size(), 20001u);
 }
 
@@ -87,7 +94,8 @@ TEST(SpawnerTest, ManyThreadsStartAtOnce) {
   std::atomic<int> good = 0;
   for (int t = 0; t < 8; ++t) {
     threads.emplace_back([&, t] {
-      for (int i = 0; i < 20; ++i) good += RunChild({fmt::format("exit={}", t + i)}).status.code == t + i;
+      for (int i = 0; i < 20; ++i)
+        good += RunChild({fmt::format("exit={}", t + i)}).status.code == t + i;
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -110,7 +118,9 @@ TEST(SpawnerTest, CancellingAWaitLeavesTheChild) {
 TEST(SpawnerTest, DroppedChildrenAreKilled) {
   Fd pidfd;
   {
-    Child child = TestSpawner().Start({.program = ChildProgram(), .argv = {"child", "ignore-term", "wait"}}).value();
+    Child child = TestSpawner()
+                      .Start({.program = ChildProgram(), .argv = {"child", "ignore-term", "wait"}})
+                      .value();
     pidfd.Reset(fcntl(child.pidfd(), F_DUPFD_CLOEXEC, 0));
   }
   pollfd ended{pidfd.get(), POLLIN, 0};
@@ -130,7 +140,9 @@ TEST(CommandTest, CollectsOutputAndFeedsInput) {
 TEST(CommandTest, KeepsTheEndOfLongOutputAndShowsAll) {
   size_t seen = 0;
   Command command{.max_output_bytes = 1000};
-  command.on_output = [&](int stream, std::string_view data) { seen += stream == 1 ? data.size() : 0; };
+  command.on_output = [&](int stream, std::string_view data) {
+    seen += stream == 1 ? data.size() : 0;
+  };
   CommandResult result = RunChild({"fill=200000"}, std::move(command));
   EXPECT_EQ(seen, 2000000u);
   EXPECT_EQ(result.out.size(), 1000u);
@@ -140,15 +152,17 @@ TEST(CommandTest, KeepsTheEndOfLongOutputAndShowsAll) {
 
 TEST(CommandTest, CancellationKillsWhatDoesNotListen) {
   CancelSource source;
-  Command command{.program = ChildProgram(), .args = {"ignore-term", "print=ready", "wait"}, .grace = std::chrono::milliseconds(1)};
+  Command command{.program = ChildProgram(),
+                  .args = {"ignore-term", "print=ready", "wait"},
+                  .grace = std::chrono::milliseconds(1)};
   command.on_output = [&](int, std::string_view) { source.Cancel(); };
   auto result = RunCommand(TestSpawner(), std::move(command), source.token());
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code(), Code::kCancelled);
 }
 
-// The owner (testing/programs/owner.cc) has a spawner of its own with a child and an orphaned grandchild; what it leaves behind when told
-// to go that way must be nothing.
+// The owner (testing/programs/owner.cc) has a spawner of its own with a child and an orphaned
+// grandchild; what it leaves behind when told to go that way must be nothing.
 void ExpectNothingOutlives(const std::string& way, int owner_signal) {
   auto output = Pipe().value();
   auto input = Pipe().value();
@@ -183,8 +197,13 @@ TEST(SpawnerTest, NothingOutlivesItsOwner) {
 }
 
 TEST(SpawnerTest, ADeadSpawnerIsReported) {
-  CommandResult result = RunCommand(TestSpawner(), {.program = DirName(ChildProgram()) + "/sys_owner", .args = {"lose"}}, {}).value();
-  EXPECT_EQ(result.out, "wait: the spawner process has ended\nstart: start /bin/true: the spawner process has ended\n");
+  CommandResult result =
+      RunCommand(TestSpawner(),
+                 {.program = DirName(ChildProgram()) + "/sys_owner", .args = {"lose"}}, {})
+          .value();
+  EXPECT_EQ(result.out,
+            "wait: the spawner process has ended\nstart: start /bin/true: the spawner process has "
+            "ended\n");
 }
 
 }  // namespace

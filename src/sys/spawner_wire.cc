@@ -9,7 +9,9 @@
 namespace kiln::sys {
 namespace {
 
-void PutInt(std::string& out, uint32_t value) { out.append(reinterpret_cast<const char*>(&value), sizeof value); }
+void PutInt(std::string& out, uint32_t value) {
+  out.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
 
 void PutText(std::string& out, const std::string& text) {
   PutInt(out, static_cast<uint32_t>(text.size()));
@@ -84,7 +86,8 @@ Result<StartPayload> Decode(std::string_view bytes) {
   payload.cwd = reader.Text();
   payload.chroot = reader.Text();
   uint32_t targets = reader.Int();
-  for (uint32_t i = 0; reader.ok && i < targets; ++i) payload.targets.push_back(static_cast<int32_t>(reader.Int()));
+  for (uint32_t i = 0; reader.ok && i < targets; ++i)
+    payload.targets.push_back(static_cast<int32_t>(reader.Int()));
   payload.umask = reader.Int();
   payload.death_signal = static_cast<int32_t>(reader.Int());
   payload.new_session = reader.Int() != 0;
@@ -129,7 +132,8 @@ ssize_t ReceivePacket(int socket, void* data, size_t size, std::vector<Fd>& fds)
     got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
   } while (got < 0 && errno == EINTR);
   if (got < 0) return got;
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
     size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (size_t i = 0; i < count; ++i) {

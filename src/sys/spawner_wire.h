@@ -1,7 +1,8 @@
 #pragma once
 
-// What goes over the socket between Spawner and the spawner process: both ends are the same binary, so the format is private. Each
-// SOCK_SEQPACKET packet is one struct below; a start's variable part travels in a memfd, since packets are limited in size.
+// What goes over the socket between Spawner and the spawner process: both ends are the same binary,
+// so the format is private. Each SOCK_SEQPACKET packet is one struct below; a start's variable part
+// travels in a memfd, since packets are limited in size.
 #include <sys/types.h>
 
 #include <cstdint>
@@ -22,7 +23,16 @@ struct RequestPacket {
 };
 
 // Where a start failed; `error_number` says why.
-enum class StartStage : int32_t { kNone, kRequest, kProcess, kSession, kChroot, kDirectory, kDescriptors, kExec };
+enum class StartStage : int32_t {
+  kNone,
+  kRequest,
+  kProcess,
+  kSession,
+  kChroot,
+  kDirectory,
+  kDescriptors,
+  kExec
+};
 
 enum class ReplyKind : uint32_t { kStarted = 1, kFailed = 2, kExited = 3 };
 
@@ -36,7 +46,8 @@ struct ReplyPacket {
   int32_t exit_signal = 0;
 };
 
-// The variable part of a start. Descriptors come beside it: the memfd first, then those of `targets` in order, then the cgroup.
+// The variable part of a start. Descriptors come beside it: the memfd first, then those of
+// `targets` in order, then the cgroup.
 struct StartPayload {
   std::string program;
   std::vector<std::string> argv;
@@ -62,7 +73,8 @@ ssize_t ReceivePacket(int socket, void* data, size_t size, std::vector<Fd>& fds)
 // At most as many as the kernel passes at once (SCM_MAX_FD), less the memfd and the cgroup.
 inline constexpr size_t kMaxChildFds = 250;
 
-// The spawner process: serves `socket` until its other end closes, then ends everything it started and exits.
+// The spawner process: serves `socket` until its other end closes, then ends everything it started
+// and exits.
 [[noreturn]] void RunSpawnerProcess(int socket);
 
 }  // namespace kiln::sys

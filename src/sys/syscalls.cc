@@ -12,11 +12,13 @@ int OpenAt2(int dir, const char* path, uint64_t flags, mode_t mode, uint64_t res
   how.flags = flags;
   how.mode = mode;
   how.resolve = resolve;
-  // EAGAIN: somebody renamed in the tree while ".." was resolved, so that the kernel could not tell whether we got out.
+  // EAGAIN: somebody renamed in the tree while ".." was resolved, so that the kernel could not tell
+  // whether we got out.
   constexpr int kMaxTries = 1000;
   for (int tries = 0;; ++tries) {
     long fd = syscall(SYS_openat2, dir, path, &how, sizeof how);
-    if (fd >= 0 || (errno != EINTR && errno != EAGAIN) || tries == kMaxTries) return static_cast<int>(fd);
+    if (fd >= 0 || (errno != EINTR && errno != EAGAIN) || tries == kMaxTries)
+      return static_cast<int>(fd);
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
-// System calls that glibc 2.36 does not wrap. They return −1 and set errno as wrappers do; EINTR and EAGAIN of openat2 are retried.
+// System calls that glibc 2.36 does not wrap. They return −1 and set errno as wrappers do; EINTR
+// and EAGAIN of openat2 are retried.
 #include <linux/openat2.h>
 #include <sys/types.h>
 

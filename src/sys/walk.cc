@@ -19,12 +19,14 @@ struct Level {
 
 class Walker {
  public:
-  Walker(const WalkVisitor& visit, bool cross_mounts) : visit_(visit), cross_mounts_(cross_mounts) {}
+  Walker(const WalkVisitor& visit, bool cross_mounts)
+      : visit_(visit), cross_mounts_(cross_mounts) {}
 
   Status Run(Fd start) {
     TRY_ASSIGN(FileInfo info, StatFd(start.get()));
     std::string no_name;
-    TRY_ASSIGN(WalkNext next, visit_({.path = path_, .dir = start.get(), .name = no_name, .info = info}));
+    TRY_ASSIGN(WalkNext next,
+               visit_({.path = path_, .dir = start.get(), .name = no_name, .info = info}));
     if (next != WalkNext::kContinue || !info.IsDirectory()) return OkStatus();
     TRY_ASSIGN(Fd readable, OpenDirAt(start.get(), "."));
     TRY(Push(std::move(readable)));
@@ -43,7 +45,8 @@ class Walker {
 
  private:
   Status Push(Fd dir) {
-    if (levels_.size() >= kMaxDepth) return FailedPrecondition("{}: more than {} levels deep", path_, kMaxDepth);
+    if (levels_.size() >= kMaxDepth)
+      return FailedPrecondition("{}: more than {} levels deep", path_, kMaxDepth);
     Level level{.dir = std::move(dir), .path_length = path_.size()};
     TRY_ASSIGN_CTX(level.entries, ReadDir(level.dir.get()), "{}", path_);
     levels_.push_back(std::move(level));
@@ -80,7 +83,8 @@ class Walker {
 
 }  // namespace
 
-Status Walk(const RootedPath& root, std::string_view start, const WalkVisitor& visit, bool cross_mounts) {
+Status Walk(const RootedPath& root, std::string_view start, const WalkVisitor& visit,
+            bool cross_mounts) {
   TRY_ASSIGN(Fd fd, root.OpenPath(start, Follow::kNo));
   return Walker(visit, cross_mounts).Run(std::move(fd));
 }

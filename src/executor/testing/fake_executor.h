@@ -11,11 +11,13 @@ namespace kiln::executor {
 // Records what it is asked to run and answers with `behaviour` (by default: success at once).
 class FakeExecutor final : public Executor {
  public:
-  using Behaviour = std::function<Result<Outcome>(const ProcessSpec&, Stdio&, const progress::Activity&)>;
+  using Behaviour =
+      std::function<Result<Outcome>(const ProcessSpec&, Stdio&, const progress::Activity&)>;
 
   explicit FakeExecutor(Behaviour behaviour = {}) : behaviour_(std::move(behaviour)) {}
 
-  Result<Outcome> Run(const ProcessSpec& spec, Stdio stdio, const progress::Activity& activity) override {
+  Result<Outcome> Run(const ProcessSpec& spec, Stdio stdio,
+                      const progress::Activity& activity) override {
     {
       std::lock_guard lock(mutex_);
       specs_.push_back(spec);

@@ -13,7 +13,8 @@ Spawner* test_spawner = nullptr;
 }  // namespace
 
 Spawner& TestSpawner() {
-  CHECK_MSG(test_spawner != nullptr, "the module's CMakeLists.txt must say TEST_MAIN kiln_sys_test_main");
+  CHECK_MSG(test_spawner != nullptr,
+            "the module's CMakeLists.txt must say TEST_MAIN kiln_sys_test_main");
   return *test_spawner;
 }
 

@@ -6,8 +6,9 @@
 
 namespace kiln::sys {
 
-// The spawner of a test binary whose module says TEST_MAIN kiln_sys_test_main: forked before any thread, lives until main returns. Such a
-// binary runs in a mount namespace of its own where the user may make one.
+// The spawner of a test binary whose module says TEST_MAIN kiln_sys_test_main: forked before any
+// thread, lives until main returns. Such a binary runs in a mount namespace of its own where the
+// user may make one.
 Spawner& TestSpawner();
 // For the test's main.
 void SetTestSpawner(Spawner* spawner);

@@ -1,6 +1,7 @@
-// The main of test binaries that start processes or mount: the spawner must be forked before gtest or anything else makes threads.
-#include <gtest/gtest.h>
+// The main of test binaries that start processes or mount: the spawner must be forked before gtest
+// or anything else makes threads.
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 #include <cstdio>
 

@@ -41,8 +41,8 @@ void PrintState() {
   prctl(PR_GET_PDEATHSIG, &death);
   mode_t mask = umask(0);
   umask(mask);
-  std::printf("cwd %s\numask %o\nsession %d\ngroup %d\ndeath %d\n", getcwd(cwd, sizeof cwd), mask, getsid(0) == getpid(),
-              getpgrp() == getpid(), death);
+  std::printf("cwd %s\numask %o\nsession %d\ngroup %d\ndeath %d\n", getcwd(cwd, sizeof cwd), mask,
+              getsid(0) == getpid(), getpgrp() == getpid(), death);
 }
 
 // A grandchild that ignores everything, lives in a session of its own and tells its number.
@@ -68,7 +68,8 @@ int main(int argc, char** argv) {
     if (what == "ignore-term") std::signal(SIGTERM, SIG_IGN);
     if (what == "cat") {
       char buffer[4096];
-      for (ssize_t got; (got = read(0, buffer, sizeof buffer)) > 0;) (void)!write(1, buffer, static_cast<size_t>(got));
+      for (ssize_t got; (got = read(0, buffer, sizeof buffer)) > 0;)
+        (void)!write(1, buffer, static_cast<size_t>(got));
     }
     if (what.starts_with("print=")) std::printf("%s\n", what.c_str() + 6);
     if (what.starts_with("error=")) std::fprintf(stderr, "%s\n", what.c_str() + 6);

@@ -1,5 +1,5 @@
-// Owns a spawner with a child and, through it, an orphan; prints the numbers of all three, waits for the end of its input and then leaves
-// in the way that its argument says.
+// Owns a spawner with a child and, through it, an orphan; prints the numbers of all three, waits
+// for the end of its input and then leaves in the way that its argument says.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -34,13 +34,15 @@ int main(int, char** argv) {
   std::string way = argv[1];
   auto spawner = kiln::sys::MainEarly({.mount_namespace_optional = true}).value();
   auto output = kiln::Pipe().value();
-  kiln::sys::ProcessRequest request{.program = kiln::DirName(Self()) + "/sys_child", .argv = {"child", "orphan", "wait"}};
+  kiln::sys::ProcessRequest request{.program = kiln::DirName(Self()) + "/sys_child",
+                                    .argv = {"child", "orphan", "wait"}};
   request.fds.push_back({std::move(output.second), 1});
   Child child = spawner->Start(std::move(request)).value();
   if (way == "lose") return Lose(*spawner, child);
   char orphan[64] = {};
   (void)!read(output.first.get(), orphan, sizeof orphan - 1);
-  fmt::print("{} {} {}\n", spawner->pid(), child.pid(), kiln::Trim(std::string_view(orphan).substr(7)));
+  fmt::print("{} {} {}\n", spawner->pid(), child.pid(),
+             kiln::Trim(std::string_view(orphan).substr(7)));
   std::fflush(stdout);
   char byte;
   (void)!read(0, &byte, 1);
