@@ -1,0 +1,170 @@
+#include "control/control_service.h"
+
+#include "base/filter.h"
+#include "base/log.h"
+#include "control/progress_proto.h"
+#include "control/reactors.h"
+#include "control/status_stream.h"
+#include "session/tunnel.h"
+
+namespace kiln::control {
+namespace {
+
+namespace pb = moby::buildkit::v1;
+
+grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const kiln::Status& status) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(rpc::ToGrpc(status));
+  return reactor;
+}
+
+void ToProto(const store::UsageRecord& record, pb::UsageRecord* out) {
+  out->set_id(record.id);
+  out->set_mutable_(record.is_mutable);
+  out->set_inuse(record.in_use);
+  out->set_size(static_cast<int64_t>(record.size_bytes));
+  for (const std::string& parent : record.parents) out->add_parents(parent);
+  control::ToProto(record.created, out->mutable_createdat());
+  if (record.last_used) control::ToProto(*record.last_used, out->mutable_lastusedat());
+  out->set_usagecount(record.usage_count);
+  out->set_description(record.description);
+  out->set_recordtype(record.type.empty() ? std::string(store::kTypeRegular) : record.type);
+  out->set_shared(record.shared);
+}
+
+Result<uint64_t> Bytes(int64_t value, std::string_view name) {
+  if (value < 0) return InvalidArgument("{} is negative", name);
+  return static_cast<uint64_t>(value);
+}
+
+Result<store::PruneRule> RuleOf(const pb::PruneRequest& request) {
+  store::PruneRule rule;
+  rule.all = request.all();
+  rule.filters.assign(request.filter().begin(), request.filter().end());
+  if (request.keepduration() < 0) return InvalidArgument("keepDuration is negative");
+  rule.keep_duration = std::chrono::nanoseconds(request.keepduration());
+  TRY_ASSIGN(rule.reserved_bytes, Bytes(request.reservedspace(), "reservedSpace"));
+  TRY_ASSIGN(rule.max_used_bytes, Bytes(request.maxusedspace(), "maxUsedSpace"));
+  TRY_ASSIGN(rule.min_free_bytes, Bytes(request.minfreespace(), "minFreeSpace"));
+  return rule;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* ControlService::DiskUsage(grpc::CallbackServerContext*,
+                                                    const pb::DiskUsageRequest* request,
+                                                    pb::DiskUsageResponse* response) {
+  return BlockingCall::Run(*parts_.blocking, [this, request, response](const CancelToken&) -> kiln::Status {
+    TRY_ASSIGN(const auto records, parts_.collector->DiskUsage({request->filter().begin(), request->filter().end()},
+                                                           std::chrono::nanoseconds(request->agelimit())));
+    for (const store::UsageRecord& record : records) ToProto(record, response->add_record());
+    return OkStatus();
+  });
+}
+
+grpc::ServerWriteReactor<pb::UsageRecord>* ControlService::Prune(grpc::CallbackServerContext*,
+                                                                 const pb::PruneRequest* request) {
+  auto* stream = new QueuedStream<pb::UsageRecord>;
+  stream->Begin();
+  parts_.blocking->Submit([this, stream, request = *request] {
+    const auto prune = [&]() -> kiln::Status {
+      TRY_ASSIGN(const store::PruneRule rule, RuleOf(request));
+      progress::Activity activity;
+      activity.cancel = stream->cancelled();
+      return parts_.collector->Prune(activity, rule, [&](const store::UsageRecord& record) {
+        pb::UsageRecord message;
+        ToProto(record, &message);
+        stream->Send(std::move(message));
+      });
+    };
+    stream->End(prune());
+  });
+  return stream;
+}
+
+grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*, const pb::SolveRequest* request,
+                                                pb::SolveResponse* response) {
+  // Registered before anything else: Status, the bridge and Ping of this build are on their way already.
+  kiln::Result<LiveJobPtr> added = parts_.jobs->Add(request->ref());
+  if (!added.ok()) {
+    return BlockingCall::Run(*parts_.blocking, [error = added.error()](const CancelToken&) { return error; });
+  }
+  return BlockingCall::Run(
+      *parts_.blocking, [this, request, response, job = *added](const CancelToken& cancel) -> kiln::Status {
+        const auto link = cancel.OnCancel([&] { job->cancel.Cancel(); });
+        kiln::Status solved = parts_.solver->Solve(job, *request, response);
+        // Progress ends before the answer is sent: clients wait for both.
+        parts_.jobs->End(job);
+        parts_.collector->Poke();
+        if (!solved.ok()) LOG_INFO("build {}: {}", job->ref, solved.error());
+        return solved;
+      });
+}
+
+grpc::ServerWriteReactor<pb::StatusResponse>* ControlService::Status(grpc::CallbackServerContext* context,
+                                                                     const pb::StatusRequest* request) {
+  return ServeStatus(*parts_.jobs, *parts_.clock, context, *request);
+}
+
+grpc::ServerBidiReactor<pb::BytesMessage, pb::BytesMessage>* ControlService::Session(
+    grpc::CallbackServerContext* context) {
+  return session::ServeSession(*parts_.sessions, *parts_.poller, context);
+}
+
+grpc::ServerUnaryReactor* ControlService::ListWorkers(grpc::CallbackServerContext* context,
+                                                      const pb::ListWorkersRequest* request,
+                                                      pb::ListWorkersResponse* response) {
+  const auto filter = Filter::Parse({request->filter().begin(), request->filter().end()});
+  if (!filter.ok()) return Answer(context, filter.error());
+  const bool match = filter->Matches([this](const std::vector<std::string>& path) -> std::optional<std::string> {
+    if (path.size() == 1 && path[0] == "id") return parts_.worker->id;
+    if (path.size() < 2 || path[0] != "labels") return std::nullopt;
+    std::string key = path[1];
+    for (size_t i = 2; i < path.size(); ++i) key += "." + path[i];
+    const auto label = parts_.worker->labels.find(key);
+    if (label == parts_.worker->labels.end()) return std::nullopt;
+    return label->second;
+  });
+  if (match) ToProto(*parts_.worker, response->add_record());
+  return Answer(context, OkStatus());
+}
+
+grpc::ServerUnaryReactor* ControlService::Info(grpc::CallbackServerContext* context, const pb::InfoRequest*,
+                                               pb::InfoResponse* response) {
+  VersionToProto(response->mutable_buildkitversion());
+  return Answer(context, OkStatus());
+}
+
+// Completed builds are not recorded: what can be told is which builds are running.
+grpc::ServerWriteReactor<pb::BuildHistoryEvent>* ControlService::ListenBuildHistory(
+    grpc::CallbackServerContext* context, const pb::BuildHistoryRequest* request) {
+  AddTimestamp(*parts_.clock, context);
+  auto* stream = new QueuedStream<pb::BuildHistoryEvent>;
+  stream->Begin();
+  for (const LiveJobPtr& job : parts_.jobs->Active()) {
+    if (!request->ref().empty() && request->ref() != job->ref) continue;
+    pb::BuildHistoryEvent event;
+    event.set_type(pb::STARTED);
+    event.mutable_record()->set_ref(job->ref);
+    control::ToProto(job->created, event.mutable_record()->mutable_createdat());
+    stream->Send(std::move(event));
+  }
+  if (request->limit() < 0) {
+    stream->End(InvalidArgument("limit is negative"));
+  } else if (request->earlyexit()) {
+    stream->End(OkStatus());
+  } else {
+    stream->End(Unimplemented("this daemon keeps no build history to listen to"));
+  }
+  return stream;
+}
+
+grpc::ServerUnaryReactor* ControlService::UpdateBuildHistory(grpc::CallbackServerContext* context,
+                                                             const pb::UpdateBuildHistoryRequest* request,
+                                                             pb::UpdateBuildHistoryResponse*) {
+  // No record exists: deleting and finalizing one that is not there is no error, pinning it is.
+  if (request->delete_() || request->finalize()) return Answer(context, OkStatus());
+  return Answer(context, Unknown("failed to retrieve ref {}: file does not exist", request->ref()));
+}
+
+}  // namespace kiln::control

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/cancel.h"
+#include "base/clock.h"
+#include "base/loop.h"
+#include "base/result.h"
+#include "control/progress_table.h"
+
+namespace kiln::frontend {
+class Bridge;
+}
+
+namespace kiln::control {
+
+// How long a reader of progress waits for a build whose Solve is still under way, and a bridge call for its bridge.
+inline constexpr std::chrono::seconds kStatusWait{6};
+inline constexpr std::chrono::seconds kBridgeWait{3};
+// How long a build's progress can be read after its end, and its ref cannot be used again.
+inline constexpr std::chrono::seconds kJobLinger{10};
+
+// One Control.Solve from its first moment to ten seconds after its end.
+struct LiveJob {
+  std::string ref;
+  WallTime created;
+  std::shared_ptr<ProgressTable> progress;
+  CancelSource cancel;
+  // Under the table's lock.
+  std::shared_ptr<frontend::Bridge> bridge;
+  bool ended = false;
+};
+using LiveJobPtr = std::shared_ptr<LiveJob>;
+
+// The builds of the daemon by ref. Safe from any thread; callbacks run without its lock, on the caller's thread or the
+// loop's.
+class JobTable {
+ public:
+  // Both outlive the table.
+  JobTable(TaskQueue& loop, const Clock& clock) : loop_(loop), clock_(clock) {}
+
+  // AlreadyExists "job ID X exists".
+  Result<LiveJobPtr> Add(const std::string& ref);
+  // Makes the bridge of a build reachable.
+  void SetBridge(const LiveJobPtr& job, std::shared_ptr<frontend::Bridge> bridge);
+  // Closes the progress, takes the bridge away, forgets the job after kJobLinger.
+  void End(const LiveJobPtr& job);
+
+  // The job, once it is there. NotFound "no such job X" after kStatusWait.
+  void WhenPresent(const std::string& ref, std::function<void(Result<LiveJobPtr>)> done);
+  // Its bridge, once it is there. NotFound "no such job X" after kBridgeWait, or as soon as the job has ended without.
+  void WhenBridge(const std::string& ref, std::function<void(Result<std::shared_ptr<frontend::Bridge>>)> done);
+
+  // Jobs that have not ended.
+  std::vector<LiveJobPtr> Active() const;
+  void CancelAll(const Error& reason);
+
+ private:
+  struct Waiter {
+    std::string ref;
+    bool wants_bridge = false;
+    uint64_t timer = 0;
+    std::function<void(Result<LiveJobPtr>)> done;
+  };
+
+  void Wait(const std::string& ref, bool wants_bridge, std::chrono::seconds limit,
+            std::function<void(Result<LiveJobPtr>)> done);
+  // What a waiter gets now; nullopt: keep waiting.
+  std::optional<Result<LiveJobPtr>> AnswerLocked(const Waiter& waiter) const;
+  void Notify();
+
+  TaskQueue& loop_;
+  const Clock& clock_;
+  mutable std::mutex mutex_;
+  std::map<std::string, LiveJobPtr> jobs_;
+  std::map<uint64_t, Waiter> waiters_;
+  uint64_t next_waiter_ = 1;
+};
+
+}  // namespace kiln::control

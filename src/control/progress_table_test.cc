@@ -1,0 +1,164 @@
+#include "control/progress_table.h"
+
+#include <gtest/gtest.h>
+#include <moby/buildkit/v1/control.pb.h>
+
+#include "control/job_table.h"
+
+namespace kiln::control {
+namespace {
+
+using moby::buildkit::v1::StatusResponse;
+using State = ProgressTable::Reader::State;
+
+class ProgressTableTest : public testing::Test {
+ protected:
+  ProgressTableTest() : reader_(table_->NewReader([this] { ++woken_; })) {}
+
+  progress::Vertex Vertex(const std::string& name, std::vector<std::string> inputs = {}) {
+    progress::Vertex vertex;
+    vertex.digest = Sha256Of(name);
+    vertex.name = name;
+    for (const std::string& input : inputs) vertex.inputs.push_back(Sha256Of(input));
+    return vertex;
+  }
+  StatusResponse Read() {
+    StatusResponse batch;
+    EXPECT_EQ(reader_->Next(&batch), State::kBatch);
+    return batch;
+  }
+  State ReadState() {
+    StatusResponse batch;
+    return reader_->Next(&batch);
+  }
+  WallTime Tick() {
+    clock_.Advance(std::chrono::milliseconds(1));
+    return clock_.Now();
+  }
+
+  FakeClock clock_;
+  std::shared_ptr<ProgressTable> table_ = std::make_shared<ProgressTable>(clock_);
+  int woken_ = 0;
+  std::shared_ptr<ProgressTable::Reader> reader_;
+};
+
+TEST_F(ProgressTableTest, SendsOnlyTheNewestStateOfARun) {
+  EXPECT_EQ(ReadState(), State::kNothingYet);
+  progress::Vertex vertex = Vertex("a");
+  table_->OnVertex(vertex);
+  vertex.started = Tick();
+  table_->OnVertex(vertex);
+  vertex.completed = Tick();
+  table_->OnVertex(vertex);
+  EXPECT_EQ(woken_, 1);
+  const StatusResponse batch = Read();
+  ASSERT_EQ(batch.vertexes_size(), 2);  // the announcement and the run
+  EXPECT_FALSE(batch.vertexes(0).has_started());
+  EXPECT_TRUE(batch.vertexes(1).has_completed());
+  EXPECT_EQ(ReadState(), State::kNothingYet);
+}
+
+TEST_F(ProgressTableTest, ASecondRunKeepsTheFirst) {
+  progress::Vertex vertex = Vertex("a");
+  for (int run = 0; run < 2; ++run) {
+    vertex.started = Tick();
+    vertex.completed = Tick();
+    table_->OnVertex(vertex);
+  }
+  EXPECT_EQ(Read().vertexes_size(), 2);
+}
+
+TEST_F(ProgressTableTest, InputsThatNeverRanAreCached) {
+  table_->OnVertex(Vertex("in"));
+  progress::Vertex vertex = Vertex("a", {"in", "unknown"});
+  table_->OnVertex(vertex);
+  vertex.started = Tick();
+  table_->OnVertex(vertex);
+  const StatusResponse batch = Read();
+  ASSERT_EQ(batch.vertexes_size(), 4);
+  EXPECT_TRUE(batch.vertexes(2).cached());
+  EXPECT_EQ(batch.vertexes(2).name(), "in");
+  EXPECT_EQ(batch.vertexes(2).completed().nanos(), batch.vertexes(3).started().nanos());
+}
+
+TEST_F(ProgressTableTest, StatusesEndWithTheirVertex) {
+  progress::Vertex vertex = Vertex("a");
+  vertex.started = Tick();
+  table_->OnVertex(vertex);
+  table_->OnStatus({.vertex = vertex.digest, .id = "part", .current = 1, .timestamp = Tick()});
+  table_->OnStatus({.vertex = Sha256Of("stranger"), .id = "part", .timestamp = Tick()});
+  vertex.completed = Tick();
+  table_->OnVertex(vertex);
+  const StatusResponse batch = Read();
+  ASSERT_EQ(batch.statuses_size(), 1);
+  EXPECT_TRUE(batch.statuses(0).has_started());
+  EXPECT_TRUE(batch.statuses(0).has_completed());
+}
+
+TEST_F(ProgressTableTest, LogsAreNeverLostAndComeInBatches) {
+  progress::Vertex vertex = Vertex("a");
+  vertex.started = Tick();
+  table_->OnVertex(vertex);
+  for (int i = 0; i < 30; ++i) {
+    table_->OnLog({vertex.digest, Tick(), progress::Stream::kStdout, std::string(100'000, 'a' + i % 26)});
+  }
+  vertex.completed = Tick();
+  table_->OnVertex(vertex);
+  table_->Close();
+  size_t bytes = 0;
+  int batches = 0;
+  bool completed = false;
+  StatusResponse batch;
+  while (reader_->Next(&batch) == State::kBatch) {
+    ++batches;
+    EXPECT_LT(batch.ByteSizeLong(), 1'300'000U);
+    EXPECT_FALSE(completed) << "lines after the end";
+    for (const auto& log : batch.logs()) bytes += log.msg().size();
+    for (const auto& one : batch.vertexes()) completed = completed || one.has_completed();
+  }
+  EXPECT_EQ(bytes, 3'000'000U);
+  EXPECT_EQ(batches, 3);
+  EXPECT_TRUE(completed);
+}
+
+TEST_F(ProgressTableTest, TheEndLeavesNothingOpen) {
+  progress::Vertex vertex = Vertex("a");
+  vertex.started = Tick();
+  table_->OnVertex(vertex);
+  table_->Close();
+  const StatusResponse batch = Read();
+  EXPECT_EQ(batch.vertexes(0).error(), "context canceled");
+  EXPECT_EQ(ReadState(), State::kEnd);
+  const auto late = table_->NewReader([] {});
+  StatusResponse again;
+  EXPECT_EQ(late->Next(&again), State::kBatch);
+  EXPECT_EQ(again.SerializeAsString(), batch.SerializeAsString());
+}
+
+TEST(JobTableTest, WaitersGetLateJobsAndRefsStayTaken) {
+  ManualQueue loop;
+  FakeClock clock;
+  JobTable table(loop, clock);
+  std::string got;
+  const auto note = [&](Result<LiveJobPtr> job) { got = job.ok() ? (*job)->ref : job.error().ToString(); };
+  table.WhenPresent("late", note);
+  EXPECT_EQ(got, "");
+  const LiveJobPtr job = *table.Add("late");
+  EXPECT_EQ(got, "late");
+  EXPECT_EQ(table.Add("late").error().ToString(), "job ID late exists");
+  std::string bridge;
+  table.WhenBridge("late", [&](auto result) { bridge = result.error().ToString(); });
+  table.End(job);
+  EXPECT_EQ(bridge, "no such job late");  // at once, not after three seconds
+  EXPECT_FALSE(table.Add("late").ok());
+  loop.Advance(kJobLinger);
+  loop.RunAll();
+  EXPECT_TRUE(table.Add("late").ok());
+  table.WhenPresent("never", note);
+  loop.Advance(kStatusWait);
+  loop.RunAll();
+  EXPECT_EQ(got, "no such job never");
+}
+
+}  // namespace
+}  // namespace kiln::control

@@ -1,0 +1,36 @@
+#include "control/worker_info.h"
+
+#include <moby/buildkit/v1/types/worker.pb.h>
+
+namespace kiln::control {
+
+void VersionToProto(moby::buildkit::v1::types::BuildkitVersion* out) {
+  out->set_package(std::string(kPackage));
+  out->set_version(std::string(kVersion));
+  out->set_dockerfileversion(std::string(kDockerfileVersion));
+}
+
+void ToProto(const WorkerInfo& worker, moby::buildkit::v1::types::WorkerRecord* out) {
+  out->set_id(worker.id);
+  out->mutable_labels()->insert(worker.labels.begin(), worker.labels.end());
+  for (const oci::Platform& platform : worker.platforms) {
+    auto* to = out->add_platforms();
+    to->set_os(platform.os);
+    to->set_architecture(platform.architecture);
+    to->set_variant(platform.variant);
+    to->set_osversion(platform.os_version);
+    for (const std::string& feature : platform.os_features) to->add_osfeatures(feature);
+  }
+  for (const store::PruneRule& rule : worker.gc_policy) {
+    auto* to = out->add_gcpolicy();
+    to->set_all(rule.all);
+    to->set_keepduration(rule.keep_duration.count());
+    for (const std::string& filter : rule.filters) to->add_filters(filter);
+    to->set_reservedspace(static_cast<int64_t>(rule.reserved_bytes));
+    to->set_maxusedspace(static_cast<int64_t>(rule.max_used_bytes));
+    to->set_minfreespace(static_cast<int64_t>(rule.min_free_bytes));
+  }
+  VersionToProto(out->mutable_buildkitversion());
+}
+
+}  // namespace kiln::control

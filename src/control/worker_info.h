@@ -1,0 +1,36 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "oci/platform.h"
+#include "store/usage.h"
+
+namespace moby::buildkit::v1::types {
+class BuildkitVersion;
+class WorkerRecord;
+}  // namespace moby::buildkit::v1::types
+
+namespace kiln::control {
+
+// What Info and ListWorkers say. The version is the BuildKit version whose protocol is served, ours as build metadata:
+// clients compare it.
+inline constexpr std::string_view kPackage = "kiln";
+inline constexpr std::string_view kVersion = "v0.34.2+kiln.0.1.0";
+inline constexpr std::string_view kDockerfileVersion = "1.25.0";
+inline constexpr std::string_view kWorkerLabelPrefix = "org.mobyproject.buildkit.worker.";
+
+// The one worker of the daemon.
+struct WorkerInfo {
+  std::string id;
+  std::map<std::string, std::string> labels;
+  std::vector<oci::Platform> platforms;  // the first is the default
+  std::vector<store::PruneRule> gc_policy;
+};
+
+void ToProto(const WorkerInfo& worker, moby::buildkit::v1::types::WorkerRecord* out);
+void VersionToProto(moby::buildkit::v1::types::BuildkitVersion* out);
+
+}  // namespace kiln::control
