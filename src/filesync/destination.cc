@@ -87,6 +87,13 @@ Status Destination::Remove(std::string_view path) {
   return sys::RemoveTreeAt(dir, place.name);
 }
 
+Status Destination::ClearWay(const Entry& entry) {
+  TRY_ASSIGN(const Place place, PlaceOf(entry.path));
+  struct stat info{};
+  if (fstatat(place.dir->get(), place.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return OkStatus();
+  return S_ISDIR(info.st_mode) == entry.IsDirectory() ? OkStatus() : Remove(entry.path);
+}
+
 Status Destination::MakeDir(const Entry& entry) {
   TRY_ASSIGN(const Place place, PlaceOf(entry.path));
   if (mkdirat(place.dir->get(), place.name.c_str(), 0700) == 0 || errno == EEXIST) return OkStatus();

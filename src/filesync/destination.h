@@ -30,6 +30,8 @@ class Destination {
 
   // Removes whatever is at `path`, directories with all they hold. Nothing there: OK.
   Status Remove(std::string_view path);
+  // Removes what is at the entry's path if it is a directory and the entry is not, or the reverse.
+  Status ClearWay(const Entry& entry);
   // A directory 0700; one that exists is kept.
   Status MakeDir(const Entry& entry);
   // Symlinks, devices and fifos: made beside and moved over what is there.

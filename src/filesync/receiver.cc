@@ -161,7 +161,8 @@ class Receiving {
       if (old->IsDirectory()) removed_prefix_ = now.path + "/";
       old = nullptr;
     }
-    return Create(now, index, id, old != nullptr);
+    if (options_.merge) TRY(destination_.ClearWay(now));
+    return Create(now, index, id, old != nullptr || options_.merge);
   }
 
   Status Create(const Entry& entry, uint32_t index, uint32_t id, bool replaces) {

@@ -28,6 +28,8 @@ struct ReceiveOptions {
   std::vector<Entry> previous;
   // Ask for every file again, whatever `previous` says (local.differ=none).
   bool differ_none = false;
+  // Merge into what is there: `previous` is empty, nothing is removed but what stands in an entry's way.
+  bool merge = false;
   // Metadata-only transfer: no content but of paths that match `content_patterns`; all stats go into the file
   // ".fsutil-metadata" of the destination.
   bool metadata_only = false;

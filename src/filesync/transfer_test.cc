@@ -155,6 +155,24 @@ TEST_F(TransferTest, ReplacesOneKindByAnother) {
   EXPECT_TRUE(report->removed.empty());
 }
 
+TEST_F(TransferTest, MergingRemovesOnlyWhatIsInTheWay) {
+  fs::create_directories(to_.path() / "both/old");
+  fs::create_directories(to_.path() / "file/was/dir");
+  Put(to_.path() / "dir", "was a file");
+  Put(to_.path() / "both/stays", "s");
+  Put(to_.path() / "both/new", "old text");
+  fs::create_directories(from_.path() / "both");
+  fs::create_directories(from_.path() / "dir");
+  Put(from_.path() / "both/new", "new");
+  Put(from_.path() / "file", "f");
+  const auto report = Transfer({.merge = true});
+  ASSERT_TRUE(report.ok()) << report.error().ToString();
+  EXPECT_EQ(Get(to_.path() / "both/stays"), "s");
+  EXPECT_EQ(Get(to_.path() / "both/new"), "new");
+  EXPECT_EQ(Get(to_.path() / "file"), "f");
+  EXPECT_TRUE(fs::is_directory(to_.path() / "dir") && fs::is_directory(to_.path() / "both/old"));
+}
+
 TEST_F(TransferTest, NeverWritesThroughAnOldHardLink) {
   Put(from_.path() / "a", "one");
   ASSERT_TRUE(Transfer().ok());
