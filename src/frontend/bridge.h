@@ -1,0 +1,43 @@
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "frontend/gateway.h"
+
+namespace kiln::frontend {
+
+// A build driven by a peer over the wire: the references it was given, by id, and what it returns. Safe from any thread.
+class Bridge {
+ public:
+  // `request` is what Inputs answers from.
+  Bridge(GatewayPtr gateway, Request request) : gateway_(std::move(gateway)), request_(std::move(request)) {}
+
+  const GatewayPtr& gateway() const { return gateway_; }
+  const Request& request() const { return request_; }
+
+  // A fresh id for a reference; "" for none.
+  std::string Keep(const build::ReferencePtr& reference);
+  // NotFound "no such ref: ID"; "" is FailedPrecondition "empty ref".
+  Result<build::ReferencePtr> Find(const std::string& id) const;
+
+  // The peer's result or error, once: FailedPrecondition "gateway result is already set" afterwards.
+  Status Return(Result<build::BuildResult> result);
+  // Waits for Return. Ends with the cancellation's reason too.
+  Result<build::BuildResult> Wait(const CancelToken& cancel);
+
+ private:
+  const GatewayPtr gateway_;
+  const Request request_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::string, build::ReferencePtr> references_;
+  std::optional<Result<build::BuildResult>> result_;
+};
+using BridgePtr = std::shared_ptr<Bridge>;
+
+}  // namespace kiln::frontend
