@@ -16,9 +16,6 @@ class Store;
 namespace kiln::ops {
 class Factory;
 }
-namespace kiln::source {
-class Sources;
-}
 
 namespace kiln::build {
 
@@ -27,7 +24,6 @@ struct Environment {
   solver::Solver* solver = nullptr;
   store::Store* store = nullptr;
   ops::Factory* ops = nullptr;
-  const source::Sources* sources = nullptr;
   const Clock* clock = nullptr;
   WorkerPool* blocking = nullptr;  // for work that blocks on disk, network or other results
   std::set<std::string> allowed_entitlements;  // by the daemon's configuration

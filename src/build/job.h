@@ -8,13 +8,11 @@
 
 #include "base/cancel.h"
 #include "build/environment.h"
-#include "build/load_graph.h"
 #include "build/reference.h"
 #include "build/result.h"
 #include "pb/ops.pb.h"
 #include "progress/activity.h"
 #include "solver/solver.h"
-#include "source/sources.h"
 
 namespace kiln::build {
 
@@ -23,7 +21,6 @@ struct JobOptions {
   std::vector<std::string> session_ids;
   std::shared_ptr<progress::Sink> sink;
   std::set<std::string> entitlements;  // granted by the request
-  SourceRewriter rewrite_source;       // the build's source policy; null: none. Called from several threads
   int compatibility_version = 30;
   int max_frontend_depth = 8;
   size_t max_definition_bytes = size_t{256} << 20;  // of all definitions loaded
@@ -58,9 +55,6 @@ class Job : public std::enable_shared_from_this<Job> {
   Status EnterFrontend();
   void LeaveFrontend();
 
-  // What this build has resolved names to.
-  source::MetaCache& source_meta() { return source_meta_; }
-
   // Ends all that the job waits for; later work fails with the reason.
   void Cancel(Error reason);
 
@@ -76,7 +70,6 @@ class Job : public std::enable_shared_from_this<Job> {
   std::shared_ptr<Sessions> sessions_;
   progress::Activity activity_;
   solver::JobPtr solver_job_;
-  source::MetaCache source_meta_;
   std::mutex mutex_;
   size_t definition_bytes_ = 0;
   int frontend_depth_ = 0;

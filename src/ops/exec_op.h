@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+
+#include "executor/executor.h"
+#include "ops/factory.h"
+#include "ops/step_secrets.h"
+
+namespace kiln::ops {
+
+// What exec ops need beside the common services; all of it outlives all ops.
+struct ExecServices {
+  executor::Executor* executor = nullptr;
+  StepSecrets* secrets = nullptr;
+  std::string socket_dir;  // for SSH agents' sockets; ours, made if missing
+  executor::NetworkMode default_network = executor::NetworkMode::kHost;
+};
+
+// RUN: a process in a container, on snapshots. Entitlements are the loader's to check.
+Result<solver::OpPtr> MakeExecOp(const Services& services, const ExecServices& exec,
+                                 const llb::Vertex& vertex, const OpOptions& options);
+
+// For Factory::Register(llb::OpKind::kExec, …).
+OpMaker ExecOpMaker(const Services& services, const ExecServices& exec);
+
+}  // namespace kiln::ops

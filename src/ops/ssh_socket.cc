@@ -1,0 +1,110 @@
+#include "ops/ssh_socket.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/ids.h"
+#include "base/log.h"
+
+namespace kiln::ops {
+namespace {
+
+constexpr size_t kMaxConnections = 64;
+
+// bind(2) takes short paths only: the directory is named by its descriptor.
+Status BindAt(int socket, int directory, const std::string& name) {
+  std::string path = fmt::format("/proc/self/fd/{}/{}", directory, name);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return Internal("socket path {} is too long", path);
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  if (bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return ErrnoError(errno, "bind {}", path);
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+struct SshSocket::Impl {
+  std::string path;
+  std::string agent_id;
+  StepSecrets* secrets = nullptr;
+  CancelSource cancel;
+  progress::Activity activity;
+  Fd listener;
+  Fd stop;
+  std::thread acceptor;
+  std::vector<std::thread> connections;  // the acceptor's alone until it has ended
+
+  explicit Impl(const CancelToken& parent) : cancel(parent) {}
+
+  void Accept() {
+    while (connections.size() < kMaxConnections) {
+      pollfd polls[2] = {{listener.get(), POLLIN, 0}, {stop.get(), POLLIN, 0}};
+      if (poll(polls, 2, -1) < 0 && errno != EINTR) return;
+      if (polls[1].revents != 0) return;
+      if (polls[0].revents == 0) continue;
+      int connection = accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC);
+      if (connection < 0) continue;
+      connections.emplace_back([this, connection] {
+        auto forwarded = secrets->ForwardSshAgent(activity, agent_id, Fd(connection));
+        if (!forwarded.ok()) LOG_DEBUG("ssh agent {}: {}", agent_id, forwarded.error());
+      });
+    }
+    LOG_WARNING("ssh agent {}: a step connected {} times, no more are accepted", agent_id,
+                kMaxConnections);
+  }
+};
+
+SshSocket::SshSocket(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Result<std::unique_ptr<SshSocket>> SshSocket::Open(const Options& options, StepSecrets& secrets,
+                                                   const progress::Activity& activity) {
+  auto impl = std::make_unique<Impl>(activity.cancel);
+  impl->activity = activity.WithCancel(impl->cancel.token());
+  impl->agent_id = options.agent_id;
+  impl->secrets = &secrets;
+  if (mkdir(options.directory.c_str(), 0711) != 0 && errno != EEXIST) {
+    return ErrnoError(errno, "make directory {}", options.directory);
+  }
+  TRY_ASSIGN(Fd directory, OpenFile(options.directory, O_PATH | O_DIRECTORY));
+  std::string name = NewId() + ".sock";
+  impl->listener.Reset(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  impl->stop.Reset(eventfd(0, EFD_CLOEXEC));
+  if (!impl->listener.valid() || !impl->stop.valid()) return ErrnoError(errno, "socket");
+  TRY(BindAt(impl->listener.get(), directory.get(), name));
+  impl->path = options.directory + "/" + name;
+  std::unique_ptr<SshSocket> result(new SshSocket(std::move(impl)));
+  Impl& made = *result->impl_;
+  if (fchownat(directory.get(), name.c_str(), options.uid, options.gid, 0) != 0 ||
+      fchmodat(directory.get(), name.c_str(), options.mode & 0777, 0) != 0 ||
+      listen(made.listener.get(), 16) != 0) {
+    return ErrnoError(errno, "socket {}", made.path);
+  }
+  made.acceptor = std::thread([&made] { made.Accept(); });
+  return result;
+}
+
+SshSocket::~SshSocket() {
+  eventfd_write(impl_->stop.get(), 1);
+  if (impl_->acceptor.joinable()) impl_->acceptor.join();
+  impl_->cancel.Cancel(Cancelled("the step has ended"));
+  for (std::thread& connection : impl_->connections) connection.join();
+  unlink(impl_->path.c_str());
+}
+
+const std::string& SshSocket::path() const { return impl_->path; }
+
+}  // namespace kiln::ops
