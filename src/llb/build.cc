@@ -1,6 +1,7 @@
 #include "llb/build.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "base/check.h"
@@ -91,8 +92,8 @@ ExecOutputs Exec(ExecSpec spec, VertexOptions options) {
   // Results are numbered in the order of the sorted mounts, the root first: "/" is the smallest path there is.
   std::vector<size_t> sorted(spec.mounts.size());
   for (size_t i = 0; i < sorted.size(); ++i) sorted[i] = i;
-  std::stable_sort(sorted.begin(), sorted.end(), [&](size_t a, size_t b) {
-    return spec.mounts[a].dest < spec.mounts[b].dest;
+  std::sort(sorted.begin(), sorted.end(), [&](size_t a, size_t b) {
+    return std::tie(spec.mounts[a].dest, a) < std::tie(spec.mounts[b].dest, b);
   });
   ExecOutputs outputs;
   outputs.mounts.resize(spec.mounts.size());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "base/strings.h"
 #include "llb/go_json.h"
@@ -227,8 +228,8 @@ std::vector<ContentSelector> DedupeSelectors(const std::vector<ContentSelector>&
     result.push_back({.path = std::move(path), .follow_links = true});
   for (const ContentSelector& selector : all)
     if (!IsPlain(selector)) result.push_back(selector);
-  std::stable_sort(result.begin(), result.end(), [](const auto& a, const auto& b) {
-    return a.path < b.path;
+  std::sort(result.begin(), result.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.path, a.follow_links) < std::tie(b.path, b.follow_links);
   });
   for (ContentSelector& selector : result) selector.path = JoinPath("/", selector.path);
   return result;

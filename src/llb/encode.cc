@@ -1,6 +1,7 @@
 #include "llb/encode.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/strings.h"
 #include "llb/definition.h"
@@ -135,8 +136,10 @@ Status EncodeExec(const ExecSpec& spec, const NodeDigests& digests, pb::Op& op) 
   exec.set_security(static_cast<pb::SecurityMode>(spec.security));
   std::vector<const ExecMount*> mounts;
   for (const ExecMount& mount : spec.mounts) mounts.push_back(&mount);
-  std::stable_sort(mounts.begin(), mounts.end(),
-                   [](const ExecMount* a, const ExecMount* b) { return a->dest < b->dest; });
+  // Pointers into one vector: equal destinations stay in its order.
+  std::sort(mounts.begin(), mounts.end(), [](const ExecMount* a, const ExecMount* b) {
+    return std::tie(a->dest, a) < std::tie(b->dest, b);
+  });
   ExecMount root{.dest = "/", .source = spec.root, .readonly = spec.readonly_root};
   Inputs inputs(op, digests);
   int64_t next_output = 0;
