@@ -36,6 +36,9 @@ void ForEachInput(NodeType& node, Visit visit) {
                         [&](std::conditional_t<std::is_const_v<NodeType>, const DiffSpec, DiffSpec>& spec) {
                           visit(spec.lower);
                           visit(spec.upper);
+                        },
+                        [&](std::conditional_t<std::is_const_v<NodeType>, const ImportedSpec, ImportedSpec>& spec) {
+                          for (auto& input : spec.inputs) visit(input);
                         }},
              node.spec);
 }

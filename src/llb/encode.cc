@@ -292,8 +292,10 @@ Result<pb::Op> EncodeNode(const Node& node, const NodeDigests& digests) {
     EncodeFile(*file, digests, op);
   } else if (const auto* merge = std::get_if<MergeSpec>(&node.spec)) {
     EncodeMerge(*merge, digests, op);
+  } else if (const auto* diff = std::get_if<DiffSpec>(&node.spec)) {
+    EncodeDiff(*diff, digests, op);
   } else {
-    EncodeDiff(std::get<DiffSpec>(node.spec), digests, op);
+    return Internal("an imported vertex is not encoded");
   }
   if (node.options.platform && TakesPlatform(node))
     *op.mutable_platform() = PlatformToPb(*node.options.platform);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/check.h"
 #include "base/digest.h"
 #include "llb/encode.h"
 #include "llb/node.h"
@@ -60,13 +61,20 @@ class Marshaller {
 
  private:
   Status Add(const Node& node) {
-    TRY_ASSIGN(pb::Op op, EncodeNode(node, digests_));
-    std::string bytes = EncodeOp(op);
+    std::string bytes;
+    pb::OpMetadata metadata;
+    if (const auto* imported = std::get_if<ImportedSpec>(&node.spec)) {
+      bytes = imported->op;
+      CHECK(metadata.ParseFromString(imported->metadata));
+    } else {
+      TRY_ASSIGN(pb::Op op, EncodeNode(node, digests_));
+      bytes = EncodeOp(op);
+      metadata = EncodeMetadata(node.options);
+      for (const std::string& cap : RequiredCaps(op, metadata)) (*metadata.mutable_caps())[cap] = true;
+    }
     std::string digest = Sha256Of(bytes).ToString();
     digests_[&node] = digest;
-    pb::OpMetadata metadata = EncodeMetadata(node.options);
-    for (const std::string& cap : RequiredCaps(op, metadata)) {
-      (*metadata.mutable_caps())[cap] = true;
+    for (const auto& [cap, wanted] : metadata.caps()) {
       if (cap.starts_with("meta.")) meta_caps_.insert(cap);
     }
     if (added_.insert(digest).second) {

@@ -15,6 +15,10 @@ namespace kiln::llb {
 // InvalidArgument: a deferred source that was not set, an exec without arguments, tmpfs with a source, and the like.
 Result<pb::Definition> Marshal(const Output& output);
 
+// The result of a definition that was received, to build on. Its vertices keep their digests, metadata and locations. The
+// empty definition is scratch. Errors as Parse's, and InvalidArgument if an op stands before one of its inputs.
+Result<Output> FromDefinition(const pb::Definition& definition);
+
 // The capabilities an op and its metadata ask of whoever solves them.
 std::set<std::string> RequiredCaps(const pb::Op& op, const pb::OpMetadata& metadata);
 

@@ -26,7 +26,15 @@ struct DiffSpec {
   Output upper;
 };
 
-using NodeSpec = std::variant<DeferredSpec, SourceSpec, ExecSpec, FileSpec, MergeSpec, DiffSpec>;
+// A vertex of a definition that was received: stays byte for byte what it was, so that its digest does.
+struct ImportedSpec {
+  std::string op;
+  std::string metadata;  // serialized pb.OpMetadata
+  std::vector<Output> inputs;
+};
+
+using NodeSpec =
+    std::variant<DeferredSpec, SourceSpec, ExecSpec, FileSpec, MergeSpec, DiffSpec, ImportedSpec>;
 
 // A vertex under construction. Immutable once made, but for a deferred source.
 class Node {
