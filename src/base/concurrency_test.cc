@@ -7,6 +7,7 @@
 #include "base/cancel.h"
 #include "base/fd.h"
 #include "base/loop.h"
+#include "base/parallel.h"
 #include "base/pool.h"
 
 namespace kiln {
@@ -75,6 +76,38 @@ TEST(WorkerPoolTest, GrowsAndRunsEverything) {
     release.set_value();
   }
   EXPECT_EQ(runs, 100);
+}
+
+TEST(ForEachParallelTest, RunsAllAndReturnsTheFirstError) {
+  WorkerPool pool("test", 2);
+  std::atomic<int> sum = 0;
+  EXPECT_TRUE(ForEachParallel(pool, 3, 100, [&](size_t i) {
+                sum += static_cast<int>(i);
+                return OkStatus();
+              }).ok());
+  EXPECT_EQ(sum, 4950);
+  EXPECT_TRUE(ForEachParallel(pool, 4, 0, [](size_t) { return OkStatus(); }).ok());
+  std::atomic<int> begun = 0;
+  auto status = ForEachParallel(pool, 1, 10, [&](size_t i) -> Status {
+    ++begun;
+    if (i >= 3) return Internal("number {}", i);
+    return OkStatus();
+  });
+  EXPECT_EQ(status.error().message(), "number 3");
+  EXPECT_EQ(begun, 4);
+}
+
+TEST(ForEachParallelTest, MakesProgressWhileThePoolIsBusy) {
+  WorkerPool pool("test", 1);
+  std::promise<void> release;
+  pool.Submit([done = release.get_future().share()] { done.wait(); });
+  int runs = 0;
+  EXPECT_TRUE(ForEachParallel(pool, 1, 5, [&](size_t) {
+                ++runs;
+                return OkStatus();
+              }).ok());
+  EXPECT_EQ(runs, 5);
+  release.set_value();
 }
 
 TEST(FdTest, ReadsAndWritesWholeFiles) {

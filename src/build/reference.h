@@ -41,6 +41,8 @@ class Reference {
   Status Use(const progress::Activity& activity, bool local,
              const std::function<Status(const store::SnapshotRef&)>& use);
 
+  store::Store& store() const { return *environment_.store; }
+
   // Adds what clients show for a failed step: its vertex and source lines.
   Error Explain(Error error) const;
 

@@ -1,0 +1,172 @@
+#include "build/job.h"
+
+#include <algorithm>
+
+#include "llb/caps.h"
+#include "llb/source_map.h"
+#include "ops/factory.h"
+
+namespace kiln::build {
+namespace {
+
+constexpr std::string_view kNetworkHost = "network.host";
+constexpr std::string_view kSecurityInsecure = "security.insecure";
+constexpr std::string_view kKnownEntitlements[] = {kNetworkHost, kSecurityInsecure, "device"};
+
+std::optional<progress::Group> GroupOf(const pb::OpMetadata& metadata) {
+  if (!metadata.has_progress_group()) return std::nullopt;
+  const auto& group = metadata.progress_group();
+  return progress::Group{group.id(), group.name(), group.weak()};
+}
+
+std::optional<bool> ExportCacheOf(const pb::OpMetadata& metadata) {
+  if (!metadata.has_export_cache()) return std::nullopt;
+  return metadata.export_cache().value();
+}
+
+// An error about one op, with its lines.
+Error AtVertex(Error error, const llb::Vertex& vertex, const pb::Definition& definition) {
+  std::string digest = vertex.original.ToString();
+  error.AddDetail(llb::VertexDetail(digest));
+  for (auto& detail : llb::SourceDetails(definition.source(), digest)) error.AddDetail(std::move(detail));
+  return error;
+}
+
+}  // namespace
+
+// The sessions of a job; steps that several builds share see the union.
+class Job::Sessions final : public progress::SessionGroup {
+ public:
+  explicit Sessions(std::vector<std::string> ids) : ids_(std::move(ids)) {}
+
+  std::vector<std::string> SessionIds() const override {
+    std::lock_guard lock(mutex_);
+    return ids_;
+  }
+  void Add(const std::string& id) {
+    std::lock_guard lock(mutex_);
+    if (std::find(ids_.begin(), ids_.end(), id) == ids_.end()) ids_.push_back(id);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> ids_;
+};
+
+Result<std::shared_ptr<Job>> Job::Start(const Environment& environment, JobOptions options) {
+  for (const auto& entitlement : options.entitlements) {
+    // A device may carry arguments: "device=vendor.com/class=name".
+    std::string name = entitlement.substr(0, entitlement.find('='));
+    if (std::find(std::begin(kKnownEntitlements), std::end(kKnownEntitlements), name) == std::end(kKnownEntitlements)) {
+      return InvalidArgument("unknown entitlement {}", entitlement);
+    }
+    if (!environment.allowed_entitlements.contains(name)) {
+      return PermissionDenied("granting entitlement {} is not allowed by build daemon configuration", entitlement);
+    }
+  }
+  std::shared_ptr<Job> job(new Job(environment, std::move(options)));
+  solver::JobOptions solver_options;
+  solver_options.ref = job->ref();
+  solver_options.session_ids = job->options().session_ids;
+  solver_options.sink = job->options().sink;
+  TRY_ASSIGN(job->solver_job_, environment.solver->NewJob(std::move(solver_options)));
+  return job;
+}
+
+Job::Job(const Environment& environment, JobOptions options)
+    : environment_(environment), options_(std::move(options)),
+      sessions_(std::make_shared<Sessions>(options_.session_ids)) {
+  activity_.cancel = cancel_.token();
+  activity_.sessions = sessions_;
+  if (options_.sink) activity_.sink = options_.sink;
+}
+
+Job::~Job() {
+  if (solver_job_) solver_job_->Discard();
+}
+
+void Job::AddSession(const std::string& id) {
+  sessions_->Add(id);
+  solver_job_->AddSession(id);
+}
+
+void Job::AddImporter(solver::Importer importer) { solver_job_->AddImporter(std::move(importer)); }
+
+Status Job::CheckEntitlements(const llb::Graph& graph) const {
+  for (const auto& vertex : graph.vertices) {
+    if (!vertex.op.has_exec()) continue;
+    const auto& exec = vertex.op.exec();
+    auto need = [&](std::string_view entitlement, bool used) -> Status {
+      if (!used || options_.entitlements.contains(std::string(entitlement))) return OkStatus();
+      return PermissionDenied("{} is not allowed", entitlement);
+    };
+    TRY(need(kNetworkHost, exec.network() == pb::NetMode::HOST));
+    TRY(need(kSecurityInsecure, exec.security() == pb::SecurityMode::INSECURE));
+  }
+  return OkStatus();
+}
+
+Result<ReferencePtr> Job::Load(const pb::Definition& definition) {
+  TRY(activity_.Check());
+  auto shared = std::make_shared<const pb::Definition>(definition);
+  if (definition.def_size() == 0) {
+    return std::make_shared<Reference>(environment_, solver_job_, std::nullopt, shared, std::nullopt);
+  }
+  size_t bytes = definition.ByteSizeLong();
+  {
+    std::lock_guard lock(mutex_);
+    if (definition_bytes_ + bytes > options_.max_definition_bytes) {
+      return ResourceExhausted("failed to load LLB: the build's definitions are larger than {} bytes",
+                               options_.max_definition_bytes);
+    }
+    definition_bytes_ += bytes;
+  }
+  TRY_ASSIGN_CTX(auto graph, llb::Load(definition), "failed to load LLB");
+  TRY_CTX(CheckEntitlements(graph), "failed to load LLB");
+  std::vector<solver::VertexSpec> specs;
+  specs.reserve(graph.vertices.size());
+  for (uint32_t index = 0; index < graph.vertices.size(); ++index) {
+    const llb::Vertex& vertex = graph.vertices[index];
+    if (auto served = llb::CheckCaps(vertex.metadata); !served.ok()) {
+      return AtVertex(std::move(served.error().AddContext("failed to load LLB")), vertex, definition);
+    }
+    auto op = environment_.ops->Make(graph, index);
+    if (!op.ok()) return AtVertex(std::move(op.error().AddContext("failed to load LLB")), vertex, definition);
+    solver::VertexSpec spec;
+    spec.digest = vertex.original;
+    spec.op_digest = vertex.digest.ToString();
+    spec.name = vertex.name;
+    spec.group = GroupOf(vertex.metadata);
+    spec.ignore_cache = vertex.metadata.ignore_cache();
+    spec.compatibility_version = options_.compatibility_version;
+    spec.export_cache = ExportCacheOf(vertex.metadata);
+    for (const auto& input : vertex.inputs) spec.inputs.push_back({input.vertex, static_cast<int>(input.output)});
+    spec.op = std::move(*op);
+    specs.push_back(std::move(spec));
+  }
+  TRY_ASSIGN_CTX(auto ids, solver_job_->Load(std::move(specs)), "failed to load LLB");
+  solver::EdgeId edge{ids[graph.root.vertex], static_cast<int>(graph.root.output)};
+  return std::make_shared<Reference>(environment_, solver_job_, edge, std::move(shared),
+                                     graph.vertices[graph.root.vertex].platform());
+}
+
+Status Job::EnterFrontend() {
+  std::lock_guard lock(mutex_);
+  if (frontend_depth_ >= options_.max_frontend_depth) {
+    return InvalidArgument("frontends are nested more than {} deep", options_.max_frontend_depth);
+  }
+  ++frontend_depth_;
+  return OkStatus();
+}
+
+void Job::LeaveFrontend() {
+  std::lock_guard lock(mutex_);
+  --frontend_depth_;
+}
+
+void Job::Cancel(Error reason) {
+  cancel_.Cancel(reason);
+  solver_job_->Cancel(std::move(reason));
+}
+
+}  // namespace kiln::build
