@@ -81,7 +81,6 @@ foreach(name IN ITEMS fmt spdlog json toml cli11 expected)
   add_library(kiln_${name}_headers INTERFACE)
   add_library(kiln::${name} ALIAS kiln_${name}_headers)
 endforeach()
-target_compile_definitions(kiln_fmt_headers INTERFACE FMT_HEADER_ONLY=1)
 target_compile_definitions(kiln_spdlog_headers INTERFACE SPDLOG_FMT_EXTERNAL=1)
 target_link_libraries(kiln_spdlog_headers INTERFACE kiln::fmt Threads::Threads)
 # toml++ would throw; its parse_result then carries the error.

@@ -24,6 +24,18 @@ std::optional<bool> ExportCacheOf(const pb::OpMetadata& metadata) {
   return metadata.export_cache().value();
 }
 
+// "Dockerfile:12", or "" if the definition does not say.
+std::string LocationOf(const pb::Definition& definition, const llb::Vertex& vertex) {
+  const auto& source = definition.source();
+  auto found = source.locations().find(vertex.original.ToString());
+  if (found == source.locations().end() || found->second.locations().empty()) return "";
+  const auto& location = found->second.locations(0);
+  if (location.source_index() < 0 || location.source_index() >= source.infos_size() || location.ranges().empty()) {
+    return "";
+  }
+  return fmt::format("{}:{}", source.infos(location.source_index()).filename(), location.ranges(0).start().line());
+}
+
 // An error about one op, with its lines.
 Error AtVertex(Error error, const llb::Vertex& vertex, const pb::Definition& definition) {
   std::string digest = vertex.original.ToString();
@@ -130,7 +142,7 @@ Result<ReferencePtr> Job::Load(const pb::Definition& definition) {
     if (auto served = llb::CheckCaps(vertex.metadata); !served.ok()) {
       return AtVertex(std::move(served.error().AddContext("failed to load LLB")), vertex, definition);
     }
-    auto op = environment_.ops->Make(graph, index);
+    auto op = environment_.ops->Make(graph, index, {.location = LocationOf(definition, vertex)});
     if (!op.ok()) return AtVertex(std::move(op.error().AddContext("failed to load LLB")), vertex, definition);
     solver::VertexSpec spec;
     spec.digest = vertex.original;
