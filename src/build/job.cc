@@ -30,10 +30,10 @@ std::string LocationOf(const pb::Definition& definition, const llb::Vertex& vert
   auto found = source.locations().find(vertex.original.ToString());
   if (found == source.locations().end() || found->second.locations().empty()) return "";
   const auto& location = found->second.locations(0);
-  if (location.source_index() < 0 || location.source_index() >= source.infos_size() || location.ranges().empty()) {
+  if (location.sourceindex() < 0 || location.sourceindex() >= source.infos_size() || location.ranges().empty()) {
     return "";
   }
-  return fmt::format("{}:{}", source.infos(location.source_index()).filename(), location.ranges(0).start().line());
+  return fmt::format("{}:{}", source.infos(location.sourceindex()).filename(), location.ranges(0).start().line());
 }
 
 // An error about one op, with its lines.

@@ -12,30 +12,24 @@ namespace {
 // Read by clients or of older versions: accepted and without effect here.
 constexpr std::string_view kIgnored[] = {"dest", "context", "prefer-image-digest", "buildinfo", "buildinfo-attrs"};
 
-Result<store::Compression> CompressionOf(const std::string& name) {
-  if (name == "uncompressed") return store::Compression::kUncompressed;
-  if (name == "gzip" || name.empty()) return store::Compression::kGzip;
-  if (name == "zstd") return store::Compression::kZstd;
-  if (name == "estargz") return Unimplemented("compression type estargz is not served");
-  return InvalidArgument("unsupported compression type {}", name);
-}
-
 std::optional<std::string> Take(std::map<std::string, std::string>& attrs, const std::string& key) {
   auto node = attrs.extract(key);
   return node ? std::optional(std::move(node.mapped())) : std::nullopt;
 }
 
 Status ParseCompression(std::map<std::string, std::string>& attrs, ImageAttributes& image) {
-  if (auto type = Take(attrs, "compression")) {
-    TRY_ASSIGN(image.layers.compression, CompressionOf(*type));
+  auto& compression = image.layers.compression;
+  if (auto type = Take(attrs, "compression"); type && !type->empty()) {
+    if (*type == "estargz") return Unimplemented("compression type estargz is not served");
+    TRY_ASSIGN(compression.type, archive::ParseCompression(*type));
   }
   if (auto level = Take(attrs, "compression-level")) {
     auto number = ParseInt(*level);
-    int64_t limit = image.layers.compression == store::Compression::kZstd ? 22 : 9;
+    int64_t limit = compression.type == archive::Compression::kZstd ? 22 : 9;
     if (!number || *number < 0 || *number > limit) {
       return InvalidArgument("invalid value {} specified for compression-level", Quoted(*level));
     }
-    image.layers.level = static_cast<int>(*number);
+    compression.level = static_cast<int>(*number);
   }
   TRY_ASSIGN(image.layers.force, TakeBool(attrs, "force-compression", false, true));
   return OkStatus();
