@@ -52,8 +52,9 @@ struct ImageAnswer {
   std::string config;  // JSON
 };
 
-// What a frontend may ask of the daemon while it turns a request into a result: one per build, shared by nested
-// requests, clients on the bridge and the built-in frontends. Safe from any thread; everything blocks.
+// What a frontend may ask of the daemon while it turns a request into a result: one per build,
+// shared by nested requests, clients on the bridge and the built-in frontends. Safe from any
+// thread; everything blocks.
 class Gateway : public std::enable_shared_from_this<Gateway> {
  public:
   Gateway(const Services& services, build::JobPtr job, std::string session_id);
@@ -70,6 +71,8 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   void Warn(progress::VertexWarning warning);
 
  private:
+  Result<build::BuildResult> Run(const progress::Activity& activity, const Request& request);
+
   const Services& services_;
   const build::JobPtr job_;
   const std::string session_id_;
@@ -82,8 +85,8 @@ class Frontend {
  public:
   virtual ~Frontend() = default;
   // Runs on a thread that may block. References of the result are lazy.
-  virtual Result<build::BuildResult> Solve(const progress::Activity& activity, const GatewayPtr& gateway,
-                                           const Request& request) = 0;
+  virtual Result<build::BuildResult> Solve(const progress::Activity& activity,
+                                           const GatewayPtr& gateway, const Request& request) = 0;
 };
 
 }  // namespace kiln::frontend

@@ -1,0 +1,104 @@
+#include "frontend/build_host.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "base/digest.h"
+#include "build/files.h"
+#include "frontend/parallel.h"
+#include "llb/marshal.h"
+
+namespace kiln::frontend {
+namespace {
+
+std::string KeyOf(const dockerfile::ImageRequest& request) {
+  return fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}", request.ref, oci::FormatAll(request.platform),
+                     static_cast<int>(request.resolve_mode), request.log_name, request.oci_layout,
+                     request.session_id, request.store_id);
+}
+
+llb::SourceId SourceOf(const dockerfile::ImageRequest& request) {
+  if (request.oci_layout) {
+    llb::OciLayoutSource layout;
+    layout.ref = request.ref;
+    layout.session_id = request.session_id;
+    layout.store_id = request.store_id;
+    return layout;
+  }
+  llb::ImageSource image;
+  image.ref = request.ref;
+  image.resolve_mode = request.resolve_mode;
+  return image;
+}
+
+}  // namespace
+
+std::vector<Result<dockerfile::ImageInfo>> BuildHost::ResolveImages(
+    const std::vector<dockerfile::ImageRequest>& requests) {
+  std::vector<std::string> keys;
+  std::vector<std::size_t> unknown;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    keys.push_back(KeyOf(requests[i]));
+    if (!images_.contains(keys[i])) unknown.push_back(i);
+  }
+  std::vector<std::optional<Result<dockerfile::ImageInfo>>> found(unknown.size());
+  ForEachInParallel(*gateway_->job()->environment().blocking, unknown.size(),
+                    [&](std::size_t i) { found[i] = ResolveOne(requests[unknown[i]]); });
+  for (std::size_t i = 0; i < unknown.size(); ++i) {
+    images_.insert_or_assign(keys[unknown[i]], *std::move(found[i]));
+  }
+  std::vector<Result<dockerfile::ImageInfo>> answers;
+  for (const auto& key : keys) answers.push_back(images_.at(key));
+  return answers;
+}
+
+Result<dockerfile::ImageInfo> BuildHost::ResolveOne(const dockerfile::ImageRequest& request) {
+  ImageQuery query{SourceOf(request), request.platform, request.log_name, /*with_config=*/true};
+  TRY_ASSIGN(ImageAnswer answer, gateway_->ResolveImage(activity_, query));
+  dockerfile::ImageInfo info;
+  if (const auto* image = std::get_if<llb::ImageSource>(&answer.id)) {
+    info.ref = image->ref;
+  } else if (const auto* layout = std::get_if<llb::OciLayoutSource>(&answer.id)) {
+    info.ref = layout->ref;
+  } else {
+    return Unimplemented(
+        "a source policy made {} something else than an image, which is not served", request.ref);
+  }
+  info.digest = answer.digest;
+  info.config = std::move(answer.config);
+  return info;
+}
+
+Result<std::optional<std::string>> BuildHost::ReadFile(const llb::Output& tree,
+                                                       const std::string& path) {
+  TRY_ASSIGN(const pb::Definition definition, llb::Marshal(tree));
+  // The terminal op names the result's vertex and so all of the graph.
+  const Digest key = Sha256Of(definition.def_size() > 0 ? *definition.def().rbegin() : "");
+  build::ReferencePtr& reference = trees_[key];
+  if (reference == nullptr) {
+    TRY_ASSIGN(reference, gateway_->job()->Load(definition));
+  }
+  // Only a file that is not there is no error: a tree that cannot be made is one.
+  TRY(reference->Evaluate(activity_));
+  auto text = build::ReadFile(activity_, *reference, path);
+  if (text.ok()) return std::optional<std::string>(std::move(text).value());
+  if (text.error().code() == Code::kNotFound) return std::optional<std::string>();
+  return std::move(text).error();
+}
+
+Result<std::optional<llb::Output>> BuildHost::Input(const std::string& name) {
+  const auto found = request_.inputs.find(name);
+  if (found == request_.inputs.end() || found->second == nullptr) {
+    return std::optional<llb::Output>();
+  }
+  TRY_ASSIGN_CTX(llb::Output output, llb::FromDefinition(*found->second), "input {}", name);
+  return std::optional<llb::Output>(std::move(output));
+}
+
+oci::Platform BuildHost::build_platform() const {
+  const auto& platforms = gateway_->services().platforms;
+  return platforms.empty() ? oci::HostPlatform() : platforms.front();
+}
+
+}  // namespace kiln::frontend

@@ -1,0 +1,127 @@
+#include "frontend/dockerfile_frontend.h"
+
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "dockerfile/directives.h"
+#include "dockerfile/errors.h"
+#include "dockerfile/options.h"
+#include "dockerfile/plan.h"
+#include "frontend/build_host.h"
+#include "llb/marshal.h"
+#include "oci/reference.h"
+
+namespace kiln::frontend {
+namespace {
+
+constexpr std::string_view kSubrequestType = "github.com/moby/buildkit/errdefs.Subrequest+json";
+constexpr std::string_view kFrontendType = "github.com/moby/buildkit/errdefs.Frontend+json";
+constexpr std::string_view kBuiltIn = "dockerfile.v0";
+
+Error Detailed(Error error, std::string_view type, const nlohmann::json& json) {
+  error.AddDetail({std::string(type), json.dump()});
+  return error;
+}
+
+Error NotBuiltIn(const std::string& name) {
+  return Unimplemented(
+      "frontend image {} is not served by this build server: it serves docker/dockerfile itself "
+      "and "
+      "runs no frontends in containers",
+      name);
+}
+
+// `# syntax=` and BUILDKIT_SYNTAX. The official names mean this frontend; anything else would need
+// a container.
+Status CheckSyntax(const dockerfile::Options& options, const dockerfile::LoadedDockerfile& loaded) {
+  if (options.has_cmdline) return OkStatus();
+  if (const auto given = options.BuildArg("BUILDKIT_SYNTAX"); given && !given->empty()) {
+    const std::string name = given->substr(0, given->find(' '));
+    if (IsBuiltInSyntax(name)) return OkStatus();
+    return std::move(
+        NotBuiltIn(name).AddContext("failed with build-arg:BUILDKIT_SYNTAX = " + *given));
+  }
+  const auto syntax = dockerfile::FindSyntax(loaded.source.data);
+  if (!syntax || IsBuiltInSyntax(syntax->word)) return OkStatus();
+  return dockerfile::WithSource(NotBuiltIn(syntax->word), loaded.source, syntax->lines);
+}
+
+Status CheckImports(const dockerfile::Options& options) {
+  for (const auto& import : options.cache_imports) {
+    return Unimplemented("importing cache of type {} is not served by this build server",
+                         Quoted(import.type));
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+bool IsBuiltInSyntax(const std::string& name) {
+  if (name == kBuiltIn) return true;
+  const auto ref = oci::Reference::ParseNormalized(name);
+  if (!ref.ok() || ref->domain() != "docker.io") return false;
+  return ref->path() == "docker/dockerfile" || ref->path() == "docker/dockerfile-upstream";
+}
+
+Result<build::BuildResult> DockerfileFrontend::Solve(const progress::Activity& activity,
+                                                     const GatewayPtr& gateway,
+                                                     const Request& request) {
+  TRY_ASSIGN(const dockerfile::Options options, dockerfile::ParseOptions(request.opts));
+  TRY(dockerfile::CheckCaps(options, /*forwardable=*/true));
+  TRY(CheckImports(options));
+  BuildHost host(activity, gateway, request);
+  TRY_ASSIGN(const dockerfile::LoadedDockerfile loaded, dockerfile::LoadDockerfile(options, host));
+  TRY(CheckSyntax(options, loaded));
+  TRY(dockerfile::CheckCaps(options, /*forwardable=*/false));
+  if (!options.request_id.empty()) {
+    return Detailed(Unknown("unsupported request {}", options.request_id), kSubrequestType,
+                    {{"name", options.request_id}});
+  }
+  TRY_ASSIGN(const dockerfile::Plan plan, dockerfile::MakePlan(options, loaded, host));
+  TRY(activity.Check());
+  build::BuildResult result;
+  result.is_map = plan.multi_platform;
+  result.metadata = dockerfile::ResultMetadata(plan);
+  for (const auto& platform : plan.platforms) {
+    TRY_ASSIGN(const pb::Definition definition, llb::Marshal(platform.root));
+    TRY_ASSIGN(build::ReferencePtr reference, gateway->job()->Load(definition));
+    if (plan.multi_platform) {
+      result.refs[platform.id] = std::move(reference);
+    } else {
+      result.ref = std::move(reference);
+    }
+  }
+  return result;
+}
+
+Result<build::BuildResult> GatewayFrontend::Solve(const progress::Activity& activity,
+                                                  const GatewayPtr& gateway,
+                                                  const Request& request) {
+  if (request.opts.contains("gateway-devel")) {
+    return Unimplemented("development gateway is no longer supported");
+  }
+  const auto source = request.opts.find("source");
+  if (source == request.opts.end() || source->second.empty()) {
+    return InvalidArgument("no source specified for gateway");
+  }
+  const std::string& name = source->second;
+  for (const auto& [key, value] : request.opts) {
+    if (key == "context:" + name || key.starts_with("context:" + name + "::")) {
+      return Unimplemented(
+          "a named context in place of frontend {} is not served by this build server", name);
+    }
+  }
+  if (!IsBuiltInSyntax(name)) {
+    return Detailed(NotBuiltIn(name), kFrontendType, {{"name", "gateway.v0"}, {"source", name}});
+  }
+  Request inner = request;
+  inner.frontend = kBuiltIn;
+  inner.opts.erase("source");
+  // Whoever chose the frontend has read `# syntax=` already.
+  inner.opts.emplace("cmdline", name);
+  return gateway->Solve(activity, inner);
+}
+
+}  // namespace kiln::frontend

@@ -1,0 +1,84 @@
+#include "frontend/gateway.h"
+
+#include <utility>
+
+#include "base/digest.h"
+#include "base/strings.h"
+#include "frontend/parallel.h"
+#include "progress/activity.h"
+
+namespace kiln::frontend {
+namespace {
+
+// One more frontend under way, until destroyed.
+class DepthGuard {
+ public:
+  explicit DepthGuard(build::Job& job) : job_(job) {}
+  ~DepthGuard() { job_.LeaveFrontend(); }
+  DepthGuard(const DepthGuard&) = delete;
+  DepthGuard& operator=(const DepthGuard&) = delete;
+
+ private:
+  build::Job& job_;
+};
+
+}  // namespace
+
+Gateway::Gateway(const Services& services, build::JobPtr job, std::string session_id)
+    : services_(services), job_(std::move(job)), session_id_(std::move(session_id)) {}
+
+Result<build::BuildResult> Gateway::Solve(const progress::Activity& activity,
+                                          const Request& request) {
+  TRY_ASSIGN(build::BuildResult result, Run(activity, request));
+  if (!request.evaluate) return result;
+  const auto references = result.AllReferences();
+  std::vector<Status> outcomes(references.size());
+  ForEachInParallel(*job_->environment().blocking, references.size(), [&](std::size_t i) {
+    auto evaluated = references[i]->Evaluate(activity);
+    if (!evaluated.ok()) outcomes[i] = std::move(evaluated).error();
+  });
+  for (Status& outcome : outcomes) TRY(std::move(outcome));
+  return result;
+}
+
+Result<build::BuildResult> Gateway::Run(const progress::Activity& activity,
+                                        const Request& request) {
+  if (!request.source_policies.empty()) {
+    return Unimplemented("source policies of a frontend's own are not served by this build server");
+  }
+  if (request.definition != nullptr && request.definition->def_size() > 0) {
+    if (!request.frontend.empty()) {
+      return InvalidArgument("cannot solve with both Definition and Frontend specified");
+    }
+    build::BuildResult result;
+    TRY_ASSIGN(result.ref, job_->Load(*request.definition));
+    return result;
+  }
+  if (request.frontend.empty()) return build::BuildResult();
+  const auto found = services_.frontends.find(request.frontend);
+  if (found == services_.frontends.end()) {
+    return NotFound("invalid frontend: {}", request.frontend);
+  }
+  TRY(job_->EnterFrontend());
+  const DepthGuard depth(*job_);
+  return found->second->Solve(activity, shared_from_this(), request);
+}
+
+Result<ImageAnswer> Gateway::ResolveImage(const progress::Activity& activity,
+                                          const ImageQuery& query) {
+  const llb::SourceSpec spec = llb::Format(query.id);
+  const std::string name =
+      query.log_name.empty() ? "resolve image config for " + spec.identifier : query.log_name;
+  const Digest digest =
+      Sha256Of("resolve " + spec.identifier + " " + oci::FormatAll(query.platform) + " " + name);
+  progress::VertexScope vertex(activity.sink, *services_.clock, name, digest);
+  auto meta = services_.sources->ResolveImage(activity, query.id, query.platform, query.with_config,
+                                              &metas_);
+  if (!meta.ok()) return vertex.Finish(std::move(meta).error()).error();
+  TRY(vertex.Finish(OkStatus()));
+  return ImageAnswer{query.id, meta->digest, std::move(meta->config)};
+}
+
+void Gateway::Warn(progress::VertexWarning warning) { job_->activity().sink->OnWarning(warning); }
+
+}  // namespace kiln::frontend

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <functional>
+#include <list>
+#include <mutex>
+#include <thread>
+
+namespace kiln::frontend {
+
+// Threads for frontend requests, one each: a request may wait for others, so a bounded pool could
+// lock up. How many there are is bounded by the depth that each job allows.
+class RequestThreads {
+ public:
+  RequestThreads() = default;
+  // Waits for all; what they wait for must have been cancelled before.
+  ~RequestThreads();
+  RequestThreads(const RequestThreads&) = delete;
+  RequestThreads& operator=(const RequestThreads&) = delete;
+
+  void Run(std::function<void()> work);
+
+ private:
+  struct Entry {
+    std::thread thread;
+    bool done = false;
+  };
+  // Joins those that ended.
+  void Reap();
+
+  std::mutex mutex_;
+  std::list<Entry> entries_;
+};
+
+}  // namespace kiln::frontend
