@@ -100,12 +100,25 @@ std::string FirstLine(const std::string& text) {
   return std::string(Trim(text.substr(0, text.find('\n'))));
 }
 
-// crun before 1.9 does not run with controllers in v1 hierarchies beside a v2 tree.
-Status CheckCgroups(const std::string& version, sys::CgroupMode mode) {
-  if (version.starts_with("crun") && mode == sys::CgroupMode::kHybrid) {
-    return FailedPrecondition("crun does not run with cgroups v1 and v2 mixed, as on this machine");
+// Where a program lies that is given by path, or by name for the PATH of `environment`.
+Result<std::string> FindProgram(const std::string& name,
+                                const std::vector<std::string>& environment) {
+  std::vector<std::string> places;
+  if (name.find('/') != std::string::npos) {
+    places.push_back(name);
+  } else {
+    std::string_view path = kDefaultPath;
+    for (const std::string& entry : environment) {
+      if (entry.starts_with("PATH=")) path = std::string_view(entry).substr(5);
+    }
+    for (std::string_view directory : Split(path, ':')) {
+      places.push_back(fmt::format("{}/{}", directory, name));
+    }
   }
-  return OkStatus();
+  for (const std::string& place : places) {
+    if (access(place.c_str(), X_OK) == 0) return place;
+  }
+  return NotFound("not installed");
 }
 
 }  // namespace
@@ -118,7 +131,6 @@ struct OciRuntime::Impl {
   const sys::Mounter mounter;
   sys::Spawner& spawner;
   std::string binary;
-  std::string version;
   BundleSettings bundles;
   std::vector<std::string> cgroup_roots;
 
@@ -151,12 +163,19 @@ struct OciRuntime::Impl {
     return FailedPrecondition("no OCI runtime works here ({}); install runc", Join(reasons, "; "));
   }
 
+  // Starting runc once would cost as much as all the rest of our start: its name is trusted.
   Status Try(const std::string& candidate, const sys::KernelFeatures& kernel) {
-    binary = candidate;
+    TRY_ASSIGN(binary, FindProgram(candidate, options.environment));
+    if (kernel.cgroup != sys::CgroupMode::kHybrid || BaseName(candidate).ends_with("runc")) {
+      return OkStatus();
+    }
     TRY_ASSIGN(sys::CommandResult result, Call({"--version"}));
     if (!result.status.ok()) return FailedPrecondition("{}", result.status.ToString());
-    version = FirstLine(result.out);
-    return CheckCgroups(version, kernel.cgroup);
+    // crun does not run with controllers in v1 hierarchies beside a v2 tree.
+    if (FirstLine(result.out).starts_with("crun")) {
+      return FailedPrecondition("does not run with cgroups v1 and v2 mixed, as on this machine");
+    }
+    return OkStatus();
   }
 
   Result<Outcome> RunBundle(const Bundle& bundle, const ProcessSpec& spec, Stdio stdio,
@@ -241,7 +260,10 @@ OciRuntime::~OciRuntime() {
 }
 
 const std::string& OciRuntime::binary() const { return impl_->binary; }
-const std::string& OciRuntime::version() const { return impl_->version; }
+Result<std::string> OciRuntime::Version() const {
+  TRY_ASSIGN(sys::CommandResult result, impl_->Call({"--version"}));
+  return FirstLine(result.out);
+}
 
 Result<std::unique_ptr<OciRuntime>> OciRuntime::Create(OciRuntimeOptions options,
                                                        const sys::KernelFeatures& kernel,

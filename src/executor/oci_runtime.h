@@ -47,8 +47,8 @@ class OciRuntime final : public Executor {
   Status RecoverStale();
 
   const std::string& binary() const;
-  // "runc version 1.1.5 …", its first line.
-  const std::string& version() const;
+  // What it says of itself, "runc version 1.1.5 …". Starts it: blocks.
+  Result<std::string> Version() const;
 
  private:
   struct Impl;

@@ -345,11 +345,18 @@ TEST_F(OciRuntimeTest, StaleContainersAreEnded) {
 }
 
 TEST_F(OciRuntimeTest, AMachineWithoutRuntimeIsTold) {
-  OciRuntimeOptions options{.binary = "/no/runc", .state_dir = dir_ / "state"};
-  EXPECT_EQ(
-      OciRuntime::Create(options, kernel_, sys::Mounter({}), sys::TestSpawner()).error().ToString(),
-      "no OCI runtime works here (/no/runc: start /no/runc: No such file or directory); install "
-      "runc");
+  auto create = [&](OciRuntimeOptions options) {
+    options.state_dir = dir_ / "state";
+    return OciRuntime::Create(std::move(options), kernel_, sys::Mounter({}), sys::TestSpawner());
+  };
+  EXPECT_EQ(create({.binary = "/no/runc"}).error().ToString(),
+            "no OCI runtime works here (/no/runc: not installed); install runc");
+  EXPECT_FALSE(create({.environment = {"PATH=/nowhere"}}).ok());
+  kernel_.cgroup = sys::CgroupMode::kHybrid;
+  EXPECT_EQ(create({.binary = "crun"}).error().ToString(),
+            "no OCI runtime works here (crun: does not run with cgroups v1 and v2 mixed, as on "
+            "this machine); install runc");
+  EXPECT_TRUE(runtime_->Version()->starts_with("runc version"));
 }
 
 }  // namespace

@@ -106,8 +106,6 @@ Result<KernelFeatures> ProbeKernel(const std::string& scratch_dir) {
   features.overlay_lowerdir_plus = trial.Works(/*legacy=*/false, features.user_namespace);
   features.overlay =
       features.overlay_lowerdir_plus || trial.Works(/*legacy=*/true, features.user_namespace);
-  features.overlay_userxattr =
-      features.overlay && trial.Works(!features.overlay_lowerdir_plus, true);
   return features;
 }
 

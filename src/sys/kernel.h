@@ -27,9 +27,8 @@ struct KernelVersion {
 struct KernelFeatures {
   KernelVersion version;
   CgroupMode cgroup = CgroupMode::kNone;
-  bool overlay = false;                // overlayfs can be mounted here
+  bool overlay = false;  // overlayfs can be mounted here (in a user namespace: with userxattr)
   bool overlay_lowerdir_plus = false;  // layers one by one ("lowerdir+", 6.5)
-  bool overlay_userxattr = false;
   bool seccomp_filter = false;
   bool user_namespace = false;  // we are in one that is not the initial one
 };
