@@ -30,9 +30,9 @@ struct TreeNode {
   uint64_t ino = 0;
   bool opaque = false;  // an overlay directory that hides what lies below
   // Set by LayerTree, under its lock.
-  mutable bool loaded = false;                 // children are complete
-  mutable std::vector<TreeNode> children;      // sorted bytewise by name
-  mutable Digest digest;                       // entry hash (contenthash); empty: not computed
+  mutable bool loaded = false;             // children are complete
+  mutable std::vector<TreeNode> children;  // sorted bytewise by name
+  mutable Digest digest;                   // entry hash (contenthash); empty: not computed
 
   bool IsDirectory() const { return S_ISDIR(mode); }
   bool IsRegular() const { return S_ISREG(mode); }
@@ -45,25 +45,31 @@ struct TreeNode {
 // What a node is, from lstat and readlink.
 TreeNode NodeOf(std::string name, const sys::FileInfo& info, std::string link_target);
 
-// The index of one layer directory: what lies where, and the entry hash of what was hashed. Directories are read from disk when
-// first asked for; saved indexes know their directories already. Const operations are safe from any thread; returned nodes stay
-// valid until the next mutation, and layers are not mutated once views exist.
+// The index of one layer directory: what lies where, and the entry hash of what was hashed.
+// Directories are read from disk when first asked for; saved indexes know their directories
+// already. Const operations are safe from any thread; returned nodes stay valid until the next
+// mutation, and layers are not mutated once views exist.
 class LayerTree {
  public:
   // `root` is the layer's directory.
   explicit LayerTree(sys::RootedPath root);
-  // Reads an index that Save wrote; an unreadable or foreign one is DataLoss (callers then start with an empty index).
-  static Result<std::shared_ptr<LayerTree>> Load(sys::RootedPath root, const std::string& index_file);
-  // Writes beside `index_file` and renames over it. Does nothing when nothing was learnt since Load or Save.
+  // Reads an index that Save wrote; an unreadable or foreign one is DataLoss (callers then start
+  // with an empty index).
+  static Result<std::shared_ptr<LayerTree>> Load(sys::RootedPath root,
+                                                 const std::string& index_file);
+  // Writes beside `index_file` and renames over it. Does nothing when nothing was learnt since Load
+  // or Save.
   Status Save(const std::string& index_file) const;
 
   const sys::RootedPath& directory() const { return directory_; }
   Result<const TreeNode*> Root() const;
   // The children of a directory node of this tree at `path` ("a/b", "" for the root).
   Result<const std::vector<TreeNode>*> Children(const TreeNode& dir, std::string_view path) const;
-  // The node at `path` in this layer alone, links not followed, whiteouts returned as such; null if the layer says nothing.
+  // The node at `path` in this layer alone, links not followed, whiteouts returned as such; null if
+  // the layer says nothing.
   Result<const TreeNode*> Find(std::string_view path) const;
-  // contenthash of the entry alone (header for directories); content is read at most once per layer and path.
+  // contenthash of the entry alone (header for directories); content is read at most once per layer
+  // and path.
   Result<Digest> EntryDigest(const TreeNode& node, std::string_view path) const;
   // Attributes of the inode, without the overlay's own.
   Result<sys::Xattrs> Xattrs(std::string_view path) const;
@@ -72,12 +78,14 @@ class LayerTree {
   using Visitor = std::function<Status(const std::string& path, const TreeNode& node)>;
   Status Walk(const Visitor& visit) const;
 
-  // --- For the owner of a directory that is being written (a local context being received). Not while anything else reads. -----------
-  // Puts one entry; parents must exist. Replacing a directory by something else drops its children; a directory keeps them.
-  // `digest` is the entry hash if known (EntryHasher in content_hash.h makes it while the content passes).
+  // --- For the owner of a directory that is being written (a local context being received). Not
+  // while anything else reads. ----------- Puts one entry; parents must exist. Replacing a
+  // directory by something else drops its children; a directory keeps them. `digest` is the entry
+  // hash if known (EntryHasher in content_hash.h makes it while the content passes).
   Status Put(std::string_view path, TreeNode node, Digest digest);
   Status Remove(std::string_view path);
-  // Marks that every directory is known, so that nothing is ever read from disk (a directory filled from empty).
+  // Marks that every directory is known, so that nothing is ever read from disk (a directory filled
+  // from empty).
   void SetComplete();
 
   size_t MemoryBytes() const;
