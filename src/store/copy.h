@@ -13,19 +13,23 @@
 namespace kiln::store {
 
 struct CopyOptions {
-  // moby patternmatcher patterns relative to the source; an exclusion wins. Parents of included entries are made lazily.
+  // moby patternmatcher patterns relative to the source; an exclusion wins. Parents of included
+  // entries are made lazily.
   std::vector<std::string> include;
   std::vector<std::string> exclude;
   std::optional<uint32_t> uid;  // unset: the source's
   std::optional<uint32_t> gid;
-  std::function<mode_t(mode_t)> change_mode;  // permission bits in, permission bits out; null: kept. Files and directories alike
+  std::function<mode_t(mode_t)> change_mode;  // permission bits in, permission bits out; null:
+                                              // kept. Files and directories alike
   std::optional<WallTime> mtime;              // unset: the source's
-  // Remove what has another type at the destination; false: error `cannot copy to non-directory: P` or `cannot replace to directory P with
-  // file`.
+  // Remove what has another type at the destination; false: error `cannot copy to non-directory: P`
+  // or `cannot replace to directory P with file`.
   bool replace_existing = false;
-  // Give the destination the source's own inodes where nothing differs: only for sources whose files are never written in place.
+  // Give the destination the source's own inodes where nothing differs: only for sources whose
+  // files are never written in place.
   bool allow_links = false;
-  // The destination directory itself, if it existed, keeps its metadata (nested ones are overwritten).
+  // The destination directory itself, if it existed, keeps its metadata (nested ones are
+  // overwritten).
   bool keep_existing_root = true;
 };
 
@@ -36,18 +40,23 @@ struct CopyStats {
   uint64_t linked = 0;
 };
 
-// Copies `source` (an entry of `tree`) to exactly `destination`: a file becomes that path, a directory's content goes below it. The
-// destination's parent must exist. Hard links inside the copy stay hard links; symlinks are copied as links; sockets become empty
-// files; a failing xattr is passed over. Reflinks, else copy_file_range, else read and write.
-// Checks the activity's cancellation between files.
-Result<CopyStats> CopyTree(const progress::Activity& activity, const TreeView& tree, const TreeEntry& source, LayerWriter& writer,
+// Copies `source` (an entry of `tree`) to exactly `destination`: a file becomes that path, a
+// directory's content goes below it. The destination's parent must exist. Hard links inside the
+// copy stay hard links; symlinks are copied as links; sockets become empty files; a failing xattr
+// is passed over. Reflinks, else copy_file_range, else read and write. Checks the activity's
+// cancellation between files.
+Result<CopyStats> CopyTree(const progress::Activity& activity, const TreeView& tree,
+                           const TreeEntry& source, LayerWriter& writer,
                            std::string_view destination, const CopyOptions& options);
 
-// The entries that a copy's wildcard path names, sorted: components before the first one with * ? [ are resolved (the last of them
-// followed only with `follow`), the rest is matched with Go path.Match; a matched directory is not searched for more.
-Result<std::vector<TreeEntry>> MatchWildcard(const TreeView& tree, std::string_view pattern, Follow follow);
+// The entries that a copy's wildcard path names, sorted: components before the first one with * ? [
+// are resolved (the last of them followed only with `follow`), the rest is matched with Go
+// path.Match; a matched directory is not searched for more.
+Result<std::vector<TreeEntry>> MatchWildcard(const TreeView& tree, std::string_view pattern,
+                                             Follow follow);
 
-// Gives `to` the content of `from`, `size` bytes: reflink, copy_file_range, or read and write, whichever works.
+// Gives `to` the content of `from`, `size` bytes: reflink, copy_file_range, or read and write,
+// whichever works.
 Status CopyContent(int from, int to, uint64_t size);
 
 }  // namespace kiln::store
