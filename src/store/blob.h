@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,10 +25,12 @@ struct BlobInfo {
   std::map<std::string, std::string> labels;
 };
 
-// Comma-joined repositories of a registry host that hold this blob: label "containerd.io/distribution.source.<host>".
+// Comma-joined repositories of a registry host that hold this blob: label
+// "containerd.io/distribution.source.<host>".
 inline constexpr std::string_view kDistributionSourceLabel = "containerd.io/distribution.source.";
 
-// A counted hold on a local blob: it is not collected while one lives. A value; copies share the hold. Safe from any thread.
+// A counted hold on a local blob: it is not collected while one lives. A value; copies share the
+// hold. Safe from any thread.
 class BlobRef {
  public:
   BlobRef() = default;
@@ -47,7 +50,8 @@ class BlobRef {
   std::shared_ptr<const Hold> hold_;
 };
 
-// Takes the bytes of one blob, hashing as they pass. Destroyed without Commit: nothing stays. One thread at a time.
+// Takes the bytes of one blob, hashing as they pass. Destroyed without Commit: nothing stays. One
+// thread at a time.
 class BlobWriter {
  public:
   BlobWriter(BlobWriter&&) noexcept;
@@ -56,11 +60,16 @@ class BlobWriter {
 
   Status Write(std::string_view data);
   uint64_t offset() const { return offset_; }
+  // Told the offset after each write (for progress); on the writing thread.
+  void set_observer(std::function<void(uint64_t offset)> observer) {
+    observer_ = std::move(observer);
+  }
   // Forgets what was written: for a source that starts over.
   Status Restart();
-  // Publishes. `expected` and `size`, when given, must agree with what was written: else DataLoss, and nothing is published.
-  // A blob that exists already is success.
-  Result<BlobRef> Commit(std::optional<Digest> expected = std::nullopt, std::optional<uint64_t> size = std::nullopt);
+  // Publishes. `expected` and `size`, when given, must agree with what was written: else DataLoss,
+  // and nothing is published. A blob that exists already is success.
+  Result<BlobRef> Commit(std::optional<Digest> expected = std::nullopt,
+                         std::optional<uint64_t> size = std::nullopt);
 
  private:
   friend class BlobStore;
@@ -71,6 +80,7 @@ class BlobWriter {
   Fd fd_;
   Sha256 hasher_;
   uint64_t offset_ = 0;
+  std::function<void(uint64_t)> observer_;
 };
 
 }  // namespace kiln::store

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "archive/compression.h"
 #include "base/digest.h"
 #include "base/result.h"
 #include "base/time.h"
@@ -15,8 +16,9 @@ namespace kiln::store {
 
 class BlobWriter;
 
-// Where a blob that is not here may be read: never a credential. `kind` chooses the BlobSource; `value` is that source's own
-// text. Kinds in use: "registry" (value "<host>/<repository>"), "oci-layout" (value "<store id>"), "remotecache".
+// Where a blob that is not here may be read: never a credential. `kind` chooses the BlobSource;
+// `value` is that source's own text. Kinds in use: "registry" (value "<host>/<repository>"),
+// "oci-layout" (value "<store id>"), "remotecache".
 struct Locator {
   std::string kind;
   std::string value;
@@ -36,32 +38,32 @@ struct LazyLayer {
 class BlobSource {
  public:
   virtual ~BlobSource() = default;
-  // Writes the whole blob to `writer` (in order, from offset 0) and does not commit it. NotFound: that place does not have it (any
-  // more); Unauthenticated or FailedPrecondition: none of the activity's sessions can read there. Transient faults are retried inside.
-  virtual Status Fetch(const progress::Activity& activity, const oci::Descriptor& blob, const Locator& locator,
-                       BlobWriter& writer) = 0;
+  // Writes the whole blob to `writer` (in order, from offset 0) and does not commit it. NotFound:
+  // that place does not have it (any more); Unauthenticated or FailedPrecondition: none of the
+  // activity's sessions can read there. Transient faults are retried inside.
+  virtual Status Fetch(const progress::Activity& activity, const oci::Descriptor& blob,
+                       const Locator& locator, BlobWriter& writer) = 0;
 };
 
 // A layer as a blob, for manifests.
 struct LayerBlob {
-  oci::Descriptor descriptor;  // media type, digest, size, annotations as recorded (family not yet converted)
+  oci::Descriptor
+      descriptor;  // media type, digest, size, annotations as recorded (family not yet converted)
   Digest diff_id;
-  bool local = false;              // the bytes are in the blob store
-  std::vector<Locator> locators;   // where else they are known to be
+  bool local = false;             // the bytes are in the blob store
+  std::vector<Locator> locators;  // where else they are known to be
   std::optional<WallTime> created;
   std::string description;
 };
 
-enum class Compression { kUncompressed, kGzip, kZstd, kEstargz };
-
 struct LayerBlobOptions {
-  Compression compression = Compression::kGzip;  // of blobs made now; existing ones keep theirs unless `force`
-  std::optional<int> level;                      // the codec's own scale
-  bool force = false;                            // convert existing blobs of another compression (fetches lazy ones)
+  archive::CompressionOptions
+      compression;     // of blobs made now; existing ones keep theirs unless `force`
+  bool force = false;  // convert existing blobs of another compression (fetches lazy ones)
 };
 
-// The typed detail that errors carry when data of a committed snapshot cannot be had any more (blob gone everywhere, data damaged):
-// the solver's `Lost`. The value is the id of the record.
+// The typed detail that errors carry when data of a committed snapshot cannot be had any more (blob
+// gone everywhere, data damaged): the solver's `Lost`. The value is the id of the record.
 inline constexpr std::string_view kLostDetailType = "kiln.store.Lost";
 bool IsLost(const Error& error);
 Error LostError(const std::string& record_id, std::string message);

@@ -12,12 +12,12 @@
 #include "store/layer_writer.h"
 #include "store/tree.h"
 #include "store/usage.h"
-#include "sys/mount.h"
+#include "sys/mounts.h"
 
 namespace kiln::store {
 
 class Store;
-struct RecordState;   // store-internal
+struct RecordState;  // store-internal
 struct ActiveState;
 struct NamedState;
 
@@ -32,23 +32,27 @@ struct RecordInfo {
   bool local = false;              // own layer is unpacked here
 };
 
-// A counted hold on an immutable snapshot: a chain of layers, each local or lazy. Null is scratch, the empty tree. A value; copies
-// share the hold; the snapshot is not collected while one lives. Safe from any thread; dropping the last copy never blocks on I/O.
+// A counted hold on an immutable snapshot: a chain of layers, each local or lazy. Null is scratch,
+// the empty tree. A value; copies share the hold; the snapshot is not collected while one lives.
+// Safe from any thread; dropping the last copy never blocks on I/O.
 class SnapshotRef {
  public:
   SnapshotRef() = default;
+  explicit SnapshotRef(std::shared_ptr<RecordState> state)
+      : state_(std::move(state)) {}  // for the store
 
   bool is_scratch() const { return state_ == nullptr; }
   explicit operator bool() const { return !is_scratch(); }
   // Of the record; "" for scratch. What cachedb stores and Store::Claim takes.
   const std::string& id() const;
-  // True for a frozen local directory: it lives only as long as its holds and has no record that can be claimed later.
+  // True for a frozen local directory: it lives only as long as its holds and has no record that
+  // can be claimed later.
   bool is_ephemeral() const;
   bool operator==(const SnapshotRef& other) const { return id() == other.id(); }
 
  private:
   friend class Store;
-  explicit SnapshotRef(std::shared_ptr<RecordState> state) : state_(std::move(state)) {}
+  friend class ActiveSnapshot;
   std::shared_ptr<RecordState> state_;
 };
 
@@ -61,7 +65,8 @@ struct CommitOptions {
   std::map<std::string, std::string> labels;
 };
 
-// A mutable snapshot on top of a parent. Destroyed without Commit: thrown away (in the background). One owner at a time.
+// A mutable snapshot on top of a parent. Destroyed without Commit: thrown away (in the background).
+// One owner at a time.
 class ActiveSnapshot {
  public:
   ActiveSnapshot() = default;
@@ -70,18 +75,21 @@ class ActiveSnapshot {
 
   bool valid() const { return state_ != nullptr; }
   const SnapshotRef& parent() const;
-  // Read-write. Mount it once at a time (two overlay mounts of one upper directory are undefined behaviour): make one
-  // sys::MountTree and take Parts of it. Unmount before Commit. `is_volatile` as for steps.
+  // Read-write. Mount it once at a time (two overlay mounts of one upper directory are undefined
+  // behaviour): make one sys::MountTree and take Parts of it. Unmount before Commit. `is_volatile`
+  // as for steps.
   sys::MountDescription Mount(bool is_volatile = true) const;
   // Without mounting. At most one, and not while mounted.
   Result<LayerWriter> Writer() const;
   // The delta's own directory.
   const std::string& upper_dir() const;
-  // What the union shows now; for reading between changes. Not cached: make a new one after changes.
+  // What the union shows now; for reading between changes. Not cached: make a new one after
+  // changes.
   Result<TreeView> Tree() const;
 
  private:
   friend class Store;
+  friend struct ActiveState;
   explicit ActiveSnapshot(std::shared_ptr<ActiveState> state) : state_(std::move(state)) {}
   std::shared_ptr<ActiveState> state_;
 };
@@ -98,16 +106,18 @@ struct NamedDirOptions {
   std::string type{kTypeCacheMount};
   std::string description;
   Sharing sharing = Sharing::kPrivate;
-  // What a crash in the middle of writing leaves: kept (cache mounts) or thrown away at the next start (local contexts, git).
+  // What a crash in the middle of writing leaves: kept (cache mounts) or thrown away at the next
+  // start (local contexts, git).
   bool keep_if_dirty = false;
   // Content of a new directory; null: empty 0755 root:root. Copied.
   SnapshotRef initial;
-  // Do not use what is there: the old directory goes when its users are gone (an exec under ignore-cache).
+  // Do not use what is there: the old directory goes when its users are gone (an exec under
+  // ignore-cache).
   bool renew = false;
 };
 
-// A mutable directory that outlives builds: a cache mount, a local context, a bare git repository. Move-only hold; released when
-// destroyed.
+// A mutable directory that outlives builds: a cache mount, a local context, a bare git repository.
+// Move-only hold; released when destroyed.
 class NamedDir {
  public:
   NamedDir() = default;
@@ -130,8 +140,9 @@ class NamedDir {
   // The directory is damaged or no longer wanted: gone when this hold is.
   void Discard();
 
-  // The directory's index, for those who keep it while writing (exclusive holders only). Starts as saved, or empty and complete for a
-  // new directory, or nullptr-free but unread for one without a saved index. Saved by MarkClean.
+  // The directory's index, for those who keep it while writing (exclusive holders only). Starts as
+  // saved, or empty and complete for a new directory, or nullptr-free but unread for one without a
+  // saved index. Saved by MarkClean.
   Result<std::shared_ptr<LayerTree>> Index();
 
  private:

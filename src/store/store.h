@@ -20,19 +20,24 @@
 namespace kiln::store {
 
 struct StoreOptions {
-  std::string root;                // created 0711 if missing
-  const Clock* clock = nullptr;    // null: the machine's
+  std::string root;              // created 0711 if missing
+  const Clock* clock = nullptr;  // null: the machine's
   std::string snapshotter = "overlayfs";
   bool rootless = false;
   uint64_t ballast_bytes = 1 << 20;
   size_t index_memory_bytes = 64 << 20;  // layer indexes kept in memory while nobody uses them
+  size_t max_mount_layers = 500;  // one overlay's limit (sys::Mounter::max_overlay_lowers); longer
+                                  // chains are flattened below
 };
 
-// All data of builds under one root. One process at a time (root/lock). Methods are safe from any thread and may block on disk, the
-// database or (those with an Activity) the network: never call them on an event loop. Durability: what a method has returned survives
-// kill -9; after a power cut the store is whole but may have lost the latest results.
+// All data of builds under one root. One process at a time (root/lock). Methods are safe from any
+// thread and may block on disk, the database or (those with an Activity) the network: never call
+// them on an event loop. Durability: what a method has returned survives kill -9; after a power cut
+// the store is whole but may have lost the latest results.
 class Store {
  public:
+  struct Impl;  // of this module
+
   // Unavailable if another process holds root/lock; the message names the root.
   static Result<std::unique_ptr<Store>> Open(StoreOptions options);
   // All holds must be gone. Syncs and marks the stop as clean.
@@ -40,7 +45,8 @@ class Store {
 
   const std::string& root() const;
 
-  // --- Blobs ----------------------------------------------------------------------------------------------------------------------
+  // --- Blobs
+  // ----------------------------------------------------------------------------------------------------------------------
   // Blobs live as long as a hold, a layer record or a pin needs them.
   Result<BlobWriter> Ingest();
   // `expected` checked if given.
@@ -51,26 +57,34 @@ class Store {
   // Only the named labels change; "" erases.
   Status SetBlobLabels(const Digest& digest, const std::map<std::string, std::string>& labels);
   // Adds a repository to the distribution-source label of a host.
-  Status AddDistributionSource(const Digest& digest, std::string_view host, std::string_view repository);
-  // Keeps a blob across restarts under an owner's name, until `until` if given. History pins what its records show.
-  Status PinBlob(const Digest& digest, const std::string& owner, std::optional<WallTime> until = std::nullopt);
+  Status AddDistributionSource(const Digest& digest, std::string_view host,
+                               std::string_view repository);
+  // Keeps a blob across restarts under an owner's name, until `until` if given. History pins what
+  // its records show.
+  Status PinBlob(const Digest& digest, const std::string& owner,
+                 std::optional<WallTime> until = std::nullopt);
   Status UnpinBlobs(const std::string& owner);
 
-  // --- Snapshots --------------------------------------------------------------------------------------------------------------------
-  // A snapshot on `parent` that is written, then committed. Needs the parent local: FailedPrecondition otherwise.
+  // --- Snapshots
+  // --------------------------------------------------------------------------------------------------------------------
+  // A snapshot on `parent` that is written, then committed. Makes the parent local first.
   Result<ActiveSnapshot> Prepare(const progress::Activity& activity, const SnapshotRef& parent);
   // Ends the active snapshot. An error leaves nothing.
   Result<SnapshotRef> Commit(ActiveSnapshot active, const CommitOptions& options);
-  // A chain of layers, bottom first, as a snapshot; nothing is fetched. The same chain of diff ids gives the same snapshot; blobs and
-  // locators are added to what is known. No layers: scratch. On top of `parent` if given.
+  // A chain of layers, bottom first, as a snapshot; nothing is fetched. The same chain of diff ids
+  // gives the same snapshot; blobs and locators are added to what is known. No layers: scratch. On
+  // top of `parent` if given.
   Result<SnapshotRef> ImportChain(std::span<const LazyLayer> layers, const SnapshotRef& parent = {},
                                   const CommitOptions& options = {});
-  // Layers of the inputs one above the other; lazy. Scratch inputs are dropped; none left: scratch; one: itself.
+  // Layers of the inputs one above the other; lazy. Scratch inputs are dropped; none left: scratch;
+  // one: itself.
   Result<SnapshotRef> Merge(std::span<const SnapshotRef> inputs, const CommitOptions& options);
-  // What `upper` changes over `lower`, as a layer of its own. Lazy where it reuses a layer, else needs both local.
-  Result<SnapshotRef> Diff(const progress::Activity& activity, const SnapshotRef& lower, const SnapshotRef& upper,
-                           const CommitOptions& options);
-  // The snapshot of that chain id (OCI image-spec, config.md#layer-chainid); scratch if there is none.
+  // What `upper` changes over `lower`, as a layer of its own. Lazy where it reuses a layer, else
+  // needs both local.
+  Result<SnapshotRef> Diff(const progress::Activity& activity, const SnapshotRef& lower,
+                           const SnapshotRef& upper, const CommitOptions& options);
+  // The snapshot of that chain id (OCI image-spec, config.md#layer-chainid); scratch if there is
+  // none.
   Result<SnapshotRef> FindByChain(const Digest& chain_id);
   // Records committed with that label, newest first; each is held.
   Result<std::vector<SnapshotRef>> FindByLabel(std::string_view name, std::string_view value);
@@ -80,8 +94,9 @@ class Store {
   Result<RecordInfo> Info(const SnapshotRef& ref);
   // Whether reading it needs no network.
   Result<bool> IsLocal(const SnapshotRef& ref);
-  // Fetches and unpacks what is missing; several callers share the work, and each uses its own sessions. What cannot be had: an error
-  // with kLostDetailType. Progress: items "<digest>" and "extracting <digest>" on the activity's sink.
+  // Fetches and unpacks what is missing; several callers share the work, and each uses its own
+  // sessions. What cannot be had: an error with kLostDetailType. Progress: items "<digest>" and
+  // "extracting <digest>" on the activity's sink.
   Status EnsureLocal(const progress::Activity& activity, const SnapshotRef& ref);
 
   // Read-only mount; needs it local. Scratch is an empty directory.
@@ -91,10 +106,13 @@ class Store {
   // Directories of the chain, bottom first (overlay).
   Result<std::vector<std::string>> LayerDirs(const SnapshotRef& ref);
 
-  // --- Layers as blobs --------------------------------------------------------------------------------------------------------------------
-  // One per layer of the chain, bottom first. Layers that have a blob (also a lazy one) keep it; others are made, once per
-  // (layer, compression), whoever asks. The same content gives the same bytes, in any store.
-  Result<std::vector<LayerBlob>> LayerBlobs(const progress::Activity& activity, const SnapshotRef& ref,
+  // --- Layers as blobs
+  // --------------------------------------------------------------------------------------------------------------------
+  // One per layer of the chain, bottom first. Layers that have a blob (also a lazy one) keep it;
+  // others are made, once per (layer, compression), whoever asks. The same content gives the same
+  // bytes, in any store.
+  Result<std::vector<LayerBlob>> LayerBlobs(const progress::Activity& activity,
+                                            const SnapshotRef& ref,
                                             const LayerBlobOptions& options);
   // The blobs already recorded, without making any; nullopt where a layer has none.
   Result<std::vector<std::optional<LayerBlob>>> KnownLayerBlobs(const SnapshotRef& ref);
@@ -103,28 +121,35 @@ class Store {
   // After a push: where the blob now also lies.
   Status AddLocator(const Digest& blob, const Locator& locator);
 
-  // --- Blob sources: registered before the first build, must outlive the store -----------------------------------------------------
+  // --- Blob sources: registered before the first build, must outlive the store
+  // -----------------------------------------------------
   void AddBlobSource(std::string kind, BlobSource* source);
 
-  // --- Named directories --------------------------------------------------------------------------------------------------------------------
+  // --- Named directories
+  // --------------------------------------------------------------------------------------------------------------------
   // Waits (kLocked) until free, or Cancelled with the activity's reason.
   Result<NamedDir> OpenNamedDir(const progress::Activity& activity, const NamedDirOptions& options);
-  // The directory as a snapshot: nobody writes it while the returned hold or a copy lives. `received`: its root header hashes as
-  // sha256("") (local transfers). Exclusive holders only (not kShared).
+  // The directory as a snapshot: nobody writes it while the returned hold or a copy lives.
+  // `received`: its root header hashes as sha256("") (local transfers). Exclusive holders only (not
+  // kShared).
   Result<SnapshotRef> Freeze(NamedDir dir, bool received);
 
-  // --- Results of cached steps ---------------------------------------------------------------------------------------------------------------
+  // --- Results of cached steps
+  // ---------------------------------------------------------------------------------------------------------------
   // A hold on a record by id; NotFound once collection has taken it. Counts as a use.
   Result<SnapshotRef> Claim(const std::string& record_id);
-  // Ids that have gone, after they have gone; called with no lock held, on whichever thread collected. Set once, before use.
+  // Ids that have gone, after they have gone; called with no lock held, on whichever thread
+  // collected. Set once, before use.
   void OnCollected(std::function<void(std::span<const std::string> record_ids)> callback);
 
-  // --- Usage and collection --------------------------------------------------------------------------------------------------------------------
+  // --- Usage and collection
+  // --------------------------------------------------------------------------------------------------------------------
   // Filters as PruneRule's. `age_limit`: only records last used before now minus that (0: all).
   Result<std::vector<UsageRecord>> DiskUsage(const std::vector<std::string>& filters,
                                              std::chrono::nanoseconds age_limit = {});
   // One prune at a time; later callers wait. Afterwards blobs nothing needs are removed.
-  Status Prune(const progress::Activity& activity, std::span<const PruneRule> rules, const PrunedFn& pruned);
+  Status Prune(const progress::Activity& activity, std::span<const PruneRule> rules,
+               const PrunedFn& pruned);
 
   // Saves learnt indexes, drops those nobody uses; background syncs happen by themselves.
   void Trim();
@@ -132,7 +157,6 @@ class Store {
  private:
   friend class ActiveSnapshot;
   friend class NamedDir;
-  struct Impl;
   explicit Store(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

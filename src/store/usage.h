@@ -35,17 +35,20 @@ struct UsageRecord {
   std::string type;
 };
 
-// One collection rule, as daemon-executor §9.3 describes. Sizes of 0 mean "not set"; all three 0: no cap, everything eligible goes.
+// One collection rule, as daemon-executor §9.3 describes. Sizes of 0 mean "not set"; all three 0:
+// no cap, everything eligible goes.
 struct PruneRule {
-  bool all = false;                  // also internal and frontend records
-  std::vector<std::string> filters;  // containerd syntax (base/filter.h); any may match; none or "" matches all
+  bool all = false;  // also internal and frontend records
+  std::vector<std::string>
+      filters;  // containerd syntax (base/filter.h); any may match; none or "" matches all
   std::chrono::nanoseconds keep_duration{0};
   uint64_t reserved_bytes = 0;
   uint64_t max_used_bytes = 0;
   uint64_t min_free_bytes = 0;
 };
 
-// Told about each record once it is gone. Called on the pruning thread with no lock held: it may be slow.
+// Told about each record once it is gone. Called on the pruning thread with no lock held: it may be
+// slow.
 using PrunedFn = std::function<void(const UsageRecord&)>;
 
 }  // namespace kiln::store

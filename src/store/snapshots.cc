@@ -1,0 +1,270 @@
+// Active and committed snapshots.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "store/copy.h"
+#include "store/delta.h"
+#include "store/store_impl.h"
+
+namespace kiln::store {
+
+ActiveState::~ActiveState() {
+  if (!committed) store->Trash(dirs.top);
+}
+
+std::string Store::Impl::LayerDir(const RecordPtr& record) const {
+  return record->frozen != nullptr ? record->frozen->dirs.fs : DirsOf(record->row.num).fs;
+}
+
+Result<std::shared_ptr<LayerTree>> Store::Impl::TreeOf(const RecordPtr& record) {
+  if (record->frozen == nullptr) return indexes->Get(record->row.num, DirsOf(record->row.num));
+  NamedState& named = *record->frozen;
+  std::lock_guard guard(named.mutex);
+  if (named.tree == nullptr) {
+    TRY_ASSIGN(sys::RootedPath directory, sys::RootedPath::Open(named.dirs.fs));
+    named.tree = std::make_shared<LayerTree>(std::move(directory));
+  }
+  return named.tree;
+}
+
+Result<TreeView> Store::Impl::ViewOf(const std::vector<RecordPtr>& chain,
+                                     std::shared_ptr<const void> hold) {
+  std::vector<std::shared_ptr<const LayerTree>> trees;
+  for (const RecordPtr& record : chain) {
+    if (!record->local)
+      return FailedPrecondition("layer {} of the snapshot is not local", record->row.id);
+    TRY_ASSIGN(std::shared_ptr<LayerTree> tree, TreeOf(record));
+    trees.push_back(std::move(tree));
+  }
+  TreeView view(std::move(trees), std::move(hold));
+  view.set_received(chain.size() == 1 && chain[0]->received);
+  return view;
+}
+
+Result<std::shared_ptr<LinkedInodes>> Store::Impl::LinksBelow(
+    const std::vector<RecordPtr>& chain) const {
+  auto links = std::make_shared<LinkedInodes>();
+  for (const RecordPtr& record : chain) {
+    if (record->frozen != nullptr) continue;
+    const std::string path = DirsOf(record->row.num).links;
+    if (access(path.c_str(), F_OK) != 0) continue;
+    TRY_ASSIGN(const std::string text, ReadFile(path, size_t{1} << 30));
+    for (std::string_view line : Split(text, '\n')) {
+      if (const auto inode = ParseUint(line)) links->below.insert(*inode);
+    }
+  }
+  return links;
+}
+
+// Layers were stacked on others than they were made on.
+static bool IsRecombined(const RecordPtr& top) {
+  for (RecordPtr at = top; at != nullptr; at = at->parent) {
+    if (at->row.kind != RecordKind::kLayer || at->row.standalone) return true;
+  }
+  return false;
+}
+
+Result<std::vector<std::string>> Store::Impl::MountDirs(const progress::Activity& activity,
+                                                        const RecordPtr& top) {
+  std::vector<RecordPtr> chain = VisibleChainOf(top);
+  if (IsRecombined(top)) {
+    TRY_ASSIGN(const TreeView view, ViewOf(chain, nullptr));
+    TRY_ASSIGN(const bool dangling, HasDanglingWhiteout(view));
+    if (dangling) {
+      TRY_ASSIGN(std::string flat, Flatten(activity, chain, top));
+      return std::vector<std::string>{std::move(flat)};
+    }
+  }
+  const size_t limit = snapshotter->max_layers();
+  std::vector<std::string> dirs;
+  size_t begin = 0;
+  if (chain.size() > limit) {
+    // Always cut at the same places, so that a growing chain finds what was flattened before.
+    const size_t step = std::max<size_t>(1, limit * 4 / 5);
+    begin = (chain.size() - 1) / step * step;
+    const std::vector<RecordPtr> part(chain.begin(), chain.begin() + static_cast<ptrdiff_t>(begin));
+    TRY_ASSIGN(std::string flat, Flatten(activity, part, part.back()));
+    dirs.push_back(std::move(flat));
+  }
+  for (size_t i = begin; i < chain.size(); ++i) dirs.push_back(LayerDir(chain[i]));
+  return dirs;
+}
+
+// One directory that shows what `part` shows, kept beside the snapshot `owner`. Files are shared by
+// hard links: nothing below a mount is ever written.
+Result<std::string> Store::Impl::Flatten(const progress::Activity& activity,
+                                         const std::vector<RecordPtr>& part,
+                                         const RecordPtr& owner) {
+  const SnapshotDirs dirs = DirsOf(owner->row.num);
+  TRY_ASSIGN(const KeyedGate::Ticket ticket, gate.Enter(activity, "flat:" + owner->row.id));
+  if (access(dirs.flat.c_str(), F_OK) == 0) return dirs.flat;
+  TRY_ASSIGN(const TreeView view, ViewOf(part, nullptr));
+  const std::string temporary = root + "/ingest/flat-" + NewId();
+  if (mkdir(temporary.c_str(), 0755) != 0) return ErrnoError(errno, "create {}", temporary);
+  TRY_ASSIGN(sys::RootedPath directory, sys::RootedPath::Open(temporary));
+  LayerWriter writer(TreeView(), std::move(directory),
+                     {options.rootless, std::make_shared<LinkedInodes>()});
+  CopyOptions copy;
+  copy.allow_links = true;
+  copy.keep_existing_root = false;
+  TRY_ASSIGN(const TreeEntry source, view.Root());
+  auto copied = CopyTree(activity, view, source, writer, "/", copy);
+  if (!copied.ok()) {
+    Trash(temporary);
+    return std::move(copied.error().AddContext("flattening layers"));
+  }
+  (void)mkdir(dirs.top.c_str(), 0700);  // a merge has none of its own
+  if (rename(temporary.c_str(), dirs.flat.c_str()) != 0)
+    return ErrnoError(errno, "publishing {}", dirs.flat);
+  return dirs.flat;
+}
+
+// A frozen local directory as a layer of its own, so that it may be built upon.
+Result<SnapshotRef> Store::Impl::Solidify(const progress::Activity& activity,
+                                          const SnapshotRef& ref) {
+  TRY_ASSIGN(const TreeView view, ViewOf(VisibleChainOf(ref.state_), ref.state_));
+  TRY_ASSIGN(ActiveSnapshot active, Prepare(activity, SnapshotRef()));
+  TRY_ASSIGN(LayerWriter writer, active.Writer());
+  CopyOptions copy;
+  copy.allow_links = true;
+  copy.keep_existing_root = false;
+  TRY_ASSIGN(const TreeEntry source, view.Root());
+  TRY(CopyTree(activity, view, source, writer, "/", copy));
+  CommitOptions commit;
+  commit.type = ref.state_->row.type;
+  commit.description = ref.state_->row.description;
+  return Commit(std::move(active), commit);
+}
+
+Result<ActiveSnapshot> Store::Impl::Prepare(const progress::Activity& activity,
+                                            const SnapshotRef& wanted) {
+  SnapshotRef parent = wanted;
+  TRY(EnsureLocal(activity, parent));
+  for (const RecordPtr& layer : ChainOf(parent.state_)) {
+    if (layer->frozen == nullptr) continue;
+    if (parent.state_ != layer)
+      return Unimplemented("a merge of a local directory cannot be written upon");
+    TRY_ASSIGN(parent, SolidTwin(activity, parent));
+    break;
+  }
+  auto state = std::make_shared<ActiveState>();
+  state->store = this;
+  state->num = next_num.fetch_add(1);
+  state->dirs = DirsOf(state->num);
+  state->parent = parent;
+  TRY_ASSIGN(state->lowers, MountDirs(activity, parent.state_));
+  TRY_ASSIGN(state->links, LinksBelow(VisibleChainOf(parent.state_)));
+  if (mkdir(state->dirs.top.c_str(), 0700) != 0)
+    return ErrnoError(errno, "create {}", state->dirs.top);
+  TRY(snapshotter->Prepare({state->dirs.fs, state->dirs.work}, state->lowers));
+  return ActiveSnapshot(std::move(state));
+}
+
+Result<SnapshotRef> Store::Impl::Commit(ActiveSnapshot active, const CommitOptions& commit) {
+  if (!active.valid()) return FailedPrecondition("commit of no snapshot");
+  ActiveState& state = *active.state_;
+  const RecordPtr parent = state.parent.state_;
+  TRY_ASSIGN(const TreeView lower, ViewOf(VisibleChainOf(parent), nullptr));
+  TRY_CTX(NormalizeDelta(state.dirs.fs, lower, options.rootless), "committing a snapshot");
+  TRY(sys::RemoveTree(state.dirs.work));
+  if (!state.links->own.empty()) {
+    std::string text;
+    for (const uint64_t inode : state.links->own) text.append(std::to_string(inode)).append("\n");
+    TRY(WriteFileAtomically(state.dirs.links, text, 0600));
+  }
+  RecordRow row = NewRow(RecordKind::kLayer, commit);
+  row.num = state.num;
+  row.local = true;
+  row.standalone = state.standalone;
+  TRY_ASSIGN(RecordPtr record, Insert(std::move(row), parent, {}, commit, std::nullopt));
+  state.committed = true;
+  return SnapshotRef(std::move(record));
+}
+
+Result<ActiveSnapshot> Store::Prepare(const progress::Activity& activity,
+                                      const SnapshotRef& parent) {
+  return impl_->Prepare(activity, parent);
+}
+
+Result<SnapshotRef> Store::Commit(ActiveSnapshot active, const CommitOptions& options) {
+  return impl_->Commit(std::move(active), options);
+}
+
+const SnapshotRef& ActiveSnapshot::parent() const { return state_->parent; }
+const std::string& ActiveSnapshot::upper_dir() const { return state_->dirs.fs; }
+
+sys::MountDescription ActiveSnapshot::Mount(bool is_volatile) const {
+  return state_->store->snapshotter->MountActive({state_->dirs.fs, state_->dirs.work},
+                                                 state_->lowers, is_volatile);
+}
+
+Result<LayerWriter> ActiveSnapshot::Writer() const {
+  const RecordPtr parent = state_->parent.state_;
+  TRY_ASSIGN(TreeView lower, state_->store->ViewOf(VisibleChainOf(parent), parent));
+  TRY_ASSIGN(sys::RootedPath upper, sys::RootedPath::Open(state_->dirs.fs));
+  return LayerWriter(std::move(lower), std::move(upper),
+                     {state_->store->options.rootless, state_->links});
+}
+
+Result<TreeView> ActiveSnapshot::Tree() const {
+  std::vector<std::shared_ptr<const LayerTree>> trees;
+  for (const RecordPtr& record : VisibleChainOf(state_->parent.state_)) {
+    TRY_ASSIGN(std::shared_ptr<LayerTree> tree, state_->store->TreeOf(record));
+    trees.push_back(std::move(tree));
+  }
+  TRY_ASSIGN(sys::RootedPath upper, sys::RootedPath::Open(state_->dirs.fs));
+  trees.push_back(std::make_shared<LayerTree>(std::move(upper)));
+  return TreeView(std::move(trees), state_);
+}
+
+Result<sys::MountDescription> Store::ViewMount(const SnapshotRef& ref) {
+  if (ref.is_scratch()) {
+    const std::string empty = impl_->root + "/empty";
+    if (mkdir(empty.c_str(), 0755) != 0 && errno != EEXIST)
+      return ErrnoError(errno, "create {}", empty);
+    return impl_->snapshotter->MountView(std::vector<std::string>{empty});
+  }
+  TRY_ASSIGN(const std::vector<std::string> dirs, LayerDirs(ref));
+  return impl_->snapshotter->MountView(dirs);
+}
+
+Result<TreeView> Store::Tree(const SnapshotRef& ref) {
+  return impl_->ViewOf(VisibleChainOf(ref.state_), ref.state_);
+}
+
+Result<std::vector<std::string>> Store::LayerDirs(const SnapshotRef& ref) {
+  TRY_ASSIGN(const bool local, IsLocal(ref));
+  if (!local) return FailedPrecondition("snapshot {} is not local", ref.id());
+  return impl_->MountDirs(progress::Activity(), ref.state_);
+}
+
+Result<SnapshotRef> Store::Merge(std::span<const SnapshotRef> inputs,
+                                 const CommitOptions& options) {
+  std::vector<RecordPtr> parts;
+  for (const SnapshotRef& input : inputs) {
+    if (input.is_scratch()) continue;
+    if (input.state_->row.kind == RecordKind::kMerge) {
+      parts.insert(parts.end(), input.state_->inputs.begin(), input.state_->inputs.end());
+    } else {
+      parts.push_back(input.state_);
+    }
+  }
+  for (RecordPtr& part : parts) {
+    if (part->frozen == nullptr) continue;
+    TRY_ASSIGN(const SnapshotRef solid, impl_->SolidTwin(progress::Activity(), SnapshotRef(part)));
+    part = solid.state_;
+  }
+  if (parts.empty()) return SnapshotRef();
+  if (parts.size() == 1) return SnapshotRef(parts[0]);
+  TRY_ASSIGN(RecordPtr record, impl_->Insert(impl_->NewRow(RecordKind::kMerge, options), nullptr,
+                                             std::move(parts), options, uint64_t{0}));
+  return SnapshotRef(std::move(record));
+}
+
+}  // namespace kiln::store

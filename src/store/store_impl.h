@@ -1,0 +1,215 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "base/pool.h"
+#include "store/blob_store.h"
+#include "store/janitor.h"
+#include "store/keyed_gate.h"
+#include "store/record.h"
+#include "store/sqlite.h"
+#include "store/store.h"
+
+namespace kiln::store {
+
+// Directories of one snapshot number.
+struct SnapshotDirs {
+  std::string top;    // snapshots/N
+  std::string fs;     // snapshots/N/fs
+  std::string work;   // snapshots/N/work
+  std::string index;  // snapshots/N/index
+  std::string links;  // snapshots/N/links
+  std::string
+      flat;  // snapshots/N/flat: the whole tree up to here, for chains longer than a mount takes
+};
+
+// An active snapshot: a numbered directory without a row.
+struct ActiveState {
+  ~ActiveState();
+  Store::Impl* store = nullptr;
+  int64_t num = 0;
+  SnapshotDirs dirs;
+  SnapshotRef parent;
+  std::vector<std::string> lowers;  // mount order's reverse: bottom first
+  std::shared_ptr<LinkedInodes> links;
+  bool standalone = false;  // its whiteouts count whatever lies below: a computed difference
+  bool committed = false;
+};
+
+// A held named directory.
+struct NamedState {
+  ~NamedState();
+  // Nobody else is given it from now on (or is again).
+  void Condemn(bool condemned);
+
+  Store::Impl* store = nullptr;
+  int64_t num = 0;
+  std::string id;
+  SnapshotDirs dirs;
+  Sharing sharing = Sharing::kPrivate;
+  bool keep_if_dirty = false;
+  bool is_new = false;
+  std::atomic<bool> dirty = false;
+  std::atomic<bool> discard = false;
+  std::mutex mutex;
+  std::shared_ptr<LayerTree> tree;  // guarded by mutex
+};
+
+// One LayerTree per layer, kept while used or recently used.
+class IndexCache {
+ public:
+  explicit IndexCache(size_t limit_bytes) : limit_bytes_(limit_bytes) {}
+  Result<std::shared_ptr<LayerTree>> Get(int64_t num, const SnapshotDirs& dirs);
+  void Put(int64_t num, const SnapshotDirs& dirs, std::shared_ptr<LayerTree> tree);
+  void Forget(int64_t num);
+  // Saves what was learnt; drops what nobody uses until the limit (or 0, if `all`) is met.
+  void Trim(bool all);
+
+ private:
+  struct Slot {
+    std::shared_ptr<LayerTree> tree;
+    std::string index_file;
+    uint64_t used = 0;
+  };
+  const size_t limit_bytes_;
+  std::mutex mutex_;
+  std::unordered_map<int64_t, Slot> slots_;
+  uint64_t clock_ = 0;
+};
+
+struct Store::Impl {
+  // --- fixed after Open
+  // -------------------------------------------------------------------------------------------------
+  StoreOptions options;
+  std::string root;
+  SystemClock system_clock;
+  const Clock* clock = nullptr;
+  Fd lock;
+  Fd root_dir;
+  std::unique_ptr<Snapshotter> snapshotter;
+  std::map<std::string, BlobSource*, std::less<>> blob_sources;
+  std::function<void(std::span<const std::string>)> on_collected;
+
+  // --- services, in order of making
+  // --------------------------------------------------------------------------------------
+  std::unique_ptr<Database> database;
+  std::unique_ptr<BlobStore> blobs;
+  std::unique_ptr<IndexCache> indexes;
+  std::unique_ptr<WorkerPool> fetch_pool;
+  std::unique_ptr<WorkerPool> cpu_pool;
+  KeyedGate gate;  // one fetch, unpack, diff or flattening of a thing at a time
+  std::unique_ptr<Janitor> janitor;
+
+  std::atomic<int64_t> next_num{1};
+  std::atomic<int64_t> next_seq{1};
+
+  // --- holds
+  // ---------------------------------------------------------------------------------------------------------------
+  std::mutex mutex;
+  std::unordered_map<int64_t, std::weak_ptr<RecordState>> live;
+  std::unordered_map<int64_t, std::weak_ptr<NamedState>> live_named;
+  std::unordered_set<int64_t> doomed;     // being collected
+  std::unordered_set<int64_t> condemned;  // named directories that go with their last holder
+  uint64_t named_releases = 0;
+  uint64_t epoch_counter = 0;  // counts dooms
+  std::mutex prune_mutex;
+  std::mutex import_mutex;
+  std::mutex named_mutex;
+  std::condition_variable named_changed;
+
+  // --- open.cc
+  // --------------------------------------------------------------------------------------------------------------
+  Status OpenRoot();
+  Status Recover();
+  Status SweepOrphans();
+  void Sync();
+  void Close();
+  Status MakeBallast() const;
+  int64_t NextSeq() { return next_seq.fetch_add(1); }
+  SnapshotDirs DirsOf(int64_t num) const;
+  // Renames a directory away and has it deleted in the background.
+  void Trash(const std::string& path);
+
+  // --- records.cc
+  // ----------------------------------------------------------------------------------------------------------
+  // A hold on the record, or null if there is none (any more).
+  Result<RecordPtr> Acquire(int64_t num);
+  Result<std::optional<int64_t>> FindId(const std::string& id);
+  Result<RecordPtr> Insert(RecordRow row, RecordPtr parent, std::vector<RecordPtr> inputs,
+                           const CommitOptions& commit, std::optional<uint64_t> size);
+  Status InsertNamed(RecordRow row, const std::string& key);
+  Status SetLabel(int64_t num, std::string_view name, std::string_view value);
+  Result<std::string> Label(int64_t num, std::string_view name);
+  RecordRow NewRow(RecordKind kind, const CommitOptions& commit) const;
+  // False: held, or something stands on it.
+  Result<bool> Remove(int64_t num);
+  void Used(int64_t num);
+  // Sets what is learnt about a layer, and the chain id if the parent's is known.
+  Status LearnDiffId(const RecordPtr& record, const Digest& diff_id);
+  std::optional<Digest> ChainIdOf(const RecordPtr& record);
+
+  // --- snapshots
+  // ---------------------------------------------------------------------------------------------------------------
+  std::string LayerDir(const RecordPtr& record) const;
+  Result<std::shared_ptr<LayerTree>> TreeOf(const RecordPtr& record);
+  Result<TreeView> ViewOf(const std::vector<RecordPtr>& chain, std::shared_ptr<const void> hold);
+  // What to mount, bottom first: the chain's directories, the lower part replaced by a flattened
+  // one if there are too many.
+  Result<std::vector<std::string>> MountDirs(const progress::Activity& activity,
+                                             const RecordPtr& top);
+  Result<std::string> Flatten(const progress::Activity& activity,
+                              const std::vector<RecordPtr>& part, const RecordPtr& owner);
+  Result<std::shared_ptr<LinkedInodes>> LinksBelow(const std::vector<RecordPtr>& chain) const;
+  Result<ActiveSnapshot> Prepare(const progress::Activity& activity, const SnapshotRef& parent);
+  Result<SnapshotRef> Commit(ActiveSnapshot active, const CommitOptions& options);
+  Status EnsureLocal(const progress::Activity& activity, const SnapshotRef& ref);
+  Result<SnapshotRef> SolidTwin(const progress::Activity& activity, const SnapshotRef& ref);
+  Result<std::shared_ptr<NamedState>> TakeNamed(const NamedDirOptions& wanted, bool* busy);
+  Result<std::shared_ptr<NamedState>> NewNamed(const progress::Activity& activity,
+                                               const NamedDirOptions& wanted);
+  Status RetireNamed(const std::string& key);
+  Result<SnapshotRef> Solidify(const progress::Activity& activity, const SnapshotRef& ref);
+
+  // --- layers
+  // ----------------------------------------------------------------------------------------------------------------------
+  struct BlobRow {
+    oci::Descriptor descriptor;
+    archive::Compression compression;
+  };
+  Result<std::vector<BlobRow>> BlobRows(int64_t num);
+  Result<std::vector<Locator>> LocatorsOf(const Digest& digest);
+  Status AddBlobRow(int64_t num, const oci::Descriptor& descriptor,
+                    archive::Compression compression);
+  Result<BlobRef> FetchBlob(const progress::Activity& activity, const oci::Descriptor& blob,
+                            const std::string& record_id);
+  Status Unpack(const progress::Activity& activity, const RecordPtr& record,
+                const std::vector<RecordPtr>& below, const std::function<Status()>& below_ready);
+  Result<LayerBlob> MakeLayerBlob(const progress::Activity& activity, const RecordPtr& record,
+                                  const std::vector<RecordPtr>& below,
+                                  const LayerBlobOptions& options);
+  Result<LayerBlob> ConvertLayerBlob(const progress::Activity& activity, const RecordPtr& record,
+                                     const BlobRow& from, const LayerBlobOptions& options);
+  Result<LayerBlob> DescribeBlob(const RecordPtr& record, const oci::Descriptor& descriptor);
+
+  // --- collection
+  // --------------------------------------------------------------------------------------------------------------------
+  struct UsageRow;
+  Result<std::vector<UsageRow>> ReadUsage();
+  Status Measure(std::vector<UsageRow>* rows);
+  Status PruneByRule(const progress::Activity& activity, const PruneRule& rule,
+                     const PrunedFn& pruned);
+};
+
+}  // namespace kiln::store
