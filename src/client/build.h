@@ -1,0 +1,78 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "client/connection.h"
+#include "progress/activity.h"
+
+namespace kiln::client {
+
+// One thing a build writes.
+struct Output {
+  std::string type;                          // "image", "local", "tar", "oci", "docker"
+  std::map<std::string, std::string> attrs;  // sent to the daemon ("dest" is not)
+  // Where what the daemon sends goes: a folder for "local", else a file; "-" is standard output. Empty: nothing is sent.
+  std::string dest;
+};
+
+struct CacheEntry {
+  std::string type;
+  std::map<std::string, std::string> attrs;
+};
+
+// A secret by exactly one of: file, environment variable, value.
+struct Secret {
+  std::string id;
+  std::string file;
+  std::string env;
+  std::optional<std::string> value;
+};
+
+// An SSH agent to forward: the path of its socket.
+struct SshAgent {
+  std::string id;  // "" is "default"
+  std::string socket;
+};
+
+struct BuildRequest {
+  std::string ref;  // empty: a fresh id
+  // Either a frontend with attributes, or a serialized pb.Definition.
+  std::string frontend = "dockerfile.v0";
+  std::map<std::string, std::string> frontend_attrs;
+  std::string definition;
+  std::map<std::string, std::string> local_dirs;  // "context", "dockerfile" → folder
+  std::string shared_key;                         // names the client's folders between builds; may be empty
+  std::vector<Output> outputs;
+  std::vector<CacheEntry> cache_imports;
+  std::vector<CacheEntry> cache_exports;
+  std::vector<Secret> secrets;
+  std::vector<SshAgent> ssh_agents;
+  std::vector<std::string> entitlements;
+  // Serialized moby.buildkit.v1.sourcepolicy.Policy; empty: none.
+  std::string source_policy;
+  bool internal = false;  // no history record
+  // Folder of Docker's config.json; empty: $DOCKER_CONFIG, else ~/.docker.
+  std::string docker_config_dir;
+  // Asks a credential helper ("desktop" for docker-credential-desktop) for a host: its standard output. Null: registries
+  // whose credentials are kept by a helper are used anonymously.
+  std::function<Result<std::string>(const std::string& helper, const std::string& host)> credential_helper;
+};
+
+struct BuildReport {
+  std::string ref;
+  std::map<std::string, std::string> exporter_response;
+  std::map<std::string, std::string> metadata;  // of the frontend's result: "result.json", …
+};
+
+// Runs one build from beginning to end and reports its progress to the activity's sink. Blocks. Cancelling the activity
+// cancels the build. Errors are the daemon's, details unchanged.
+Result<BuildReport> Build(const Connection& connection, const BuildRequest& request,
+                          const progress::Activity& activity);
+
+}  // namespace kiln::client

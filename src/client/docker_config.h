@@ -1,0 +1,44 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/secret.h"
+
+namespace kiln::client {
+
+struct RegistryLogin {
+  std::string username;
+  SecretString secret;  // without a username: an identity token
+};
+
+// Registry logins of Docker's config.json: `auths`, `credHelpers`, `credsStore`.
+class DockerConfig {
+ public:
+  using Helper = std::function<Result<std::string>(const std::string& helper, const std::string& host)>;
+
+  // `directory` empty: $DOCKER_CONFIG, else ~/.docker. No file: no logins.
+  static Result<DockerConfig> Load(const std::string& directory, Helper helper);
+  static Result<DockerConfig> Parse(std::string_view json, Helper helper);
+
+  // For a host as registries name themselves ("registry-1.docker.io" is Docker Hub). Empty: anonymous.
+  Result<RegistryLogin> Find(const std::string& host) const;
+
+ private:
+  struct Auth {
+    std::string username;
+    SecretString password;
+    SecretString identity_token;
+  };
+  Result<RegistryLogin> AskHelper(const std::string& helper, const std::string& key) const;
+
+  std::map<std::string, Auth> auths_;
+  std::map<std::string, std::string> helpers_;
+  std::string store_;
+  Helper helper_;
+};
+
+}  // namespace kiln::client

@@ -1,0 +1,95 @@
+#include "client/json_display.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+
+namespace kiln::client {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+void PutTime(Json& json, const char* key, const std::optional<WallTime>& time) {
+  if (time) json[key] = FormatRfc3339(*time);
+}
+
+Json PositionOf(const progress::Position& position) {
+  Json json = Json::object();
+  if (position.line != 0) json["line"] = position.line;
+  if (position.character != 0) json["character"] = position.character;
+  return json;
+}
+
+std::string Line(const char* key, Json value) {
+  Json json;
+  json[key] = Json::array({std::move(value)});
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+void JsonDisplay::Write(const std::string& line) {
+  std::lock_guard lock(mutex_);
+  std::fwrite(line.data(), 1, line.size(), out_);
+  std::fputc('\n', out_);
+  std::fflush(out_);
+}
+
+void JsonDisplay::OnVertex(const progress::Vertex& vertex) {
+  Json json;
+  json["digest"] = vertex.digest.ToString();
+  for (const Digest& input : vertex.inputs) json["inputs"].push_back(input.ToString());
+  json["name"] = vertex.name;
+  PutTime(json, "started", vertex.started);
+  PutTime(json, "completed", vertex.completed);
+  if (vertex.cached) json["cached"] = true;
+  if (!vertex.error.empty()) json["error"] = vertex.error;
+  if (vertex.group) {
+    json["progressGroup"]["id"] = vertex.group->id;
+    json["progressGroup"]["name"] = vertex.group->name;
+    if (vertex.group->weak) json["progressGroup"]["weak"] = true;
+  }
+  Write(Line("vertexes", std::move(json)));
+}
+
+void JsonDisplay::OnStatus(const progress::VertexStatus& status) {
+  Json json;
+  json["id"] = status.id;
+  json["vertex"] = status.vertex.ToString();
+  if (!status.name.empty()) json["name"] = status.name;
+  if (status.total != 0) json["total"] = status.total;
+  json["current"] = status.current;
+  PutTime(json, "timestamp", status.timestamp);
+  PutTime(json, "started", status.started);
+  PutTime(json, "completed", status.completed);
+  Write(Line("statuses", std::move(json)));
+}
+
+void JsonDisplay::OnLog(const progress::VertexLog& log) {
+  Json json;
+  json["vertex"] = log.vertex.ToString();
+  json["stream"] = static_cast<int>(log.stream);
+  json["data"] = Base64Encode(log.data);
+  PutTime(json, "timestamp", log.timestamp);
+  Write(Line("logs", std::move(json)));
+}
+
+void JsonDisplay::OnWarning(const progress::VertexWarning& warning) {
+  Json json;
+  json["vertex"] = warning.vertex.ToString();
+  json["level"] = warning.level;
+  json["short"] = Base64Encode(warning.short_text);
+  for (const std::string& line : warning.detail) json["detail"].push_back(Base64Encode(line));
+  if (!warning.url.empty()) json["url"] = warning.url;
+  if (warning.info) {
+    json["sourceInfo"]["filename"] = warning.info->filename;
+    json["sourceInfo"]["data"] = Base64Encode(warning.info->data);
+    if (!warning.info->language.empty()) json["sourceInfo"]["language"] = warning.info->language;
+  }
+  for (const progress::Range& range : warning.ranges) {
+    json["range"].push_back(Json{{"start", PositionOf(range.start)}, {"end", PositionOf(range.end)}});
+  }
+  Write(Line("warnings", std::move(json)));
+}
+
+}  // namespace kiln::client

@@ -1,0 +1,139 @@
+#include <fcntl.h>
+#include <grpcpp/impl/codegen/method_handler.h>
+#include <moby/filesync/v1/filesync.pb.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/fd.h"
+#include "base/ids.h"
+#include "base/strings.h"
+#include "client/services.h"
+#include "filesync/receiver.h"
+#include "rpc/metadata.h"
+#include "rpc/status.h"
+
+namespace kiln::client {
+namespace {
+
+using Stream = grpc::ServerReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
+
+template <typename Message>
+bool Parse(grpc::ByteBuffer* bytes, Message* message) {
+  return grpc::SerializationTraits<Message>::Deserialize(bytes, message).ok();
+}
+
+class BufferPackets final : public filesync::PacketStream {
+ public:
+  explicit BufferPackets(Stream* stream) : stream_(stream) {}
+  bool Read(filesync::Packet* packet) override {
+    grpc::ByteBuffer bytes;
+    return stream_->Read(&bytes) && Parse(&bytes, packet);
+  }
+  bool Write(const filesync::Packet& packet, bool more) override {
+    grpc::ByteBuffer bytes;
+    bool own = false;
+    if (!grpc::SerializationTraits<filesync::Packet>::Serialize(packet, &bytes, &own).ok()) return false;
+    grpc::WriteOptions options;
+    if (more) options.set_buffer_hint();
+    return stream_->Write(bytes, options);
+  }
+  void CloseWrites() override {}
+  void Cancel() override {}
+  Status Finish() override { return OkStatus(); }
+
+ private:
+  Stream* stream_;
+};
+
+Status MakeDirs(const std::string& path) {
+  if (path.empty() || path == "/" || path == ".") return OkStatus();
+  if (mkdir(path.c_str(), 0777) == 0 || errno == EEXIST) return OkStatus();
+  if (errno != ENOENT) return ErrnoError(errno, "mkdir {}", path);
+  TRY(MakeDirs(DirName(path)));
+  if (mkdir(path.c_str(), 0777) == 0 || errno == EEXIST) return OkStatus();
+  return ErrnoError(errno, "mkdir {}", path);
+}
+
+Status ReceiveFolder(const progress::Activity& activity, const std::string& dest, Stream* stream) {
+  TRY(MakeDirs(dest));
+  TRY_ASSIGN(const Fd root, OpenFile(dest, O_RDONLY | O_DIRECTORY));
+  BufferPackets packets(stream);
+  filesync::ReceiveOptions options;
+  options.merge = true;
+  options.map_owner = [uid = geteuid(), gid = getegid()](filesync::Entry& entry) {
+    entry.uid = uid;
+    entry.gid = gid;
+    return OkStatus();
+  };
+  const auto received = filesync::ReceiveTree(activity, packets, root.get(), std::move(options));
+  if (!received.ok()) return received.error();
+  return OkStatus();
+}
+
+Status ReceiveBytes(int fd, Stream* stream) {
+  grpc::ByteBuffer bytes;
+  moby::filesync::v1::BytesMessage message;
+  while (stream->Read(&bytes)) {
+    if (!Parse(&bytes, &message)) return InvalidArgument("the daemon sent no bytes message");
+    TRY(WriteAll(fd, message.data()));
+  }
+  return OkStatus();
+}
+
+Status ReceiveFile(const std::string& dest, Stream* stream, const grpc::ServerContext& context) {
+  if (dest == "-") return ReceiveBytes(STDOUT_FILENO, stream);
+  TRY(MakeDirs(DirName(dest)));
+  struct stat info{};
+  if (stat(dest.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    if (S_ISDIR(info.st_mode)) return InvalidArgument("destination {} is a directory", dest);
+    TRY_ASSIGN(const Fd fd, OpenFile(dest, O_WRONLY));  // a pipe or device is written to as it is
+    return ReceiveBytes(fd.get(), stream);
+  }
+  const std::string temporary = fmt::format("{}.{}.tmp", dest, NewId());
+  TRY_ASSIGN(Fd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666));
+  Status received = ReceiveBytes(fd.get(), stream);
+  if (received.ok() && context.IsCancelled()) received = Cancelled("context canceled");
+  fd.Reset();
+  if (received.ok() && rename(temporary.c_str(), dest.c_str()) != 0) received = ErrnoError(errno, "rename to {}", dest);
+  if (!received.ok()) unlink(temporary.c_str());
+  return received;
+}
+
+}  // namespace
+
+OutputsService::OutputsService(const std::vector<Output>& outputs, const progress::Activity& activity)
+    : outputs_(outputs), activity_(activity) {
+  AddMethod(new grpc::internal::RpcServiceMethod(
+      "/moby.filesync.v1.FileSend/DiffCopy", grpc::internal::RpcMethod::BIDI_STREAMING,
+      new grpc::internal::BidiStreamingHandler<OutputsService, grpc::ByteBuffer, grpc::ByteBuffer>(
+          [](OutputsService* self, grpc::ServerContext* context, Stream* stream) {
+            return self->DiffCopy(context, stream);
+          },
+          this)));
+}
+
+grpc::Status OutputsService::DiffCopy(grpc::ServerContext* context, Stream* stream) {
+  const auto id = ParseUint(rpc::MetadataValue(context->client_metadata(), rpc::kExporterIdKey).value_or("0"));
+  const size_t index = id.value_or(0);
+  if (index >= outputs_.size() || outputs_[index].dest.empty()) {
+    return rpc::ToGrpc(NotFound("exporter {} not found", index));
+  }
+  const Output& output = outputs_[index];
+  stream->SendInitialMetadata();
+  Status done = output.type == "local" ? ReceiveFolder(activity_, output.dest, stream)
+                                       : ReceiveFile(output.dest, stream, *context);
+  if (!done.ok()) {
+    std::lock_guard lock(mutex_);
+    if (status_.ok()) status_ = done.error();
+  }
+  return rpc::ToGrpc(done);
+}
+
+Status OutputsService::status() const {
+  std::lock_guard lock(mutex_);
+  return status_;
+}
+
+}  // namespace kiln::client

@@ -1,0 +1,139 @@
+#include "client/services.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <thread>
+
+#include "base/fd.h"
+#include "rpc/address.h"
+#include "rpc/metadata.h"
+#include "rpc/status.h"
+
+namespace kiln::client {
+namespace {
+
+using fsutil::types::Packet;
+
+constexpr size_t kMaxSecretBytes = 500 << 10;
+
+// A served stream of packets.
+class ServedPackets final : public filesync::PacketStream {
+ public:
+  ServedPackets(grpc::ServerContext* context, grpc::ServerReaderWriter<Packet, Packet>* stream)
+      : context_(context), stream_(stream) {}
+  bool Read(Packet* packet) override { return stream_->Read(packet); }
+  bool Write(const Packet& packet, bool more) override {
+    grpc::WriteOptions options;
+    if (more) options.set_buffer_hint();
+    return stream_->Write(packet, options);
+  }
+  void CloseWrites() override {}
+  void Cancel() override { context_->TryCancel(); }
+  Status Finish() override { return OkStatus(); }
+
+ private:
+  grpc::ServerContext* context_;
+  grpc::ServerReaderWriter<Packet, Packet>* stream_;
+};
+
+}  // namespace
+
+grpc::Status FilesService::DiffCopy(grpc::ServerContext* context, grpc::ServerReaderWriter<Packet, Packet>* stream) {
+  const rpc::MetadataMap& metadata = context->client_metadata();
+  const auto serve = [&]() -> Status {
+    filesync::TreeRequest request;
+    TRY_ASSIGN(const std::vector<std::string> names, rpc::DecodeValues(metadata, rpc::kDirNameKey));
+    if (names.size() != 1) return InvalidArgument("no dir name in request");
+    request.name = names.front();
+    TRY_ASSIGN(request.include, rpc::DecodeValues(metadata, rpc::kIncludeKey));
+    TRY_ASSIGN(request.exclude, rpc::DecodeValues(metadata, rpc::kExcludeKey));
+    TRY_ASSIGN(request.follow_paths, rpc::DecodeValues(metadata, rpc::kFollowKey));
+    // gRPC would hold the first packet back for a later one along with the metadata, and then wait for itself.
+    stream->SendInitialMetadata();
+    ServedPackets packets(context, stream);
+    return trees_.Serve(activity_, request, packets);
+  };
+  return rpc::ToGrpc(serve());
+}
+
+grpc::Status AuthService::Credentials(grpc::ServerContext*, const moby::filesync::v1::CredentialsRequest* request,
+                                      moby::filesync::v1::CredentialsResponse* response) {
+  const Result<RegistryLogin> login = config_.Find(request->host());
+  if (!login.ok()) return rpc::ToGrpc(login.error());
+  response->set_username(login->username);
+  response->set_secret(login->secret.Reveal());
+  return grpc::Status::OK;
+}
+
+grpc::Status SecretsService::GetSecret(grpc::ServerContext*,
+                                       const moby::buildkit::secrets::v1::GetSecretRequest* request,
+                                       moby::buildkit::secrets::v1::GetSecretResponse* response) {
+  for (const Secret& secret : secrets_) {
+    if (secret.id != request->id()) continue;
+    if (secret.value) {
+      response->set_data(*secret.value);
+    } else if (!secret.env.empty()) {
+      const char* value = std::getenv(secret.env.c_str());
+      if (value == nullptr) break;
+      response->set_data(value);
+    } else {
+      Result<std::string> data = ReadFile(secret.file, kMaxSecretBytes);
+      if (!data.ok()) return rpc::ToGrpc(data.error());
+      response->set_data(*std::move(data));
+    }
+    return grpc::Status::OK;
+  }
+  return rpc::ToGrpc(NotFound("secret {} not found", request->id()));
+}
+
+const SshAgent* SshService::Find(const std::string& id) const {
+  const std::string wanted = id.empty() ? "default" : id;
+  for (const SshAgent& agent : agents_) {
+    if ((agent.id.empty() ? "default" : agent.id) == wanted) return &agent;
+  }
+  return nullptr;
+}
+
+grpc::Status SshService::CheckAgent(grpc::ServerContext*, const moby::sshforward::v1::CheckAgentRequest* request,
+                                    moby::sshforward::v1::CheckAgentResponse*) {
+  if (Find(request->id()) != nullptr) return grpc::Status::OK;
+  return rpc::ToGrpc(Unknown("unset ssh forward key {}", request->id()));
+}
+
+grpc::Status SshService::ForwardAgent(grpc::ServerContext* context,
+                                      grpc::ServerReaderWriter<moby::sshforward::v1::BytesMessage,
+                                                               moby::sshforward::v1::BytesMessage>* stream) {
+  using moby::sshforward::v1::BytesMessage;
+  const std::string id = rpc::MetadataValue(context->client_metadata(), rpc::kSshIdKey).value_or("");
+  const SshAgent* agent = Find(id);
+  if (agent == nullptr) return rpc::ToGrpc(Unknown("unset ssh forward key {}", id));
+  rpc::Address address;
+  address.path = agent->socket;
+  const Result<Fd> socket = rpc::ConnectTo(address);
+  if (!socket.ok()) return rpc::ToGrpc(socket.error());
+  const int fd = socket->get();
+  std::thread incoming([stream, fd] {
+    BytesMessage message;
+    while (stream->Read(&message)) {
+      if (!WriteAll(fd, message.data()).ok()) break;
+    }
+    shutdown(fd, SHUT_WR);
+  });
+  BytesMessage message;
+  while (true) {
+    std::string& data = *message.mutable_data();
+    data.resize(32 << 10);
+    const Result<size_t> n = ReadSome(fd, data.data(), data.size());
+    if (!n.ok() || *n == 0) break;
+    data.resize(*n);
+    if (!stream->Write(message)) break;
+  }
+  shutdown(fd, SHUT_RDWR);
+  context->TryCancel();  // ends the reads
+  incoming.join();
+  return grpc::Status::OK;
+}
+
+}  // namespace kiln::client

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/grpcpp.h>
+#include <grpc/health/v1/health.grpc.pb.h>
+#include <moby/buildkit/secrets/v1/secrets.grpc.pb.h>
+#include <moby/filesync/v1/auth.grpc.pb.h>
+#include <moby/filesync/v1/filesync.grpc.pb.h>
+#include <moby/sshforward/v1/ssh.grpc.pb.h>
+
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "client/build.h"
+#include "client/docker_config.h"
+#include "client/folder_trees.h"
+
+namespace kiln::client {
+
+// What a session serves. Blocking handlers: a session has few calls at a time.
+
+class FilesService final : public moby::filesync::v1::FileSync::Service {
+ public:
+  FilesService(FolderTrees& trees, const progress::Activity& activity) : trees_(trees), activity_(activity) {}
+  grpc::Status DiffCopy(grpc::ServerContext* context,
+                        grpc::ServerReaderWriter<fsutil::types::Packet, fsutil::types::Packet>* stream) override;
+
+ private:
+  FolderTrees& trees_;
+  const progress::Activity& activity_;
+};
+
+// FileSend: its one method carries BytesMessages or, for folders, Packets: messages are taken as bytes.
+class OutputsService final : public grpc::Service {
+ public:
+  OutputsService(const std::vector<Output>& outputs, const progress::Activity& activity);
+
+  Status status() const;
+
+ private:
+  using Stream = grpc::ServerReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
+  grpc::Status DiffCopy(grpc::ServerContext* context, Stream* stream);
+
+  const std::vector<Output>& outputs_;
+  const progress::Activity& activity_;
+  mutable std::mutex mutex_;
+  Status status_;
+};
+
+class AuthService final : public moby::filesync::v1::Auth::Service {
+ public:
+  explicit AuthService(DockerConfig config) : config_(std::move(config)) {}
+  grpc::Status Credentials(grpc::ServerContext* context, const moby::filesync::v1::CredentialsRequest* request,
+                           moby::filesync::v1::CredentialsResponse* response) override;
+
+ private:
+  const DockerConfig config_;
+};
+
+class SecretsService final : public moby::buildkit::secrets::v1::Secrets::Service {
+ public:
+  explicit SecretsService(const std::vector<Secret>& secrets) : secrets_(secrets) {}
+  grpc::Status GetSecret(grpc::ServerContext* context, const moby::buildkit::secrets::v1::GetSecretRequest* request,
+                         moby::buildkit::secrets::v1::GetSecretResponse* response) override;
+
+ private:
+  const std::vector<Secret>& secrets_;
+};
+
+class SshService final : public moby::sshforward::v1::SSH::Service {
+ public:
+  explicit SshService(const std::vector<SshAgent>& agents) : agents_(agents) {}
+  grpc::Status CheckAgent(grpc::ServerContext* context, const moby::sshforward::v1::CheckAgentRequest* request,
+                          moby::sshforward::v1::CheckAgentResponse* response) override;
+  grpc::Status ForwardAgent(grpc::ServerContext* context,
+                            grpc::ServerReaderWriter<moby::sshforward::v1::BytesMessage,
+                                                     moby::sshforward::v1::BytesMessage>* stream) override;
+
+ private:
+  const SshAgent* Find(const std::string& id) const;
+  const std::vector<SshAgent>& agents_;
+};
+
+class AliveService final : public grpc::health::v1::Health::Service {
+ public:
+  grpc::Status Check(grpc::ServerContext*, const grpc::health::v1::HealthCheckRequest*,
+                     grpc::health::v1::HealthCheckResponse* response) override {
+    response->set_status(grpc::health::v1::HealthCheckResponse::SERVING);
+    return grpc::Status::OK;
+  }
+};
+
+}  // namespace kiln::client

@@ -1,0 +1,105 @@
+#include "client/session_server.h"
+
+#include <grpcpp/channel.h>
+#include <moby/buildkit/v1/control.grpc.pb.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "base/ids.h"
+#include "client/services.h"
+#include "rpc/metadata.h"
+#include "rpc/poller.h"
+#include "rpc/server.h"
+#include "rpc/tunnel.h"
+
+namespace kiln::client {
+namespace {
+
+using moby::buildkit::v1::BytesMessage;
+using moby::buildkit::v1::Control;
+
+class TunnelledSession final : public SessionServer {
+ public:
+  TunnelledSession(const Connection& connection, const BuildRequest& request, const progress::Activity& activity,
+                   DockerConfig config)
+      : connection_(connection),
+        trees_(request.local_dirs),
+        files_(trees_, activity),
+        outputs_(request.outputs, activity),
+        auth_(std::move(config)),
+        secrets_(request.secrets),
+        ssh_(request.ssh_agents) {}
+
+  Status Begin(const BuildRequest& request) {
+    std::vector<grpc::Service*> services = {&alive_, &auth_};
+    std::vector<std::string> methods = {"/grpc.health.v1.Health/Check", "/moby.filesync.v1.Auth/Credentials"};
+    const auto serve = [&](bool wanted, grpc::Service* service, std::initializer_list<const char*> names) {
+      if (!wanted) return;
+      services.push_back(service);
+      methods.insert(methods.end(), names.begin(), names.end());
+    };
+    serve(!request.local_dirs.empty(), &files_, {"/moby.filesync.v1.FileSync/DiffCopy"});
+    const bool sends = std::any_of(request.outputs.begin(), request.outputs.end(),
+                                   [](const Output& output) { return !output.dest.empty(); });
+    serve(sends, &outputs_, {"/moby.filesync.v1.FileSend/DiffCopy"});
+    serve(!request.secrets.empty(), &secrets_, {"/moby.buildkit.secrets.v1.Secrets/GetSecret"});
+    serve(!request.ssh_agents.empty(), &ssh_,
+          {"/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"});
+    TRY_ASSIGN(server_, rpc::Server::Start(services, poller_));
+
+    context_.AddMetadata(rpc::kSessionIdKey, id_);
+    context_.AddMetadata(rpc::kSessionSharedKey, request.shared_key);
+    for (const std::string& method : methods) context_.AddMetadata(rpc::kSessionMethodKey, method);
+    stub_ = Control::NewStub(connection_.channel());
+    stream_ = stub_->Session(&context_);
+    TRY_ASSIGN(auto ends, SocketPair());
+    TRY(server_->Adopt(std::move(ends.second)));
+    if (connection_.share_trees()) connection_.share_trees()(id_, &trees_);
+    pump_ = std::thread([this, socket = std::move(ends.first)]() mutable {
+      rpc::PumpTunnel(*stream_, std::move(socket));
+      stream_->Finish();
+    });
+    return OkStatus();
+  }
+
+  ~TunnelledSession() override {
+    if (connection_.share_trees()) connection_.share_trees()(id_, nullptr);
+    // Ending the server closes its end of the tunnel; the stream then half-closes and the daemon ends it.
+    if (server_) server_->Shutdown(std::chrono::milliseconds(0));
+    if (pump_.joinable()) pump_.join();
+  }
+
+  const std::string& id() const override { return id_; }
+  Status output_status() const override { return outputs_.status(); }
+
+ private:
+  const Connection& connection_;
+  const std::string id_ = NewId();
+  FolderTrees trees_;
+  AliveService alive_;
+  FilesService files_;
+  OutputsService outputs_;
+  AuthService auth_;
+  SecretsService secrets_;
+  SshService ssh_;
+  rpc::Poller poller_;
+  std::unique_ptr<rpc::Server> server_;
+  grpc::ClientContext context_;
+  std::unique_ptr<Control::Stub> stub_;
+  std::unique_ptr<grpc::ClientReaderWriter<BytesMessage, BytesMessage>> stream_;
+  std::thread pump_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<SessionServer>> SessionServer::Start(const Connection& connection, const BuildRequest& request,
+                                                            const progress::Activity& activity) {
+  TRY_ASSIGN(DockerConfig config, DockerConfig::Load(request.docker_config_dir, request.credential_helper));
+  auto session = std::make_unique<TunnelledSession>(connection, request, activity, std::move(config));
+  TRY(session->Begin(request));
+  return std::unique_ptr<SessionServer>(std::move(session));
+}
+
+}  // namespace kiln::client
