@@ -47,6 +47,7 @@ struct BuildRequest {
   std::map<std::string, std::string> frontend_attrs;
   std::string definition;
   std::map<std::string, std::string> local_dirs;  // "context", "dockerfile" → folder
+  std::map<std::string, std::string> oci_layouts;  // store id → folder: images that "oci-layout://<store id>@…" names
   std::string shared_key;                         // names the client's folders between builds; may be empty
   std::vector<Output> outputs;
   std::vector<CacheEntry> cache_imports;

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/ids.h"
+#include "client/layout_service.h"
 #include "client/services.h"
 #include "rpc/metadata.h"
 #include "rpc/poller.h"
@@ -30,7 +31,8 @@ class TunnelledSession final : public SessionServer {
         outputs_(request.outputs, activity),
         auth_(std::move(config)),
         secrets_(request.secrets),
-        ssh_(request.ssh_agents) {}
+        ssh_(request.ssh_agents),
+        layouts_(request.oci_layouts) {}
 
   Status Begin(const BuildRequest& request) {
     std::vector<grpc::Service*> services = {&alive_, &auth_};
@@ -47,6 +49,8 @@ class TunnelledSession final : public SessionServer {
     serve(!request.secrets.empty(), &secrets_, {"/moby.buildkit.secrets.v1.Secrets/GetSecret"});
     serve(!request.ssh_agents.empty(), &ssh_,
           {"/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"});
+    serve(!request.oci_layouts.empty(), &layouts_,
+          {"/containerd.services.content.v1.Content/Info", "/containerd.services.content.v1.Content/Read"});
     TRY_ASSIGN(server_, rpc::Server::Start(services, poller_));
 
     context_.AddMetadata(rpc::kSessionIdKey, id_);
@@ -84,6 +88,7 @@ class TunnelledSession final : public SessionServer {
   AuthService auth_;
   SecretsService secrets_;
   SshService ssh_;
+  LayoutService layouts_;
   rpc::Poller poller_;
   std::unique_ptr<rpc::Server> server_;
   grpc::ClientContext context_;
