@@ -237,6 +237,7 @@ Status Store::Impl::PruneByRule(const progress::Activity& activity, const PruneR
     at.emplace(rows[i].num, i);
     if (!rows[i].record.shared) total += rows[i].record.size_bytes;
   }
+  if (rule.min_free_bytes > 0) janitor->Drain();  // what was pruned before counts as free
   struct statvfs fs;
   const uint64_t free_bytes =
       statvfs(root.c_str(), &fs) == 0 ? uint64_t{fs.f_bavail} * fs.f_frsize : UINT64_MAX;
@@ -279,9 +280,10 @@ Status Store::Prune(const progress::Activity& activity, std::span<const PruneRul
     TRY(impl_->PruneByRule(activity, rule, pruned));
   }
   TRY(impl_->blobs->Sweep());
-  impl_->janitor->Drain();
   impl_->indexes->Trim(false);
   return impl_->MakeBallast();
 }
+
+void Store::WaitForDeletions() { impl_->janitor->Drain(); }
 
 }  // namespace kiln::store

@@ -167,15 +167,21 @@ class Copier {
     return !include_ || include_->MatchesOrParentMatches(path) || include_->CouldMatchBelow(path);
   }
 
-  Result<NodeMeta> MetaFor(const TreeEntry& source) const {
+  // All but the attributes.
+  NodeMeta HeadFor(const TreeNode& node) const {
     NodeMeta meta;
-    const TreeNode& node = *source.node;
     meta.mode = node.mode & 07777;
-    if (options_.change_mode != nullptr && !node.IsSymlink())
+    if (options_.change_mode != nullptr && !node.IsSymlink()) {
       meta.mode = options_.change_mode(meta.mode) & 07777;
+    }
     meta.uid = options_.uid.value_or(node.uid);
     meta.gid = options_.gid.value_or(node.gid);
     meta.mtime = options_.mtime.value_or(FromUnixNanos(node.mtime_ns));
+    return meta;
+  }
+
+  Result<NodeMeta> MetaFor(const TreeEntry& source) const {
+    NodeMeta meta = HeadFor(*source.node);
     TRY_ASSIGN(meta.xattrs, tree_.Xattrs(source));
     return meta;
   }
@@ -184,24 +190,21 @@ class Copier {
     TRY(activity_.Check());
     const TreeNode& node = *source.node;
     ++stats_.files;
+    if (!node.IsRegular()) return PutSpecial(source, dir, name);
     const std::pair<size_t, uint64_t> inode(source.layer, node.ino);
-    const bool shared = node.IsRegular() && node.nlink > 1;
-    if (shared) {
+    if (node.nlink > 1) {
       const auto earlier = copied_.find(inode);
       if (earlier != copied_.end()) return writer_.PutHardLink(dir, name, earlier->second);
     }
-    TRY_ASSIGN(const NodeMeta meta, MetaFor(source));
-    TRY(PutLeaf(source, meta, dir, name));
-    if (shared) copied_.emplace(inode, (dir.path == "/" ? "" : dir.path) + "/" + name);
+    TRY(PutRegular(source, dir, name));
+    if (node.nlink > 1) copied_.emplace(inode, (dir.path == "/" ? "" : dir.path) + "/" + name);
     return OkStatus();
   }
 
-  Status PutLeaf(const TreeEntry& source, const NodeMeta& meta, WriterDir& dir,
-                 const std::string& name) {
+  Status PutSpecial(const TreeEntry& source, WriterDir& dir, const std::string& name) {
     const TreeNode& node = *source.node;
+    TRY_ASSIGN(const NodeMeta meta, MetaFor(source));
     switch (node.mode & S_IFMT) {
-      case S_IFREG:
-        break;
       case S_IFLNK:
         return writer_.PutSymlink(dir, name, node.link_target, meta);
       case S_IFSOCK:
@@ -209,13 +212,18 @@ class Copier {
       default:
         return writer_.PutNode(dir, name, node.mode, node.rdev, meta);
     }
+  }
+
+  Status PutRegular(const TreeEntry& source, WriterDir& dir, const std::string& name) {
+    const TreeNode& node = *source.node;
+    NodeMeta meta = HeadFor(node);
     if (options_.allow_links && Unchanged(node, meta)) {
       TRY_ASSIGN(const bool linked, Link(source, dir, name));
       if (linked) return OkStatus();
     }
-    if (node.size == 0) return writer_.PutData(dir, name, "", meta);
-    stats_.bytes += node.size;
     TRY_ASSIGN(const Fd content, tree_.Open(source));
+    TRY_ASSIGN(meta.xattrs, FileXattrs(content.get()));
+    stats_.bytes += node.size;
     return writer_.PutFile(dir, name, content.get(), node.size, meta);
   }
 

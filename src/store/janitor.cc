@@ -1,5 +1,7 @@
 #include "store/janitor.h"
 
+#include <fcntl.h>
+
 #include "base/log.h"
 #include "sys/file_info.h"
 
@@ -36,22 +38,38 @@ void Janitor::Drain() {
   changed_.wait(lock, [&] { return doomed_.empty() && !busy_; });
 }
 
+void Janitor::DeletePath(const std::string& path, int depth) {
+  const Fd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (depth > 0 && fd.valid()) {
+    auto entries = sys::ReadDir(fd.get());
+    if (!entries.ok()) return;
+    for (const sys::DirEntry& entry : *entries) {
+      if (stopping_) return;
+      DeletePath(path + "/" + entry.name, depth - 1);
+    }
+  }
+  if (stopping_) return;
+  if (Status removed = sys::RemoveTree(path); !removed.ok()) {
+    LOG_WARNING("removing {}: {}", path, removed.error());
+  }
+}
+
 void Janitor::Run() {
+  constexpr int kPieceDepth = 4;  // N/fs/a/b: what lies deeper goes in one go
   std::unique_lock lock(mutex_);
   while (true) {
+    if (stopping_) return;
     if (!doomed_.empty()) {
       const std::string path = std::move(doomed_.front());
       doomed_.pop_front();
       busy_ = true;
       lock.unlock();
-      if (Status removed = sys::RemoveTree(path); !removed.ok())
-        LOG_WARNING("removing {}: {}", path, removed.error());
+      DeletePath(path, kPieceDepth);
       lock.lock();
       busy_ = false;
       changed_.notify_all();
       continue;
     }
-    if (stopping_) return;
     if (!wants_sync_) {
       changed_.wait(lock);
     } else if (std::chrono::steady_clock::now() < sync_at_) {

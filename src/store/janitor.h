@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -17,7 +18,7 @@ class Janitor {
   // `sync` makes everything committed so far safe from a power cut. It runs at most once per
   // `delay`, on the janitor's thread.
   Janitor(std::function<void()> sync, std::chrono::milliseconds delay);
-  // Deletes what is queued, then ends. Does not sync.
+  // Ends soon: what is not deleted yet stays for the next start. Does not sync.
   ~Janitor();
 
   void Delete(std::string path);
@@ -27,6 +28,8 @@ class Janitor {
 
  private:
   void Run();
+  // In pieces, so that ending need not wait for a big one.
+  void DeletePath(const std::string& path, int depth);
 
   const std::function<void()> sync_;
   const std::chrono::milliseconds delay_;
@@ -34,7 +37,7 @@ class Janitor {
   std::condition_variable changed_;
   std::deque<std::string> doomed_;
   bool busy_ = false;
-  bool stopping_ = false;
+  std::atomic<bool> stopping_ = false;
   bool wants_sync_ = false;
   std::chrono::steady_clock::time_point sync_at_;
   std::thread thread_;

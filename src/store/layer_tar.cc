@@ -186,11 +186,10 @@ class LayerTar {
       }
     }
     entry.size = static_cast<int64_t>(node.size);
-    TRY_ASSIGN(const sys::Xattrs xattrs, tree_.Xattrs(entry.path));
-    AddCapability(xattrs, &entry);
-    if (node.size == 0) return out_.Add(entry);
     TRY_ASSIGN(const Fd fd, view_.Open(from));
-    return out_.AddFile(entry, fd.get());
+    TRY_ASSIGN(const sys::Xattrs xattrs, FileXattrs(fd.get()));
+    AddCapability(xattrs, &entry);
+    return node.size == 0 ? out_.Add(entry) : out_.AddFile(entry, fd.get());
   }
 
   struct Pending {

@@ -1,6 +1,7 @@
 #include "store/layer_tree.h"
 
 #include <fcntl.h>
+#include <sys/xattr.h>
 
 #include <algorithm>
 
@@ -45,6 +46,23 @@ Result<TreeNode> ReadNode(int dir, std::string name) {
   return node;
 }
 
+sys::Xattrs WithoutOverlay(sys::Xattrs xattrs) {
+  std::erase_if(xattrs, [](const auto& pair) { return IsOverlayXattr(pair.first); });
+  return xattrs;
+}
+
+Result<Digest> HashFile(const TreeNode& node, int fd) {
+  TRY_ASSIGN(sys::Xattrs xattrs, FileXattrs(fd));
+  EntryHasher hasher(node, xattrs);
+  thread_local std::vector<char> buffer(kReadBuffer);
+  while (node.size > 0) {
+    TRY_ASSIGN(const size_t count, ReadSome(fd, buffer.data(), buffer.size()));
+    if (count == 0) break;
+    hasher.Update({buffer.data(), count});
+  }
+  return hasher.Finish();
+}
+
 std::string Below(const std::string& path, const std::string& name) {
   return path.empty() ? name : path + "/" + name;
 }
@@ -67,6 +85,13 @@ size_t CountNodes(const TreeNode& node) {
 }
 
 }  // namespace
+
+Result<sys::Xattrs> FileXattrs(int fd) {
+  // Nearly no file has any.
+  if (flistxattr(fd, nullptr, 0) == 0) return sys::Xattrs();
+  TRY_ASSIGN(sys::Xattrs xattrs, sys::GetXattrsFd(fd));
+  return WithoutOverlay(std::move(xattrs));
+}
 
 const TreeNode* TreeNode::Child(std::string_view child_name) const {
   auto at = std::lower_bound(children.begin(), children.end(), child_name, ByName());
@@ -149,10 +174,37 @@ Result<const TreeNode*> LayerTree::Find(std::string_view path) const {
   return node;
 }
 
+Result<std::shared_ptr<const Fd>> LayerTree::DirectoryOf(std::string_view path,
+                                                         std::string* name) const {
+  const size_t slash = path.rfind('/');
+  const std::string_view parent = slash == path.npos ? "" : path.substr(0, slash);
+  *name = std::string(slash == path.npos ? path : path.substr(slash + 1));
+  if (name->empty()) *name = ".";
+  {
+    std::lock_guard lock(last_mutex_);
+    if (last_directory_ != nullptr && last_path_ == parent) return last_directory_;
+  }
+  TRY_ASSIGN(Fd fd, directory_.OpenDir(parent));
+  auto directory = std::make_shared<const Fd>(std::move(fd));
+  std::lock_guard lock(last_mutex_);
+  last_path_ = parent;
+  last_directory_ = directory;
+  return directory;
+}
+
+Result<Fd> LayerTree::Open(std::string_view path) const {
+  std::string name;
+  TRY_ASSIGN(const std::shared_ptr<const Fd> directory, DirectoryOf(path, &name));
+  Fd fd(openat(directory->get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoError(errno, "open {}", path);
+  return fd;
+}
+
 Result<sys::Xattrs> LayerTree::Xattrs(std::string_view path) const {
-  TRY_ASSIGN(sys::Xattrs xattrs, directory_.GetXattrs(path));
-  std::erase_if(xattrs, [](const auto& pair) { return IsOverlayXattr(pair.first); });
-  return xattrs;
+  std::string name;
+  TRY_ASSIGN(const std::shared_ptr<const Fd> directory, DirectoryOf(path, &name));
+  TRY_ASSIGN(sys::Xattrs xattrs, sys::GetXattrsAt(directory->get(), name));
+  return WithoutOverlay(std::move(xattrs));
 }
 
 Result<Digest> LayerTree::EntryDigest(const TreeNode& node, std::string_view path) const {
@@ -160,19 +212,14 @@ Result<Digest> LayerTree::EntryDigest(const TreeNode& node, std::string_view pat
     std::lock_guard lock(mutex_);
     if (!node.digest.empty()) return node.digest;
   }
-  TRY_ASSIGN(const sys::Xattrs xattrs, Xattrs(path));
-  EntryHasher hasher(node, xattrs);
-  if (node.IsRegular() && node.size > 0) {
-    TRY_ASSIGN(const Fd fd, directory_.OpenFile(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
-    thread_local std::vector<char> buffer(kReadBuffer);
-    while (true) {
-      TRY_ASSIGN_CTX(const size_t count, ReadSome(fd.get(), buffer.data(), buffer.size()),
-                     "reading {}", path);
-      if (count == 0) break;
-      hasher.Update({buffer.data(), count});
-    }
+  Digest digest;
+  if (node.IsRegular()) {
+    TRY_ASSIGN(const Fd fd, Open(path));
+    TRY_ASSIGN_CTX(digest, HashFile(node, fd.get()), "reading {}", path);
+  } else {
+    TRY_ASSIGN(const sys::Xattrs xattrs, Xattrs(path));
+    digest = EntryHasher(node, xattrs).Finish();
   }
-  const Digest digest = hasher.Finish();
   std::lock_guard lock(mutex_);
   node.digest = digest;
   changed_ = true;

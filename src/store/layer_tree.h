@@ -45,6 +45,9 @@ struct TreeNode {
 // What a node is, from lstat and readlink.
 TreeNode NodeOf(std::string name, const sys::FileInfo& info, std::string link_target);
 
+// Attributes of an open regular file, without the overlay's own.
+Result<sys::Xattrs> FileXattrs(int fd);
+
 // The index of one layer directory: what lies where, and the entry hash of what was hashed.
 // Directories are read from disk when first asked for; saved indexes know their directories
 // already. Const operations are safe from any thread; returned nodes stay valid until the next
@@ -71,6 +74,8 @@ class LayerTree {
   // contenthash of the entry alone (header for directories); content is read at most once per layer
   // and path.
   Result<Digest> EntryDigest(const TreeNode& node, std::string_view path) const;
+  // A regular file of this layer, to read.
+  Result<Fd> Open(std::string_view path) const;
   // Attributes of the inode, without the overlay's own.
   Result<sys::Xattrs> Xattrs(std::string_view path) const;
 
@@ -91,6 +96,9 @@ class LayerTree {
   size_t MemoryBytes() const;
 
  private:
+  // The directory that holds `path`, kept open between calls for neighbours, and the last component
+  // ("." for the root).
+  Result<std::shared_ptr<const Fd>> DirectoryOf(std::string_view path, std::string* name) const;
   Status LoadChildren(const TreeNode& dir, std::string_view path) const;
   TreeNode* FindMutable(std::string_view path);
 
@@ -101,6 +109,9 @@ class LayerTree {
   mutable bool changed_ = false;
   mutable size_t nodes_ = 0;
   bool complete_ = false;
+  mutable std::mutex last_mutex_;
+  mutable std::string last_path_;                     // guarded by last_mutex_
+  mutable std::shared_ptr<const Fd> last_directory_;  // guarded by last_mutex_
 };
 
 }  // namespace kiln::store

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "base/fd.h"
@@ -28,8 +29,12 @@ struct NodeMeta {
 
 // Inodes that layers share with a directory outside (hard links made by copies).
 struct LinkedInodes {
-  std::set<uint64_t> below;  // of the parent chain
-  std::set<uint64_t> own;    // of this layer
+  std::set<uint64_t> own;                // of this layer
+  std::vector<std::string> below_files;  // lists of the layers below, not read yet
+  std::unordered_set<uint64_t> below;    // of the parent chain, once read
+
+  // Reads the lists.
+  Status Load();
 };
 
 // A place in the union that is being written: a directory. Not in the delta until something below

@@ -66,10 +66,18 @@ Status SetXattrsFd(int fd, const sys::Xattrs& xattrs) {
 }  // namespace
 
 Status ApplyMetaFd(int fd, const NodeMeta& meta) {
-  if (fchown(fd, meta.uid, meta.gid) != 0)
+  struct stat st;
+  if (fstat(fd, &st) != 0) return ErrnoError(errno, "stat");
+  // What is right already costs no journal entry.
+  const bool chowned = st.st_uid != meta.uid || st.st_gid != meta.gid;
+  if (chowned && fchown(fd, meta.uid, meta.gid) != 0) {
     return ErrnoError(errno, "chown to {}:{}", meta.uid, meta.gid);
+  }
   TRY(SetXattrsFd(fd, meta.xattrs));
-  if (fchmod(fd, meta.mode & 07777) != 0) return ErrnoError(errno, "chmod to {:o}", meta.mode);
+  const bool differs = (st.st_mode & 07777) != (meta.mode & 07777) || chowned;
+  if (differs && fchmod(fd, meta.mode & 07777) != 0) {
+    return ErrnoError(errno, "chmod to {:o}", meta.mode);
+  }
   return SetTimesFd(fd, meta);
 }
 
@@ -82,6 +90,17 @@ Status ApplyMetaAt(int dir, const std::string& name, const NodeMeta& meta, bool 
   }
   if (!meta.mtime) return OkStatus();
   return sys::SetTimesAt(dir, name, meta.atime.value_or(*meta.mtime), *meta.mtime);
+}
+
+Status LinkedInodes::Load() {
+  for (const std::string& path : below_files) {
+    TRY_ASSIGN(const std::string text, ReadFile(path, size_t{1} << 30));
+    for (std::string_view line : Split(text, '\n')) {
+      if (const auto inode = ParseUint(line)) below.insert(*inode);
+    }
+  }
+  below_files.clear();
+  return OkStatus();
 }
 
 Status LayerWriter::SetOpaque(int dir, const std::string& name) {
@@ -218,8 +237,8 @@ namespace {
 // A new regular file, filled and dressed; gone again if that fails.
 template <typename Fill>
 Status CreateFile(int dir, const std::string& name, const NodeMeta& meta, const Fill& fill) {
-  const Fd fd(
-      openat(dir, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  const Fd fd(openat(dir, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                     meta.mode & 0777));
   if (!fd.valid()) return ErrnoError(errno, "create");
   Status status = fill(fd.get());
   if (status.ok()) status = ApplyMetaFd(fd.get(), meta);
@@ -274,6 +293,7 @@ Status LayerWriter::PutHardLink(WriterDir& dir, const std::string& name,
 Result<bool> LayerWriter::PutInode(WriterDir& dir, const std::string& name, int source_dir,
                                    const std::string& source_name, uint64_t inode) {
   if (options_.links == nullptr) return false;
+  TRY(options_.links->Load());
   if (options_.links->below.contains(inode) || options_.links->own.contains(inode)) return false;
   bool refused = false;
   const Status put = PutLeaf(dir, name, [&](int at, const std::string& as) -> Status {

@@ -55,6 +55,7 @@ struct RecordState {
   mutable std::mutex mutex;
   std::optional<Digest> diff_id;   // guarded by mutex
   std::optional<Digest> chain_id;  // guarded by mutex
+  std::optional<bool> dangling;    // Store::Impl::IsDangling's answer; guarded by mutex
   std::shared_ptr<RecordState>
       solid;  // of a frozen directory: its content as a layer; guarded by mutex
 };

@@ -47,50 +47,64 @@ Result<TreeView> Store::Impl::ViewOf(const std::vector<RecordPtr>& chain,
   return view;
 }
 
-Result<std::shared_ptr<LinkedInodes>> Store::Impl::LinksBelow(
-    const std::vector<RecordPtr>& chain) const {
+std::shared_ptr<LinkedInodes> Store::Impl::LinksBelow(const std::vector<RecordPtr>& chain) const {
   auto links = std::make_shared<LinkedInodes>();
   for (const RecordPtr& record : chain) {
     if (record->frozen != nullptr) continue;
-    const std::string path = DirsOf(record->row.num).links;
-    if (access(path.c_str(), F_OK) != 0) continue;
-    TRY_ASSIGN(const std::string text, ReadFile(path, size_t{1} << 30));
-    for (std::string_view line : Split(text, '\n')) {
-      if (const auto inode = ParseUint(line)) links->below.insert(*inode);
-    }
+    std::string path = DirsOf(record->row.num).links;
+    if (access(path.c_str(), F_OK) == 0) links->below_files.push_back(std::move(path));
   }
   return links;
 }
 
-// Layers were stacked on others than they were made on.
-static bool IsRecombined(const RecordPtr& top) {
+// The topmost record of a chain whose layers were put on others than they were made on; null if
+// there is none. Layers above it were made on what it shows.
+static RecordPtr RecombinedPart(const RecordPtr& top) {
   for (RecordPtr at = top; at != nullptr; at = at->parent) {
-    if (at->row.kind != RecordKind::kLayer || at->row.standalone) return true;
+    if (at->row.kind == RecordKind::kMerge || at->row.kind == RecordKind::kReused ||
+        at->row.standalone) {
+      return at;
+    }
   }
-  return false;
+  return nullptr;
+}
+
+// Whether mounting it as it is would list names that are deleted. Looked at once per hold.
+Result<bool> Store::Impl::IsDangling(const RecordPtr& part) {
+  {
+    std::lock_guard guard(part->mutex);
+    if (part->dangling) return *part->dangling;
+  }
+  TRY_ASSIGN(const TreeView view, ViewOf(VisibleChainOf(part), nullptr));
+  TRY_ASSIGN(const bool dangling, HasDanglingWhiteout(view));
+  std::lock_guard guard(part->mutex);
+  part->dangling = dangling;
+  return dangling;
 }
 
 Result<std::vector<std::string>> Store::Impl::MountDirs(const progress::Activity& activity,
                                                         const RecordPtr& top) {
-  std::vector<RecordPtr> chain = VisibleChainOf(top);
-  if (IsRecombined(top)) {
-    TRY_ASSIGN(const TreeView view, ViewOf(chain, nullptr));
-    TRY_ASSIGN(const bool dangling, HasDanglingWhiteout(view));
+  const std::vector<RecordPtr> chain = VisibleChainOf(top);
+  std::vector<std::string> dirs;
+  size_t begin = 0;
+  if (const RecordPtr part = RecombinedPart(top); part != nullptr) {
+    TRY_ASSIGN(const bool dangling, IsDangling(part));
     if (dangling) {
-      TRY_ASSIGN(std::string flat, Flatten(activity, chain, top));
-      return std::vector<std::string>{std::move(flat)};
+      const std::vector<RecordPtr> lower = VisibleChainOf(part);
+      TRY_ASSIGN(std::string flat, Flatten(activity, lower, part));
+      dirs.push_back(std::move(flat));
+      begin = lower.size();
     }
   }
   const size_t limit = snapshotter->max_layers();
-  std::vector<std::string> dirs;
-  size_t begin = 0;
-  if (chain.size() > limit) {
+  if (chain.size() - begin + dirs.size() > limit) {
     // Always cut at the same places, so that a growing chain finds what was flattened before.
     const size_t step = std::max<size_t>(1, limit * 4 / 5);
     begin = (chain.size() - 1) / step * step;
-    const std::vector<RecordPtr> part(chain.begin(), chain.begin() + static_cast<ptrdiff_t>(begin));
-    TRY_ASSIGN(std::string flat, Flatten(activity, part, part.back()));
-    dirs.push_back(std::move(flat));
+    const std::vector<RecordPtr> lower(chain.begin(),
+                                       chain.begin() + static_cast<ptrdiff_t>(begin));
+    TRY_ASSIGN(std::string flat, Flatten(activity, lower, lower.back()));
+    dirs = {std::move(flat)};
   }
   for (size_t i = begin; i < chain.size(); ++i) dirs.push_back(LayerDir(chain[i]));
   return dirs;
@@ -102,8 +116,11 @@ Result<std::string> Store::Impl::Flatten(const progress::Activity& activity,
                                          const std::vector<RecordPtr>& part,
                                          const RecordPtr& owner) {
   const SnapshotDirs dirs = DirsOf(owner->row.num);
-  TRY_ASSIGN(const KeyedGate::Ticket ticket, gate.Enter(activity, "flat:" + owner->row.id));
-  if (access(dirs.flat.c_str(), F_OK) == 0) return dirs.flat;
+  std::string nums;
+  for (const RecordPtr& record : part) nums.append(std::to_string(record->row.num)).append("\n");
+  const std::string flat = dirs.top + "/flat-" + Sha256Of(nums).hex().substr(0, 16);
+  TRY_ASSIGN(const KeyedGate::Ticket ticket, gate.Enter(activity, flat));
+  if (access(flat.c_str(), F_OK) == 0) return flat;
   TRY_ASSIGN(const TreeView view, ViewOf(part, nullptr));
   const std::string temporary = root + "/ingest/flat-" + NewId();
   if (mkdir(temporary.c_str(), 0755) != 0) return ErrnoError(errno, "create {}", temporary);
@@ -120,9 +137,8 @@ Result<std::string> Store::Impl::Flatten(const progress::Activity& activity,
     return std::move(copied.error().AddContext("flattening layers"));
   }
   (void)mkdir(dirs.top.c_str(), 0700);  // a merge has none of its own
-  if (rename(temporary.c_str(), dirs.flat.c_str()) != 0)
-    return ErrnoError(errno, "publishing {}", dirs.flat);
-  return dirs.flat;
+  if (rename(temporary.c_str(), flat.c_str()) != 0) return ErrnoError(errno, "publishing {}", flat);
+  return flat;
 }
 
 // A frozen local directory as a layer of its own, so that it may be built upon.
@@ -159,7 +175,7 @@ Result<ActiveSnapshot> Store::Impl::Prepare(const progress::Activity& activity,
   state->dirs = DirsOf(state->num);
   state->parent = parent;
   TRY_ASSIGN(state->lowers, MountDirs(activity, parent.state_));
-  TRY_ASSIGN(state->links, LinksBelow(VisibleChainOf(parent.state_)));
+  state->links = LinksBelow(VisibleChainOf(parent.state_));
   if (mkdir(state->dirs.top.c_str(), 0700) != 0)
     return ErrnoError(errno, "create {}", state->dirs.top);
   TRY(snapshotter->Prepare({state->dirs.fs, state->dirs.work}, state->lowers));

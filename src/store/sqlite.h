@@ -94,7 +94,7 @@ class Database {
  public:
   static Result<std::unique_ptr<Database>> Open(const std::string& path,
                                                 std::span<const std::string_view> migrations);
-  // Finishes queued writes, checkpoints.
+  // Finishes queued writes.
   ~Database();
 
   using Work = std::function<Status(SqliteConnection&)>;

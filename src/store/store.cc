@@ -16,7 +16,6 @@ namespace kiln::store {
 namespace {
 
 constexpr int64_t kLayoutVersion = 1;
-constexpr std::chrono::milliseconds kSyncDelay{3000};
 
 Status MakeDir(const std::string& path, mode_t mode) {
   if (mkdir(path.c_str(), mode) == 0 || errno == EEXIST) return OkStatus();
@@ -114,7 +113,6 @@ SnapshotDirs Store::Impl::DirsOf(int64_t num) const {
   dirs.work = dirs.top + "/work";
   dirs.index = dirs.top + "/index";
   dirs.links = dirs.top + "/links";
-  dirs.flat = dirs.top + "/flat";
   return dirs;
 }
 
@@ -156,7 +154,7 @@ Status Store::Impl::OpenRoot() {
   fetch_pool = std::make_unique<WorkerPool>("store-fetch", 8);
   const size_t cores = std::max(1U, std::thread::hardware_concurrency());
   cpu_pool = std::make_unique<WorkerPool>("store-cpu", cores + 1);
-  janitor = std::make_unique<Janitor>([this] { Sync(); }, kSyncDelay);
+  janitor = std::make_unique<Janitor>([this] { Sync(); }, options.sync_delay);
   TRY(Recover());
   return MakeBallast();
 }

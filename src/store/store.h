@@ -25,6 +25,7 @@ struct StoreOptions {
   std::string snapshotter = "overlayfs";
   bool rootless = false;
   uint64_t ballast_bytes = 1 << 20;
+  std::chrono::milliseconds sync_delay{3000};  // from a commit to its being synced
   size_t index_memory_bytes = 64 << 20;  // layer indexes kept in memory while nobody uses them
   size_t max_mount_layers = 500;  // one overlay's limit (sys::Mounter::max_overlay_lowers); longer
                                   // chains are flattened below
@@ -147,9 +148,13 @@ class Store {
   // Filters as PruneRule's. `age_limit`: only records last used before now minus that (0: all).
   Result<std::vector<UsageRecord>> DiskUsage(const std::vector<std::string>& filters,
                                              std::chrono::nanoseconds age_limit = {});
-  // One prune at a time; later callers wait. Afterwards blobs nothing needs are removed.
+  // One prune at a time; later callers wait. Afterwards blobs nothing needs are removed. Data goes
+  // in the background.
   Status Prune(const progress::Activity& activity, std::span<const PruneRule> rules,
                const PrunedFn& pruned);
+
+  // Returns when everything collected so far is off the disk.
+  void WaitForDeletions();
 
   // Saves learnt indexes, drops those nobody uses; background syncs happen by themselves.
   void Trim();

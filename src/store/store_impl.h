@@ -31,8 +31,6 @@ struct SnapshotDirs {
   std::string work;   // snapshots/N/work
   std::string index;  // snapshots/N/index
   std::string links;  // snapshots/N/links
-  std::string
-      flat;  // snapshots/N/flat: the whole tree up to here, for chains longer than a mount takes
 };
 
 // An active snapshot: a numbered directory without a row.
@@ -171,7 +169,8 @@ struct Store::Impl {
                                              const RecordPtr& top);
   Result<std::string> Flatten(const progress::Activity& activity,
                               const std::vector<RecordPtr>& part, const RecordPtr& owner);
-  Result<std::shared_ptr<LinkedInodes>> LinksBelow(const std::vector<RecordPtr>& chain) const;
+  std::shared_ptr<LinkedInodes> LinksBelow(const std::vector<RecordPtr>& chain) const;
+  Result<bool> IsDangling(const RecordPtr& part);
   Result<ActiveSnapshot> Prepare(const progress::Activity& activity, const SnapshotRef& parent);
   Result<SnapshotRef> Commit(ActiveSnapshot active, const CommitOptions& options);
   Status EnsureLocal(const progress::Activity& activity, const SnapshotRef& ref);

@@ -11,6 +11,7 @@
 #include "archive/compression.h"
 #include "archive/tar.h"
 #include "oci/media_type.h"
+#include "store/sqlite.h"
 #include "store/testing/files.h"
 #include "sys/mounts.h"
 #include "sys/testing/test_spawner.h"
@@ -44,6 +45,7 @@ class StoreTest : public testing::Test {
     options.root = temp_ / "root";
     options.clock = &clock_;
     options.max_mount_layers = max_layers_;
+    options.sync_delay = std::chrono::hours(1);
     store_ = Must(Store::Open(options));
     store_->AddBlobSource("fake", &source_);
   }
@@ -202,12 +204,58 @@ TEST_F(StoreTest, ACrashKeepsWhatWasCommittedAndNothingElse) {
   EXPECT_EQ(Must(Must(store_->Tree(Must(store_->Claim(id)))).ReadFile("/a")), "1");
   EXPECT_TRUE(store_->GetBlob(Sha256Of("blob")).ok());
   PruneAll();
+  store_->WaitForDeletions();
   size_t left = 0;
   for (const char* folder : {"root/snapshots", "root/ingest", "root/trash"}) {
     left +=
         static_cast<size_t>(std::distance(std::filesystem::directory_iterator(temp_ / folder), {}));
   }
   EXPECT_EQ(left, 0U);
+}
+
+// The power goes: only what was synced may be trusted. A layer that can be fetched again is lazy
+// again.
+TEST_F(StoreTest, APowerCutDropsWhatWasNotSynced) {
+  const std::string synced_id = CommitFiles(*store_, {}, Files{{"/a", "1"}}).id();
+  const std::vector<LazyLayer> layers{MakeLazy({{"l", "1"}})};
+  std::string lazy_id = Must(store_->ImportChain(layers)).id();
+  store_.reset();
+  {
+    auto db = Must(SqliteConnection::Open(temp_ / "root/store.db"));
+    Must(
+        db->Exec("INSERT OR REPLACE INTO meta VALUES('synced',(SELECT max(seq) FROM records));"
+                 "UPDATE meta SET value='another boot' WHERE key='boot'"));
+  }
+  // Until here everything had reached the disk; what follows did not.
+  Open();
+  const std::string lost_id =
+      CommitFiles(*store_, Must(store_->Claim(synced_id)), Files{{"/b", "1"}}).id();
+  Must(store_->EnsureLocal(Activity(), Must(store_->Claim(lazy_id))));
+  Must(store_->PutBlob("lost"));
+  store_.reset();
+  {
+    auto db = Must(SqliteConnection::Open(temp_ / "root/store.db"));
+    Must(db->Exec("UPDATE meta SET value='yet another boot' WHERE key='boot'"));
+  }
+  Open();
+  EXPECT_EQ(Must(Must(store_->Tree(Must(store_->Claim(synced_id)))).ReadFile("/a")), "1");
+  EXPECT_FALSE(store_->Claim(lost_id).ok());
+  EXPECT_FALSE(store_->GetBlob(Sha256Of("lost")).ok());
+  const SnapshotRef lazy = Must(store_->Claim(lazy_id));
+  EXPECT_FALSE(Must(store_->IsLocal(lazy)));
+  Must(store_->EnsureLocal(Activity(), lazy));
+  EXPECT_EQ(Shown(lazy), Mounted(lazy));
+}
+
+TEST_F(StoreTest, NewerStoresAreRefused) {
+  store_.reset();
+  {
+    auto db = Must(SqliteConnection::Open(temp_ / "root/store.db"));
+    Must(db->Exec("PRAGMA user_version=1000"));
+  }
+  StoreOptions options;
+  options.root = temp_ / "root";
+  EXPECT_EQ(Store::Open(options).error().code(), Code::kFailedPrecondition);
 }
 
 TEST_F(StoreTest, OneProcessAtATime) {

@@ -205,8 +205,7 @@ Result<std::string> TreeView::Resolve(std::string_view path, Follow last) const 
 
 Result<Fd> TreeView::Open(const TreeEntry& file) const {
   if (!file.node->IsRegular()) return FailedPrecondition("{}: not a regular file", file.path);
-  return shared_->layers[file.layer]->directory().OpenFile(InLayer(file.path),
-                                                           O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  return shared_->layers[file.layer]->Open(InLayer(file.path));
 }
 
 Result<std::string> TreeView::ReadFile(std::string_view path, uint64_t offset, uint64_t length,
