@@ -120,6 +120,7 @@ class Lexer {
       continued = TakeContinuation(next, out_.escape);
       logical.text += next;
     }
+    if (!IsValidUtf8(logical.text)) return Unknown("instruction is not valid UTF-8");
     if (gap) out_.empty_continuations.push_back({start_, number_});
     if (logical.text.find("<<") != std::string::npos && MayHoldHeredoc(logical.text, out_.escape)) {
       logical.heredocs = HeredocsOf(logical.text);

@@ -66,6 +66,9 @@ Status StageLowering::Do(const Run& run) {
   spec.user = state_.user;
   std::string text;
   TRY_ASSIGN(spec.args, RunArgs(run, spec, text));
+  for (const std::string& arg : spec.args) {
+    if (!IsValidUtf8(arg)) return Unknown("the command is not valid UTF-8");
+  }
   AddGlobalSettings(spec);
   if (run.network == "none") spec.network = llb::NetworkMode::kNone;
   if (run.network == "host") spec.network = llb::NetworkMode::kHost;

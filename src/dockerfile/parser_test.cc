@@ -54,6 +54,11 @@ TEST(LexerTest, LongLinesAreRefused) {
   EXPECT_EQ(file.error().ToString(), "dockerfile line greater than max allowed size of 65535");
 }
 
+TEST(LexerTest, InstructionsAreUtf8ButFilesMayHoldAnything) {
+  EXPECT_EQ(ParseText("FROM a\nENV A=\xff\n").error().message(), "instruction is not valid UTF-8");
+  EXPECT_TRUE(ParseText("# \xff\nFROM a\nCOPY <<'F' /f\n\xff\nF\n").ok());
+}
+
 TEST(DirectivesTest, SyntaxIsFoundWhereItMayStand) {
   EXPECT_EQ(FindSyntax("# syntax=docker/dockerfile:1 x=y\nFROM a")->word, "docker/dockerfile:1");
   EXPECT_EQ(FindSyntax("# syntax=docker/dockerfile:1 x=y\nFROM a")->line,
