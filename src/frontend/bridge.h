@@ -11,11 +11,13 @@
 
 namespace kiln::frontend {
 
-// A build driven by a peer over the wire: the references it was given, by id, and what it returns. Safe from any thread.
+// A build driven by a peer over the wire: the references it was given, by id, and what it returns.
+// Safe from any thread.
 class Bridge {
  public:
   // `request` is what Inputs answers from.
-  Bridge(GatewayPtr gateway, Request request) : gateway_(std::move(gateway)), request_(std::move(request)) {}
+  Bridge(GatewayPtr gateway, Request request)
+      : gateway_(std::move(gateway)), request_(std::move(request)) {}
 
   const GatewayPtr& gateway() const { return gateway_; }
   const Request& request() const { return request_; }
@@ -25,7 +27,8 @@ class Bridge {
   // NotFound "no such ref: ID"; "" is FailedPrecondition "empty ref".
   Result<build::ReferencePtr> Find(const std::string& id) const;
 
-  // The peer's result or error, once: FailedPrecondition "gateway result is already set" afterwards.
+  // The peer's result or error, once: FailedPrecondition "gateway result is already set"
+  // afterwards.
   Status Return(Result<build::BuildResult> result);
   // Waits for Return. Ends with the cancellation's reason too.
   Result<build::BuildResult> Wait(const CancelToken& cancel);

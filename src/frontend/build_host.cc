@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "base/digest.h"
+#include "base/parallel.h"
 #include "build/files.h"
-#include "frontend/parallel.h"
 #include "llb/marshal.h"
 
 namespace kiln::frontend {
@@ -43,8 +43,12 @@ std::vector<Result<dockerfile::ImageInfo>> BuildHost::ResolveImages(
     if (!images_.contains(keys[i])) unknown.push_back(i);
   }
   std::vector<std::optional<Result<dockerfile::ImageInfo>>> found(unknown.size());
-  ForEachInParallel(*gateway_->job()->environment().blocking, unknown.size(),
-                    [&](std::size_t i) { found[i] = ResolveOne(requests[unknown[i]]); });
+  const Status asked = ForEachParallel(*gateway_->job()->environment().blocking, unknown.size(),
+                                       unknown.size(), [&](std::size_t i) {
+                                         found[i] = ResolveOne(requests[unknown[i]]);
+                                         return OkStatus();
+                                       });
+  CHECK(asked.ok());  // failures stand in `found`
   for (std::size_t i = 0; i < unknown.size(); ++i) {
     images_.insert_or_assign(keys[unknown[i]], *std::move(found[i]));
   }

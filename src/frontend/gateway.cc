@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "base/digest.h"
+#include "base/parallel.h"
 #include "base/strings.h"
-#include "frontend/parallel.h"
 #include "progress/activity.h"
 
 namespace kiln::frontend {
@@ -32,12 +32,11 @@ Result<build::BuildResult> Gateway::Solve(const progress::Activity& activity,
   TRY_ASSIGN(build::BuildResult result, Run(activity, request));
   if (!request.evaluate) return result;
   const auto references = result.AllReferences();
-  std::vector<Status> outcomes(references.size());
-  ForEachInParallel(*job_->environment().blocking, references.size(), [&](std::size_t i) {
-    auto evaluated = references[i]->Evaluate(activity);
-    if (!evaluated.ok()) outcomes[i] = std::move(evaluated).error();
-  });
-  for (Status& outcome : outcomes) TRY(std::move(outcome));
+  TRY(ForEachParallel(*job_->environment().blocking, references.size(), references.size(),
+                      [&](std::size_t i) -> Status {
+                        TRY(references[i]->Evaluate(activity));
+                        return OkStatus();
+                      }));
   return result;
 }
 
