@@ -133,7 +133,7 @@ Result<ReferencePtr> Job::Load(const pb::Definition& definition) {
     }
     definition_bytes_ += bytes;
   }
-  TRY_ASSIGN_CTX(auto graph, llb::Load(definition), "failed to load LLB");
+  TRY_ASSIGN_CTX(auto graph, LoadGraph(definition, options_.rewrite_source), "failed to load LLB");
   TRY_CTX(CheckEntitlements(graph), "failed to load LLB");
   std::vector<solver::VertexSpec> specs;
   specs.reserve(graph.vertices.size());

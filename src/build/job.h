@@ -8,6 +8,7 @@
 
 #include "base/cancel.h"
 #include "build/environment.h"
+#include "build/load_graph.h"
 #include "build/reference.h"
 #include "build/result.h"
 #include "pb/ops.pb.h"
@@ -21,6 +22,7 @@ struct JobOptions {
   std::vector<std::string> session_ids;
   std::shared_ptr<progress::Sink> sink;
   std::set<std::string> entitlements;  // granted by the request
+  SourceRewriter rewrite_source;       // the build's source policy; null: none. Called from several threads
   int compatibility_version = 30;
   int max_frontend_depth = 8;
   size_t max_definition_bytes = size_t{256} << 20;  // of all definitions loaded
@@ -30,7 +32,7 @@ struct JobOptions {
 // the job's cancellation. Shared by pointer: references, frontends and the bridge hold it. Safe from any thread.
 class Job : public std::enable_shared_from_this<Job> {
  public:
-  // `job id X exists` (AlreadyExists); `unknown entitlement x`; `granting entitlement x is not allowed by build daemon
+  // `job ID X exists` (AlreadyExists); `unknown entitlement x`; `granting entitlement x is not allowed by build daemon
   // configuration`.
   static Result<std::shared_ptr<Job>> Start(const Environment& environment, JobOptions options);
   // Discards the solver's job.

@@ -96,7 +96,8 @@ Result<std::string> SnapshotOp::DigestOf(int input, const solver::ResultHandle& 
   auto digest = compute();
   if (!digest.ok()) {
     Error error = cachedb::ToSolverError(std::move(digest).error());
-    if (!solver::IsLost(error)) error.AddContext(fmt::format("failed to calculate checksum of ref {}", ref.id()));
+    if (!solver::IsLost(error))
+      error.AddContext(fmt::format("failed to calculate checksum of ref {}", ref.id())).AddContext("failed to compute cache key");
     return error;
   }
   return digest->ToString();

@@ -60,7 +60,7 @@ Solver::Solver(TaskQueue& loop, const Clock& clock, LocalCacheSourcePtr local,
 Solver::~Solver() = default;
 
 Result<JobPtr> Solver::NewJob(JobOptions options) {
-  if (!shared_->Take(options.ref)) return AlreadyExists("job id {} exists", options.ref);
+  if (!shared_->Take(options.ref)) return AlreadyExists("job ID {} exists", options.ref);
   const uint64_t serial = engine_->NewSerial();
   std::string ref = options.ref;
   engine_->Post([engine = engine_.get(), serial, options = std::move(options)] {

@@ -76,7 +76,7 @@ class Solver {
   Solver(const Solver&) = delete;
   Solver& operator=(const Solver&) = delete;
 
-  // AlreadyExists ("job id X exists") if a live job has that ref.
+  // AlreadyExists ("job ID X exists") if a live job has that ref.
   Result<JobPtr> NewJob(JobOptions options);
 
   // Some data is gone: every live result holding one of the blobs is invalidated now, not when read.

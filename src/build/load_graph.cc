@@ -1,0 +1,29 @@
+#include "build/load_graph.h"
+
+#include <utility>
+
+#include "llb/source_id.h"
+
+namespace kiln::build {
+
+pb::SourceOp Canonical(pb::SourceOp source) {
+  auto id = llb::ParseSource(source.identifier(), {source.attrs().begin(), source.attrs().end()});
+  if (id.ok()) source.set_identifier(llb::CanonicalIdentifier(*id));
+  return source;
+}
+
+Result<llb::Graph> LoadGraph(const pb::Definition& definition, const SourceRewriter& rewrite) {
+  if (!rewrite) return llb::Load(definition);
+  TRY_ASSIGN(llb::RawGraph raw, llb::Parse(definition));
+  for (llb::RawOp& op : raw.ops) {
+    if (!op.op.has_source()) continue;
+    pb::SourceOp source = Canonical(op.op.source());
+    TRY_ASSIGN_CTX(bool rewritten, rewrite(source), "error evaluating the source policy");
+    if (!rewritten && source.identifier() == op.op.source().identifier()) continue;
+    *op.op.mutable_source() = std::move(source);
+    op.changed = true;
+  }
+  return llb::Link(std::move(raw), definition);
+}
+
+}  // namespace kiln::build
