@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "store/store_impl.h"
+
 namespace kiln::store {
 
 // A long chain of layers must not become a deep recursion of destructors.
 RecordState::~RecordState() {
+  if (used && store != nullptr) store->Used(row.num);
   RecordPtr next = std::move(parent);
   while (next != nullptr && next.use_count() == 1) {
     RecordPtr above = std::move(next->parent);

@@ -11,6 +11,7 @@
 #include "base/digest.h"
 #include "base/time.h"
 #include "store/ref.h"
+#include "store/store.h"
 
 namespace kiln::store {
 
@@ -52,6 +53,9 @@ struct RecordState {
   bool received = false;
 
   std::atomic<bool> local;
+  // Somebody held it for itself, not only as part of something else: its last release is a use.
+  std::atomic<bool> used = false;
+  Store::Impl* store = nullptr;  // null for frozen directories, whose own release counts
   mutable std::mutex mutex;
   std::optional<Digest> diff_id;   // guarded by mutex
   std::optional<Digest> chain_id;  // guarded by mutex

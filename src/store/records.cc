@@ -139,6 +139,7 @@ Result<RecordPtr> Store::Impl::Acquire(int64_t num) {
     }
     if (!complete) continue;
     auto state = std::make_shared<RecordState>(*row);
+    state->store = this;
     state->diff_id = row->diff_id;
     state->chain_id = row->chain_id;
     if (row->parent != 0) state->parent = held[row->parent];
@@ -163,6 +164,8 @@ Result<RecordPtr> Store::Impl::Insert(RecordRow row, RecordPtr parent,
   if (row.num == 0) row.num = next_num.fetch_add(1);
   row.parent = parent == nullptr ? 0 : parent->row.num;
   auto state = std::make_shared<RecordState>(row);
+  state->store = this;
+  state->used = true;
   state->diff_id = row.diff_id;
   state->chain_id = row.chain_id;
   state->parent = std::move(parent);
@@ -295,7 +298,7 @@ Result<SnapshotRef> Store::Claim(const std::string& record_id) {
   TRY_ASSIGN(RecordPtr record, impl_->Acquire(*num));
   if (record == nullptr || record->row.kind == RecordKind::kNamed)
     return NotFound("record {}: not found", record_id);
-  impl_->Used(*num);
+  record->used = true;
   return SnapshotRef(std::move(record));
 }
 
@@ -313,7 +316,9 @@ Result<SnapshotRef> Store::FindByChain(const Digest& chain_id) {
   }));
   for (const int64_t num : nums) {
     TRY_ASSIGN(RecordPtr record, impl_->Acquire(num));
-    if (record != nullptr) return SnapshotRef(std::move(record));
+    if (record == nullptr) continue;
+    record->used = true;
+    return SnapshotRef(std::move(record));
   }
   return SnapshotRef();
 }

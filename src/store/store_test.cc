@@ -661,6 +661,9 @@ TEST_F(StoreTest, LimitsTakeTheLeastUsedFirst) {
                      [&](const UsageRecord& record) { gone.push_back(record.id); }));
   EXPECT_EQ(gone, (std::vector<std::string>{ids[1], ids[2]}));
 
+  clock_.Advance(std::chrono::hours(47));
+  Must(store_->Claim(ids[0]));
+  clock_.Advance(std::chrono::hours(2));
   PruneRule young;
   young.keep_duration = std::chrono::hours(48);
   young.all = true;
@@ -668,7 +671,7 @@ TEST_F(StoreTest, LimitsTakeTheLeastUsedFirst) {
   const std::vector<PruneRule> young_rules{young};
   Must(store_->Prune(Activity(), young_rules,
                      [&](const UsageRecord& record) { gone.push_back(record.id); }));
-  EXPECT_EQ(gone, std::vector<std::string>{ids[3]});  // never used counts as old
+  EXPECT_EQ(gone, std::vector<std::string>{ids[3]});
 }
 
 TEST_F(StoreTest, InternalRecordsNeedAll) {
