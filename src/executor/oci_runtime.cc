@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 
@@ -195,6 +196,10 @@ struct OciRuntime::Impl {
       if (stdio.output) stdio.output(static_cast<progress::Stream>(stream), data);
     };
     command.on_cancel = [](sys::Child& runtime, bool last) { Stop(runtime, last); };
+    if (activity.deadline) {
+      command.timeout = std::max<std::chrono::nanoseconds>(
+          *activity.deadline - std::chrono::steady_clock::now(), std::chrono::nanoseconds(1));
+    }
 
     ContainerCgroup cgroup(cgroup_roots, bundle.cgroups_path());
     auto result = sys::RunCommand(spawner, std::move(command), activity.cancel);

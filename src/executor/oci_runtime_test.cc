@@ -200,6 +200,12 @@ TEST_F(OciRuntimeTest, CancellationEndsAStepThatDoesNotListen) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(4));
 }
 
+TEST_F(OciRuntimeTest, DeadlinesEndStepsToo) {
+  activity_ = activity_.WithTimeout(std::chrono::milliseconds(300));
+  spec_.args = {"/bin/sleep", "1000"};
+  EXPECT_EQ(Run().error().code(), Code::kDeadlineExceeded);
+}
+
 TEST_F(OciRuntimeTest, CancellationIsPoliteToThoseWhoListen) {
   CancelSource source;
   activity_.cancel = source.token();

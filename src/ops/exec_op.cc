@@ -1,5 +1,7 @@
 #include "ops/exec_op.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <mutex>
 
@@ -70,6 +72,35 @@ void AddProxyEnv(const pb::ProxyEnv& proxy, std::vector<std::string>& env) {
   add("ALL_PROXY", proxy.all_proxy());
 }
 
+constexpr const char* kEmulatorTarget = "/dev/.buildkit_qemu_emulator";
+
+// QEMU's name for an architecture.
+std::string EmulatedName(const std::string& architecture) {
+  if (architecture == "arm64") return "aarch64";
+  if (architecture == "amd64") return "x86_64";
+  if (architecture == "386") return "i386";
+  return architecture;
+}
+
+// The emulator that processes of `wanted` need here; "" if none, or none is installed (then the
+// kernel says what it thinks of the format).
+Result<std::string> FindEmulator(const ExecServices& exec, const oci::Platform& wanted) {
+  auto only = oci::PlatformMatcher::Only(wanted);
+  bool native = exec.platforms.empty() ||
+                std::any_of(exec.platforms.begin(), exec.platforms.end(),
+                            [&](const oci::Platform& have) { return only.Match(have); });
+  if (native) return std::string();
+  if (wanted.architecture == "amd64" && !wanted.variant.empty() && wanted.variant > "v2") {
+    return FailedPrecondition("no support for running processes with {}", oci::Format(wanted));
+  }
+  for (const std::string& directory : exec.emulator_dirs) {
+    std::string path =
+        fmt::format("{}/buildkit-qemu-{}", directory, EmulatedName(wanted.architecture));
+    if (access(path.c_str(), X_OK) == 0) return path;
+  }
+  return std::string();
+}
+
 class ExecOp final : public SnapshotOp {
  public:
   ExecOp(const Services& services, const ExecServices& exec, const llb::Vertex& vertex,
@@ -106,6 +137,7 @@ class ExecOp final : public SnapshotOp {
                ExecMounts::Prepare(services(), exec_, vertex(), activity, inputs));
     TRY_ASSIGN(executor::ProcessSpec spec, MakeSpec(activity));
     mounts.FillIn(spec);
+    TRY(AddEmulator(spec));
     executor::Stdio stdio;
     stdio.output = [&](progress::Stream stream, std::string_view data) {
       activity.sink->OnLog(
@@ -159,6 +191,17 @@ class ExecOp final : public SnapshotOp {
       }
     }
     return spec;
+  }
+
+  Status AddEmulator(executor::ProcessSpec& spec) const {
+    TRY_ASSIGN(std::string emulator, FindEmulator(exec_, vertex().platform()));
+    if (emulator.empty()) return OkStatus();
+    sys::MountDescription mount;
+    mount.what = sys::BindMount{.source = emulator};
+    mount.flags.readonly = true;
+    spec.mounts.push_back({.target = kEmulatorTarget, .what = std::move(mount)});
+    spec.args.insert(spec.args.begin(), kEmulatorTarget);
+    return OkStatus();
   }
 
   executor::NetworkMode NetworkOf(pb::NetMode mode) const {

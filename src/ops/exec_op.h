@@ -1,8 +1,10 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "executor/executor.h"
+#include "oci/platform.h"
 #include "ops/factory.h"
 #include "ops/step_secrets.h"
 
@@ -14,6 +16,11 @@ struct ExecServices {
   StepSecrets* secrets = nullptr;
   std::string socket_dir;  // for SSH agents' sockets; ours, made if missing
   executor::NetworkMode default_network = executor::NetworkMode::kHost;
+  // What this machine runs by itself or through binfmt_misc. Processes of other platforms are
+  // started by `buildkit-qemu-<arch>` from one of these directories, if it is there. No platforms:
+  // everything is tried as it is.
+  std::vector<oci::Platform> platforms;
+  std::vector<std::string> emulator_dirs;
 };
 
 // RUN: a process in a container, on snapshots. Entitlements are the loader's to check.

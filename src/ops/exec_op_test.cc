@@ -351,6 +351,29 @@ TEST_F(ExecOpTest, DevicesThatAreNotThereAreRefused) {
   EXPECT_EQ(ErrorOf(Exec(spec).root), "required device \"vendor.com/gpu=0\" is not registered");
 }
 
+TEST_F(ExecOpTest, ForeignPlatformsAreEmulatedIfTheyCan) {
+  UseFake();
+  ASSERT_TRUE(WriteFileAtomically(dir_ / "buildkit-qemu-aarch64", "", 0755).ok());
+  exec_.platforms = {{.os = "linux", .architecture = "amd64"},
+                     {.os = "linux", .architecture = "386"}};
+  exec_.emulator_dirs = {"/nowhere", dir_.path()};
+  runner_.factory().Register(llb::OpKind::kExec, ExecOpMaker(runner_.services(), exec_));
+  auto args_on = [&](oci::Platform platform) {
+    Ran(Exec({.root = Base(), .args = {"x"}}, {.platform = platform}).root);
+    return LastSpec().args;
+  };
+  EXPECT_THAT(args_on({.os = "linux", .architecture = "amd64"}), ElementsAre("x"));
+  EXPECT_THAT(args_on({.os = "linux", .architecture = "arm64"}),
+              ElementsAre("/dev/.buildkit_qemu_emulator", "x"));
+  EXPECT_THAT(args_on({.os = "linux", .architecture = "s390x"}), ElementsAre("x"));
+  EXPECT_EQ(
+      ErrorOf(
+          Exec({.root = Base(), .args = {"x"}},
+               {.platform = oci::Platform{.os = "linux", .architecture = "amd64", .variant = "v4"}})
+              .root),
+      "no support for running processes with linux/amd64/v4");
+}
+
 TEST_F(ExecOpTest, TwinsGetTheLooserLimits) {
   UseFake();
   auto op = [&](llb::LinuxResources resources) {
