@@ -29,16 +29,14 @@ void EncodePlatform(const Platform& platform, JsonWriter& writer) {
 void EncodeStrings(std::string_view key, const std::vector<std::string>& values,
                    JsonWriter& writer) {
   writer.Key(key).BeginArray();
-  for (const std::string& value : values)
-    writer.String(value);
+  for (const std::string& value : values) writer.String(value);
   writer.EndArray();
 }
 
 void EncodeStringMap(std::string_view key, const std::map<std::string, std::string>& values,
                      JsonWriter& writer) {
   writer.Key(key).BeginObject();
-  for (const auto& [name, value] : values)
-    writer.Key(name).String(value);
+  for (const auto& [name, value] : values) writer.Key(name).String(value);
   writer.EndObject();
 }
 

@@ -87,8 +87,7 @@ Status DecodeRootFs(const nlohmann::json& value, RootFs& rootfs) {
 
 void EncodeKeys(std::string_view key, const std::set<std::string>& keys, JsonWriter& writer) {
   writer.Key(key).BeginObject();
-  for (const std::string& name : keys)
-    writer.Key(name).BeginObject().EndObject();
+  for (const std::string& name : keys) writer.Key(name).BeginObject().EndObject();
   writer.EndObject();
 }
 
@@ -133,8 +132,7 @@ void EncodeRunConfig(const RunConfig& config, JsonWriter& writer) {
   }
   EncodeList("OnBuild", config.on_build, writer);
   EncodeList("Shell", config.shell, writer);
-  for (const auto& [key, json] : config.unknown)
-    writer.Key(key).Raw(json);
+  for (const auto& [key, json] : config.unknown) writer.Key(key).Raw(json);
   writer.EndObject();
 }
 
@@ -155,8 +153,7 @@ void EncodeHistory(const std::vector<History>& entries, JsonWriter& writer) {
 void EncodeRootFs(const RootFs& rootfs, JsonWriter& writer) {
   writer.BeginObject().Key("type").String(rootfs.type);
   writer.Key("diff_ids").BeginArray();
-  for (const Digest& digest : rootfs.diff_ids)
-    writer.String(digest.ToString());
+  for (const Digest& digest : rootfs.diff_ids) writer.String(digest.ToString());
   writer.EndArray().EndObject();
 }
 
@@ -180,8 +177,7 @@ std::map<std::string, std::string> KnownFields(const ImageConfig& config) {
   if (!config.platform.os_features.empty()) {
     add("os.features", [&](JsonWriter& writer) {
       writer.BeginArray();
-      for (const std::string& feature : config.platform.os_features)
-        writer.String(feature);
+      for (const std::string& feature : config.platform.os_features) writer.String(feature);
       writer.EndArray();
     });
   }
@@ -220,12 +216,10 @@ Result<ImageConfig> DecodeImageConfig(std::string_view json) {
 
 std::string Encode(const ImageConfig& config) {
   std::map<std::string, std::string> fields = KnownFields(config);
-  for (const auto& [key, json] : config.unknown)
-    fields.emplace(key, json);
+  for (const auto& [key, json] : config.unknown) fields.emplace(key, json);
   JsonWriter writer;
   writer.BeginObject();
-  for (const auto& [key, json] : fields)
-    writer.Key(key).Raw(json);
+  for (const auto& [key, json] : fields) writer.Key(key).Raw(json);
   writer.EndObject();
   return writer.Take();
 }

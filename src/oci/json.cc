@@ -202,17 +202,11 @@ JsonWriter& JsonWriter::String(std::string_view value) {
   return *this;
 }
 
-JsonWriter& JsonWriter::Int(int64_t value) {
-  return Raw(std::to_string(value));
-}
+JsonWriter& JsonWriter::Int(int64_t value) { return Raw(std::to_string(value)); }
 
-JsonWriter& JsonWriter::Bool(bool value) {
-  return Raw(value ? "true" : "false");
-}
+JsonWriter& JsonWriter::Bool(bool value) { return Raw(value ? "true" : "false"); }
 
-JsonWriter& JsonWriter::Null() {
-  return Raw("null");
-}
+JsonWriter& JsonWriter::Null() { return Raw("null"); }
 
 JsonWriter& JsonWriter::Raw(std::string_view json) {
   BeforeValue();
@@ -233,8 +227,7 @@ JsonWriter& JsonWriter::Value(const nlohmann::json& value) {
   }
   if (value.is_array()) {
     BeginArray();
-    for (const auto& item : value)
-      Value(item);
+    for (const auto& item : value) Value(item);
     return EndArray();
   }
   if (value.is_string()) return String(value.get_ref<const std::string&>());

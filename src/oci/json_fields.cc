@@ -61,8 +61,7 @@ Status JsonFields::Keys(const char* key, std::set<std::string>& out) const {
   if (value == nullptr) return OkStatus();
   if (!value->is_object()) return Wrong(key, "an object");
   std::set<std::string> keys;
-  for (const auto& item : value->items())
-    keys.insert(item.key());
+  for (const auto& item : value->items()) keys.insert(item.key());
   out = std::move(keys);
   return OkStatus();
 }

@@ -18,13 +18,9 @@ std::string_view Annotation(const Descriptor& descriptor, std::string_view key) 
 
 }  // namespace
 
-std::string LayoutBlobPath(const Digest& digest) {
-  return "blobs/sha256/" + digest.hex();
-}
+std::string LayoutBlobPath(const Digest& digest) { return "blobs/sha256/" + digest.hex(); }
 
-std::string EncodeLayoutMarker() {
-  return R"({"imageLayoutVersion":"1.0.0"})";
-}
+std::string EncodeLayoutMarker() { return R"({"imageLayoutVersion":"1.0.0"})"; }
 
 Status CheckLayoutMarker(std::string_view json) {
   TRY_ASSIGN(const nlohmann::json value,
@@ -43,8 +39,7 @@ std::string EncodeLayoutIndex(const Index& index) {
   writer.Key("mediaType")
       .String(index.media_type.empty() ? kOciIndex : std::string_view(index.media_type));
   writer.Key("manifests").BeginArray();
-  for (const Descriptor& descriptor : index.manifests)
-    Encode(descriptor, writer);
+  for (const Descriptor& descriptor : index.manifests) Encode(descriptor, writer);
   writer.EndArray();
   if (!index.annotations.empty()) EncodeStringMap("annotations", index.annotations, writer);
   writer.EndObject();

@@ -88,8 +88,7 @@ std::string EncodeTail(const Document& document, JsonWriter& writer) {
 void EncodeDescriptors(std::string_view key, const std::vector<Descriptor>& descriptors,
                        JsonWriter& writer) {
   writer.Key(key).BeginArray();
-  for (const Descriptor& descriptor : descriptors)
-    Encode(descriptor, writer);
+  for (const Descriptor& descriptor : descriptors) Encode(descriptor, writer);
   writer.EndArray();
 }
 

@@ -49,10 +49,8 @@ const LayerType* FindLayer(std::string_view media_type) {
 
 std::string_view BareMediaType(std::string_view media_type) {
   media_type = media_type.substr(0, media_type.find(';'));
-  while (media_type.ends_with(' '))
-    media_type.remove_suffix(1);
-  while (media_type.starts_with(' '))
-    media_type.remove_prefix(1);
+  while (media_type.ends_with(' ')) media_type.remove_suffix(1);
+  while (media_type.starts_with(' ')) media_type.remove_prefix(1);
   return media_type;
 }
 
@@ -71,9 +69,7 @@ bool IsImageConfig(std::string_view media_type) {
   return bare == kOciConfig || bare == kDockerConfig;
 }
 
-bool IsLayer(std::string_view media_type) {
-  return FindLayer(media_type) != nullptr;
-}
+bool IsLayer(std::string_view media_type) { return FindLayer(media_type) != nullptr; }
 
 bool IsNonDistributable(std::string_view media_type) {
   const LayerType* layer = FindLayer(media_type);

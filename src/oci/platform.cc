@@ -140,13 +140,10 @@ std::optional<int> VariantNumber(std::string_view variant) {
   return variant[1] - '0';
 }
 
-std::string V(int number) {
-  return "v" + std::to_string(number);
-}
+std::string V(int number) { return "v" + std::to_string(number); }
 
 void AddArm(const Platform& base, int from, std::vector<Platform>& out) {
-  for (int v = from; v >= 5; --v)
-    out.push_back(With(base, "arm", V(v)));
+  for (int v = from; v >= 5; --v) out.push_back(With(base, "arm", V(v)));
 }
 
 // "v8.3" → {8, 3}; "" → {8, 0}; "v9" → {9, 0}.
@@ -171,13 +168,11 @@ void AddArm64(const Platform& wanted, std::vector<Platform>& out) {
   if (version) {
     auto [major, minor] = *version;
     if (major == 9) {
-      for (int v = minor - 1; v >= 0; --v)
-        out.push_back(With(wanted, "arm64", Arm64Variant(9, v)));
+      for (int v = minor - 1; v >= 0; --v) out.push_back(With(wanted, "arm64", Arm64Variant(9, v)));
       // v9.x implies v8.(x+5).
       minor = std::min(minor + 5, 9) + 1;
     }
-    for (int v = minor - 1; v >= 0; --v)
-      out.push_back(With(wanted, "arm64", Arm64Variant(8, v)));
+    for (int v = minor - 1; v >= 0; --v) out.push_back(With(wanted, "arm64", Arm64Variant(8, v)));
   }
   AddArm(wanted, 8, out);
 }
@@ -186,8 +181,7 @@ std::vector<Platform> Accepted(const Platform& wanted) {
   std::vector<Platform> out = {wanted};
   if (wanted.architecture == "amd64") {
     const int level = VariantNumber(wanted.variant).value_or(1);
-    for (int v = level - 1; v > 1; --v)
-      out.push_back(With(wanted, "amd64", V(v)));
+    for (int v = level - 1; v > 1; --v) out.push_back(With(wanted, "amd64", V(v)));
     if (level > 1) out.push_back(With(wanted, "amd64", ""));
     out.push_back(With(wanted, "386", ""));
   } else if (wanted.architecture == "arm") {
@@ -270,8 +264,7 @@ std::string FormatAll(const Platform& platform) {
   std::string out = platform.os;
   if (!platform.os_version.empty() || !platform.os_features.empty()) {
     out += "(" + platform.os_version;
-    for (const std::string& feature : platform.os_features)
-      out += "+" + feature;
+    for (const std::string& feature : platform.os_features) out += "+" + feature;
     out += ")";
   }
   for (const std::string& part : {platform.architecture, platform.variant}) {

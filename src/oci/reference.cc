@@ -16,18 +16,10 @@ constexpr std::string_view kOfficialPrefix = "library/";
 constexpr size_t kMaxNameLength = 255;
 constexpr size_t kMaxTagLength = 128;
 
-bool IsLowerAlnum(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
-bool IsAlnum(char c) {
-  return IsLowerAlnum(c) || (c >= 'A' && c <= 'Z');
-}
-bool IsWord(char c) {
-  return IsAlnum(c) || c == '_';
-}
-bool IsDigit(char c) {
-  return c >= '0' && c <= '9';
-}
+bool IsLowerAlnum(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
+bool IsAlnum(char c) { return IsLowerAlnum(c) || (c >= 'A' && c <= 'Z'); }
+bool IsWord(char c) { return IsAlnum(c) || c == '_'; }
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
 template <typename Predicate>
 bool All(std::string_view text, Predicate predicate) {
@@ -91,8 +83,7 @@ bool IsPathComponent(std::string_view part) {
     }
     const char separator = part[i];
     size_t run = 0;
-    while (i < part.size() && part[i] == separator)
-      ++i, ++run;
+    while (i < part.size() && part[i] == separator) ++i, ++run;
     const bool allowed =
         separator == '-' || (separator == '.' && run == 1) || (separator == '_' && run <= 2);
     if (!allowed || !IsLowerAlnum(part[i])) return false;

@@ -99,8 +99,7 @@ bool SendReply(int fd, const ReceivedRequest& request, const Reply& reply) {
     return false;
   }
   std::string head = "HTTP/1.1 " + std::to_string(reply.status) + " X\r\n";
-  for (const Header& header : reply.headers)
-    head += header.name + ": " + header.value + "\r\n";
+  for (const Header& header : reply.headers) head += header.name + ": " + header.value + "\r\n";
   if (FindHeader(reply.headers, "Content-Length").empty() && reply.status != 204) {
     const auto length = reply.claimed_length.value_or(static_cast<int64_t>(reply.body.size()));
     head += "Content-Length: " + std::to_string(length) + "\r\n";
@@ -134,10 +133,8 @@ FakeServer::~FakeServer() {
   stopping_ = true;
   shutdown(listener_.get(), SHUT_RDWR);
   acceptor_.join();
-  for (Connection& connection : open_)
-    shutdown(connection.fd.get(), SHUT_RDWR);
-  for (Connection& connection : open_)
-    connection.thread.join();
+  for (Connection& connection : open_) shutdown(connection.fd.get(), SHUT_RDWR);
+  for (Connection& connection : open_) connection.thread.join();
 }
 
 void FakeServer::Accept() {

@@ -73,7 +73,8 @@ Reply FakeRegistry::Handle(const ReceivedRequest& request) {
 
 Reply FakeRegistry::ServeToken(const ReceivedRequest& request) {
   const std::string given = request.header("Authorization");
-  const bool bad_form = request.method == "POST" && QueryValue(request.body, "password") != "secret";
+  const bool bad_form =
+      request.method == "POST" && QueryValue(request.body, "password") != "secret";
   if (bad_form || (!given.empty() && given != kBasicGood))
     return ErrorReply(401, "UNAUTHORIZED", "wrong password");
   valid_token_ = "good-" + std::to_string(++tokens_issued_);
