@@ -86,6 +86,12 @@ Call::Work Blocking(Status (*function)(const BridgeCall&, const Request&, Respon
   };
 }
 
+// What may wait for steps to run gets a thread of its own: on the pool it could wait for what waits
+// behind it.
+Call::Run OnThread(RequestThreads& threads) {
+  return [&threads](std::function<void()> work) { threads.Run(std::move(work)); };
+}
+
 Call::Run OnPool(WorkerPool& pool) {
   return [&pool](std::function<void()> work) { pool.Submit(std::move(work)); };
 }
@@ -105,11 +111,7 @@ grpc::ServerUnaryReactor* BridgeService::Ping(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* BridgeService::Solve(grpc::CallbackServerContext* context,
                                                const wire::SolveRequest* request,
                                                wire::SolveResponse* response) {
-  Call::Run run = OnPool(blocking_);
-  if (!request->frontend().empty()) {
-    run = [this](std::function<void()> work) { threads_.Run(std::move(work)); };
-  }
-  return Call::Start(find_, context, "Solve", std::move(run),
+  return Call::Start(find_, context, "Solve", OnThread(threads_),
                      Blocking(frontend::Solve, request, response));
 }
 
@@ -130,28 +132,28 @@ grpc::ServerUnaryReactor* BridgeService::ResolveImageConfig(
 grpc::ServerUnaryReactor* BridgeService::ReadFile(grpc::CallbackServerContext* context,
                                                   const wire::ReadFileRequest* request,
                                                   wire::ReadFileResponse* response) {
-  return Call::Start(find_, context, "ReadFile", OnPool(blocking_),
+  return Call::Start(find_, context, "ReadFile", OnThread(threads_),
                      Blocking(frontend::ReadFile, request, response));
 }
 
 grpc::ServerUnaryReactor* BridgeService::ReadDir(grpc::CallbackServerContext* context,
                                                  const wire::ReadDirRequest* request,
                                                  wire::ReadDirResponse* response) {
-  return Call::Start(find_, context, "ReadDir", OnPool(blocking_),
+  return Call::Start(find_, context, "ReadDir", OnThread(threads_),
                      Blocking(frontend::ReadDir, request, response));
 }
 
 grpc::ServerUnaryReactor* BridgeService::StatFile(grpc::CallbackServerContext* context,
                                                   const wire::StatFileRequest* request,
                                                   wire::StatFileResponse* response) {
-  return Call::Start(find_, context, "StatFile", OnPool(blocking_),
+  return Call::Start(find_, context, "StatFile", OnThread(threads_),
                      Blocking(frontend::StatFile, request, response));
 }
 
 grpc::ServerUnaryReactor* BridgeService::Evaluate(grpc::CallbackServerContext* context,
                                                   const wire::EvaluateRequest* request,
                                                   wire::EvaluateResponse* response) {
-  return Call::Start(find_, context, "Evaluate", OnPool(blocking_),
+  return Call::Start(find_, context, "Evaluate", OnThread(threads_),
                      Blocking(frontend::Evaluate, request, response));
 }
 

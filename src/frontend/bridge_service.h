@@ -20,8 +20,8 @@ using FindBridge =
     std::function<void(const std::string& build_id, std::function<void(Result<BridgePtr>)> done)>;
 
 // moby.buildkit.v1.frontend.LLBBridge on the control socket, for all builds: calls go to the bridge
-// whose build ref stands in the metadata. Handlers never block: work runs on `blocking`, frontend
-// requests on threads of their own.
+// whose build ref stands in the metadata. Handlers never block: what waits for steps runs on
+// threads of its own, other work on `blocking`.
 class BridgeService final : public ::moby::buildkit::v1::frontend::LLBBridge::CallbackService {
  public:
   // `worker` is what Ping tells. Everything outlives the service.

@@ -7,8 +7,8 @@
 
 namespace kiln::frontend {
 
-// Threads for frontend requests, one each: a request may wait for others, so a bounded pool could
-// lock up. How many there are is bounded by the depth that each job allows.
+// Threads for requests that wait for steps or for other requests, one each: a bounded pool could
+// lock up. How many there are at once is bounded by what a connection may have open.
 class RequestThreads {
  public:
   RequestThreads() = default;
