@@ -122,6 +122,19 @@ TEST(DefinitionTest, ValidatesExec) {
   EXPECT_EQ(Validate(op).error().message(), "invalid exec op with no rootfs");
   exec.mutable_mounts(0)->set_dest("/");
   EXPECT_TRUE(Validate(op).ok());
+  exec.set_network(static_cast<pb::NetMode>(42));
+  EXPECT_EQ(Validate(op).error().message(), "invalid exec op with unknown network mode 42");
+  exec.clear_network();
+  exec.set_security(static_cast<pb::SecurityMode>(42));
+  EXPECT_EQ(Validate(op).error().message(), "invalid exec op with unknown security mode 42");
+  exec.clear_security();
+  exec.add_mounts()->set_dest("/m");
+  exec.mutable_mounts(1)->set_mounttype(static_cast<pb::MountType>(77));
+  EXPECT_EQ(Validate(op).error().message(), "invalid mount type 77 of \"/m\"");
+  exec.mutable_mounts()->RemoveLast();
+  exec.mutable_meta()->add_args(std::string("a\0b", 3));
+  EXPECT_EQ(Validate(op).error().message(), "invalid argument \"a\\x00b\": zero byte");
+  exec.mutable_meta()->mutable_args()->RemoveLast();
   exec.mutable_mounts(0)->set_input(0);
   EXPECT_FALSE(Validate(op).ok());
   exec.mutable_mounts(0)->set_mounttype(pb::CACHE);
@@ -156,6 +169,8 @@ TEST(DefinitionTest, ValidatesTheOthers) {
   pb::Op op;
   op.mutable_diff();
   EXPECT_EQ(Validate(op).error().message(), "invalid diff op with nil lower or upper input");
+  op.mutable_merge();
+  EXPECT_EQ(Validate(op).error().message(), "invalid merge op with no inputs");
   op.mutable_passthrough();
   EXPECT_EQ(Validate(op).error().message(), "invalid passthrough op with no id");
   op.mutable_passthrough()->set_id("x");

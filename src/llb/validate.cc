@@ -1,6 +1,9 @@
 #include "llb/validate.h"
 
 #include <algorithm>
+#include <array>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/strings.h"
@@ -11,6 +14,63 @@ namespace {
 
 constexpr int64_t kEmpty = -1;
 
+// The kernel would read less than what was asked for.
+template <typename Texts>
+Status CheckNoZeroByte(const Texts& texts, std::string_view what) {
+  for (const std::string& text : texts)
+    if (text.find('\0') != std::string::npos)
+      return Unknown("invalid {} {}: zero byte", what, Quoted(text, 64));
+  return OkStatus();
+}
+
+// Values that this build does not know must not pass for the default.
+Status CheckExecEnums(const pb::ExecOp& exec) {
+  if (!pb::NetMode_IsValid(exec.network()))
+    return Unknown("invalid exec op with unknown network mode {}", static_cast<int>(exec.network()));
+  if (!pb::SecurityMode_IsValid(exec.security()))
+    return Unknown("invalid exec op with unknown security mode {}",
+                   static_cast<int>(exec.security()));
+  for (const pb::Mount& mount : exec.mounts()) {
+    if (!pb::MountType_IsValid(mount.mounttype()))
+      return Unknown("invalid mount type {} of {}", static_cast<int>(mount.mounttype()),
+                     Quoted(mount.dest()));
+    if (!pb::MountContentCache_IsValid(mount.contentcache()) ||
+        !pb::CacheSharingOpt_IsValid(mount.cacheopt().sharing()))
+      return Unknown("invalid cache mode of mount {}", Quoted(mount.dest()));
+  }
+  return OkStatus();
+}
+
+Status CheckExecTexts(const pb::ExecOp& exec) {
+  const pb::Meta& meta = exec.meta();
+  TRY(CheckNoZeroByte(meta.args(), "argument"));
+  TRY(CheckNoZeroByte(meta.env(), "environment variable"));
+  TRY(CheckNoZeroByte(std::array{meta.cwd(), meta.user(), meta.hostname(), meta.cgroupparent()},
+                      "exec option"));
+  for (const pb::Mount& mount : exec.mounts())
+    TRY(CheckNoZeroByte(std::array{mount.dest(), mount.selector()}, "mount path"));
+  return OkStatus();
+}
+
+Status CheckActionTexts(const pb::FileAction& action) {
+  switch (action.action_case()) {
+    case pb::FileAction::kCopy:
+      return CheckNoZeroByte(std::array{action.copy().src(), action.copy().dest()}, "path");
+    case pb::FileAction::kMkfile:
+      return CheckNoZeroByte(std::array{action.mkfile().path()}, "path");
+    case pb::FileAction::kMkdir:
+      return CheckNoZeroByte(std::array{action.mkdir().path()}, "path");
+    case pb::FileAction::kRm:
+      return CheckNoZeroByte(std::array{action.rm().path()}, "path");
+    case pb::FileAction::kSymlink:
+      return CheckNoZeroByte(std::array{action.symlink().oldpath(), action.symlink().newpath()},
+                             "path");
+    case pb::FileAction::ACTION_NOT_SET:
+      break;
+  }
+  return OkStatus();
+}
+
 Status ValidateExec(const pb::Op& op) {
   const pb::ExecOp& exec = op.exec();
   if (!exec.has_meta()) return Unknown("invalid exec op with no meta");
@@ -19,6 +79,8 @@ Status ValidateExec(const pb::Op& op) {
   bool has_root = std::any_of(exec.mounts().begin(), exec.mounts().end(),
                               [](const pb::Mount& mount) { return mount.dest() == "/"; });
   if (!has_root) return Unknown("invalid exec op with no rootfs");
+  TRY(CheckExecEnums(exec));
+  TRY(CheckExecTexts(exec));
   for (const pb::Mount& mount : exec.mounts()) {
     if (mount.dest() == "/" && mount.mounttype() != pb::BIND)
       return Unknown("invalid mount type {} for /", pb::MountType_Name(mount.mounttype()));
@@ -70,6 +132,7 @@ Status ValidateFileIndices(const pb::FileOp& op, int64_t input_count) {
     const pb::FileAction& action = op.actions(static_cast<int>(i));
     if (action.action_case() == pb::FileAction::ACTION_NOT_SET)
       return Unknown("invalid file action {}: no action", i);
+    TRY(CheckActionTexts(action));
     TRY(CheckActionIndex(action.input(), input_count, i, action_count));
     TRY(CheckActionIndex(action.secondaryinput(), input_count, i, action_count));
     if (action.output() == kEmpty) continue;
@@ -103,9 +166,11 @@ Status Validate(const pb::Op& op) {
       return ValidateDiff(op);
     case pb::Op::kPassthrough:
       return ValidatePassthrough(op);
+    case pb::Op::kMerge:
+      if (op.inputs().empty()) return Unknown("invalid merge op with no inputs");
+      return OkStatus();
     case pb::Op::kSource:
     case pb::Op::kBuild:
-    case pb::Op::kMerge:
       return OkStatus();
     case pb::Op::OP_NOT_SET:
       break;
