@@ -45,6 +45,24 @@ Result<LayerBlob> Store::Impl::DescribeBlob(const RecordPtr& record,
   return layer;
 }
 
+// Whether the blob can be had, or else could only be asked for. After a power cut a blob made here
+// may be gone while its layer is there.
+Result<bool> Store::Impl::IsUsable(const RecordPtr& record, const BlobRow& row) {
+  if (!record->local || blobs->Has(row.descriptor.digest)) return true;
+  TRY_ASSIGN(const std::vector<Locator> locators, LocatorsOf(row.descriptor.digest));
+  return !locators.empty();
+}
+
+Result<std::vector<Store::Impl::BlobRow>> Store::Impl::UsableBlobRows(const RecordPtr& record) {
+  TRY_ASSIGN(std::vector<BlobRow> rows, BlobRows(record->row.num));
+  std::vector<BlobRow> usable;
+  for (BlobRow& row : rows) {
+    TRY_ASSIGN(const bool good, IsUsable(record, row));
+    if (good) usable.push_back(std::move(row));
+  }
+  return usable;
+}
+
 Result<LayerBlob> Store::Impl::MakeLayerBlob(const progress::Activity& activity,
                                              const RecordPtr& record,
                                              const std::vector<RecordPtr>& below,
@@ -52,7 +70,7 @@ Result<LayerBlob> Store::Impl::MakeLayerBlob(const progress::Activity& activity,
   const int type = static_cast<int>(options.compression.type);
   TRY_ASSIGN(const KeyedGate::Ticket ticket,
              gate.Enter(activity, fmt::format("layer:{}:{}", record->row.id, type)));
-  TRY_ASSIGN(const std::vector<BlobRow> rows, BlobRows(record->row.num));
+  TRY_ASSIGN(const std::vector<BlobRow> rows, UsableBlobRows(record));
   for (const BlobRow& row : rows) {  // made while we waited
     if (row.compression == options.compression.type) return DescribeBlob(record, row.descriptor);
   }
@@ -85,7 +103,7 @@ Result<LayerBlob> Store::Impl::ConvertLayerBlob(const progress::Activity& activi
   const int type = static_cast<int>(options.compression.type);
   TRY_ASSIGN(const KeyedGate::Ticket ticket,
              gate.Enter(activity, fmt::format("layer:{}:{}", record->row.id, type)));
-  TRY_ASSIGN(const std::vector<BlobRow> rows, BlobRows(record->row.num));
+  TRY_ASSIGN(const std::vector<BlobRow> rows, UsableBlobRows(record));
   for (const BlobRow& row : rows) {
     if (row.compression == options.compression.type) return DescribeBlob(record, row.descriptor);
   }
@@ -137,7 +155,7 @@ Result<std::vector<LayerBlob>> Store::LayerBlobs(const progress::Activity& activ
   std::vector<LayerBlob> layers;
   for (size_t i = 0; i < chain.size(); ++i) {
     const RecordPtr& record = chain[i];
-    TRY_ASSIGN(const std::vector<Impl::BlobRow> rows, impl_->BlobRows(record->row.num));
+    TRY_ASSIGN(const std::vector<Impl::BlobRow> rows, impl_->UsableBlobRows(record));
     const Impl::BlobRow* best = nullptr;
     for (const Impl::BlobRow& row : rows) {
       if (best == nullptr || row.compression == options.compression.type) best = &row;

@@ -283,7 +283,7 @@ void Store::Impl::Close() {
   cpu_pool.reset();
   janitor.reset();
   if (database != nullptr && next_num > 1) {
-    (void)database->Write([](SqliteConnection& db) { return SetMeta(db, "open", "0"); });
+    database->WriteLater([](SqliteConnection& db) { return SetMeta(db, "open", "0"); });
   }
   blobs.reset();
   database.reset();

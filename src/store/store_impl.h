@@ -188,6 +188,8 @@ struct Store::Impl {
     archive::Compression compression;
   };
   Result<std::vector<BlobRow>> BlobRows(int64_t num);
+  Result<bool> IsUsable(const RecordPtr& record, const BlobRow& row);
+  Result<std::vector<BlobRow>> UsableBlobRows(const RecordPtr& record);
   Result<std::vector<Locator>> LocatorsOf(const Digest& digest);
   Status AddBlobRow(int64_t num, const oci::Descriptor& descriptor,
                     archive::Compression compression);

@@ -431,6 +431,16 @@ TEST_F(StoreTest, LayerBlobsAreMadeOnceAndAlike) {
   EXPECT_EQ(names, (std::vector<std::string>{"d", "d/change", "d/.wh.go", "new", "new/x"}));
 }
 
+TEST_F(StoreTest, LostLayerBlobsAreMadeAgain) {
+  const SnapshotRef ref = CommitFiles(*store_, {}, Files{{"/a", "1"}});
+  const Digest digest = Must(store_->LayerBlobs(Activity(), ref, {}))[0].descriptor.digest;
+  unlink((temp_ / ("root/blobs/sha256/" + digest.hex())).c_str());
+  const LayerBlob again = Must(store_->LayerBlobs(Activity(), ref, {}))[0];
+  EXPECT_EQ(again.descriptor.digest, digest);
+  EXPECT_TRUE(again.local);
+  EXPECT_TRUE(Must(store_->GetBlob(digest)).Open().ok());
+}
+
 TEST_F(StoreTest, ForcedCompressionConverts) {
   const std::vector<LazyLayer> layers{MakeLazy({{"a", std::string(100'000, 'a')}})};
   const SnapshotRef ref = Must(store_->ImportChain(layers));
