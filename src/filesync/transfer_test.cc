@@ -358,7 +358,8 @@ TEST_F(HostileSenderTest, ContentMustBeAskedForAndComplete) {
   EXPECT_NE(ErrorOf({Stat("a", kDir), end, Data(0, "xxx")}).find("unasked"), std::string::npos);
   EXPECT_NE(ErrorOf({Stat("a", kFile, 3), end, Data(0, "xx"), Data(0, ""), OfType(Packet::PACKET_FIN)}).find("got 2"),
             std::string::npos);
-  EXPECT_NE(ErrorOf({Stat("a", kFile, 3), end, Data(0, "xxxx"), Data(0, "")}).find("got 4"), std::string::npos);
+  EXPECT_NE(ErrorOf({Stat("a", kFile, 3), end, Data(0, "xxxx"), Data(0, ""), OfType(Packet::PACKET_FIN)}).find("got 4"),
+            std::string::npos);
   EXPECT_NE(ErrorOf({Stat("a", kFile, 3), end, OfType(Packet::PACKET_FIN)}).find("before"), std::string::npos);
   EXPECT_NE(ErrorOf({Stat("a", kFile, 3), end, Stat("b", kFile)}).find("after the end"), std::string::npos);
   EXPECT_NE(ErrorOf({OfType(Packet::PACKET_REQ)}), "");
