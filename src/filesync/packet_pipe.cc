@@ -9,42 +9,50 @@ namespace {
 
 constexpr size_t kPipeBytes = 1 << 20;
 constexpr size_t kPacketOverhead = 128;
+// A reader is woken for so much at once while its peer says that more follows: a wake-up per packet costs more than the
+// packet.
+constexpr size_t kBatchBytes = 16 << 10;
 
 // One direction.
 class Channel {
  public:
-  bool Push(const Packet& packet) {
+  bool Push(const Packet& packet, bool more) {
     const size_t size = packet.data().size() + kPacketOverhead;
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return broken_ || closed_ || bytes_ == 0 || bytes_ + size <= kPipeBytes; });
+    if (bytes_ > 0 && bytes_ + size > kPipeBytes) {
+      readable_.notify_all();
+      writable_.wait(lock, [&] { return broken_ || closed_ || bytes_ == 0 || bytes_ + size <= kPipeBytes; });
+    }
     if (broken_ || closed_) return false;
     bytes_ += size;
     packets_.push_back(packet);
-    changed_.notify_all();
+    if (!more || bytes_ >= kBatchBytes) readable_.notify_all();
     return true;
   }
 
   bool Pop(Packet* packet) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return broken_ || closed_ || !packets_.empty(); });
+    readable_.wait(lock, [&] { return broken_ || closed_ || !packets_.empty(); });
     if (broken_ || packets_.empty()) return false;
     *packet = std::move(packets_.front());
     packets_.pop_front();
     bytes_ -= packet->data().size() + kPacketOverhead;
-    changed_.notify_all();
+    if (bytes_ <= kPipeBytes / 2) writable_.notify_all();
     return true;
   }
 
   void Close() {
     std::lock_guard lock(mutex_);
     closed_ = true;
-    changed_.notify_all();
+    readable_.notify_all();
+    writable_.notify_all();
   }
 
   void Break() {
     std::lock_guard lock(mutex_);
     broken_ = true;
-    changed_.notify_all();
+    readable_.notify_all();
+    writable_.notify_all();
   }
 
   bool broken() {
@@ -54,7 +62,8 @@ class Channel {
 
  private:
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable readable_;
+  std::condition_variable writable_;
   std::deque<Packet> packets_;
   size_t bytes_ = 0;
   bool closed_ = false;
@@ -70,7 +79,7 @@ class PipeEnd final : public PacketStream {
   }
 
   bool Read(Packet* packet) override { return in_->Pop(packet); }
-  bool Write(const Packet& packet, bool /*more*/) override { return out_->Push(packet); }
+  bool Write(const Packet& packet, bool more) override { return out_->Push(packet, more); }
   void CloseWrites() override { out_->Close(); }
   void Cancel() override {
     in_->Break();
