@@ -83,6 +83,13 @@ Status ResolveSourceMeta(const BridgeCall& call, const wire::ResolveSourceMetaRe
   const llb::SourceSpec spec = llb::Format(answer.id);
   *response->mutable_source() = source;
   response->mutable_source()->set_identifier(spec.identifier);
+  if (!IsImage(answer.id)) {
+    // No image any more. Clients see that by the missing message and start over with the new
+    // source.
+    response->mutable_source()->mutable_attrs()->clear();
+    response->mutable_source()->mutable_attrs()->insert(spec.attrs.begin(), spec.attrs.end());
+    return OkStatus();
+  }
   response->mutable_image()->set_digest(answer.digest.ToString());
   response->mutable_image()->set_config(std::move(answer.config));
   return OkStatus();
@@ -110,6 +117,9 @@ Status ResolveImageConfig(const BridgeCall& call, const wire::ResolveImageConfig
   query.platform = PlatformOf(call, request.has_platform(), request.platform());
   query.log_name = request.logname();
   TRY_ASSIGN(ImageAnswer answer, call.bridge.gateway()->ResolveImage(call.activity, query));
+  if (!IsImage(answer.id)) {
+    return Unimplemented("a source policy made {} something else than an image", request.ref());
+  }
   std::string identifier = llb::Format(answer.id).identifier;
   if (const auto cut = identifier.find("://"); cut != std::string::npos)
     identifier.erase(0, cut + 3);

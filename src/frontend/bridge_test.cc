@@ -244,6 +244,26 @@ TEST_F(BridgeTest, ResolveSourceMeta) {
   EXPECT_EQ(ResolveSourceMeta(call(), request, &response).error().code(), Code::kUnimplemented);
 }
 
+TEST(BridgePolicyTest, SourcePoliciesDecideAboutMetadataToo) {
+  TestBuild build([](pb::SourceOp& source) -> Result<bool> {
+    if (source.identifier().find("denied") != std::string::npos) return Unknown("denied by policy");
+    source.set_identifier("git://github.com/a/b.git");
+    source.clear_attrs();
+    return true;
+  });
+  const BridgePtr bridge = build.MakeBridge();
+  const BridgeCall call{*bridge, build.activity()};
+  wire::ResolveSourceMetaRequest request;
+  wire::ResolveSourceMetaResponse response;
+  request.mutable_source()->set_identifier("docker-image://docker.io/library/denied:latest");
+  EXPECT_THAT(ResolveSourceMeta(call, request, &response).error().ToString(),
+              HasSubstr("denied by policy"));
+  request.mutable_source()->set_identifier("docker-image://docker.io/library/other:latest");
+  ASSERT_TRUE(ResolveSourceMeta(call, request, &response).ok());
+  EXPECT_FALSE(response.has_image());
+  EXPECT_THAT(response.source().identifier(), HasSubstr("git://github.com/a/b.git"));
+}
+
 // --- the built-in frontend ---
 
 TEST_F(BridgeTest, DockerfileIsSolvedAndItsFilesRead) {

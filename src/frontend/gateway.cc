@@ -5,6 +5,7 @@
 #include "base/digest.h"
 #include "base/parallel.h"
 #include "base/strings.h"
+#include "build/load_graph.h"
 #include "progress/activity.h"
 
 namespace kiln::frontend {
@@ -21,6 +22,24 @@ class DepthGuard {
  private:
   build::Job& job_;
 };
+
+bool IsImage(const llb::SourceId& id) {
+  return std::holds_alternative<llb::ImageSource>(id) ||
+         std::holds_alternative<llb::OciLayoutSource>(id);
+}
+
+// What the build's source policy makes of a source.
+Result<llb::SourceId> Rewritten(const build::SourceRewriter& rewrite, const llb::SourceId& id) {
+  if (!rewrite) return id;
+  const llb::SourceSpec spec = llb::Format(id);
+  pb::SourceOp source;
+  source.set_identifier(spec.identifier);
+  source.mutable_attrs()->insert(spec.attrs.begin(), spec.attrs.end());
+  source = build::Canonical(std::move(source));
+  TRY_ASSIGN_CTX(const bool changed, rewrite(source), "error evaluating the source policy");
+  if (!changed) return id;
+  return llb::ParseSource(source.identifier(), {source.attrs().begin(), source.attrs().end()});
+}
 
 }  // namespace
 
@@ -65,17 +84,20 @@ Result<build::BuildResult> Gateway::Run(const progress::Activity& activity,
 
 Result<ImageAnswer> Gateway::ResolveImage(const progress::Activity& activity,
                                           const ImageQuery& query) {
-  const llb::SourceSpec spec = llb::Format(query.id);
+  TRY_ASSIGN(const llb::SourceId id, Rewritten(job_->options().rewrite_source, query.id));
+  // Something else than an image now: whoever asked goes on with that.
+  if (!IsImage(id)) return ImageAnswer{id, {}, {}};
+  const llb::SourceSpec spec = llb::Format(id);
   const std::string name =
       query.log_name.empty() ? "resolve image config for " + spec.identifier : query.log_name;
   const Digest digest =
       Sha256Of("resolve " + spec.identifier + " " + oci::FormatAll(query.platform) + " " + name);
   progress::VertexScope vertex(activity.sink, *services_.clock, name, digest);
-  auto meta = services_.sources->ResolveImage(activity, query.id, query.platform, query.with_config,
-                                              &metas_);
+  auto meta =
+      services_.sources->ResolveImage(activity, id, query.platform, query.with_config, &metas_);
   if (!meta.ok()) return vertex.Finish(std::move(meta).error()).error();
   TRY(vertex.Finish(OkStatus()));
-  return ImageAnswer{query.id, meta->digest, std::move(meta->config)};
+  return ImageAnswer{id, meta->digest, std::move(meta->config)};
 }
 
 void Gateway::Warn(progress::VertexWarning warning) { job_->activity().sink->OnWarning(warning); }

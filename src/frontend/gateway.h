@@ -47,7 +47,8 @@ struct ImageQuery {
   bool with_config = true;
 };
 struct ImageAnswer {
-  llb::SourceId id;  // as asked, or as a source policy has rewritten it
+  llb::SourceId
+      id;  // as asked, or as a source policy has rewritten it; no image: nothing below is set
   Digest digest;
   std::string config;  // JSON
 };
@@ -66,7 +67,8 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
 
   // Loads a definition, or runs a frontend (at most the job's depth deep).
   Result<build::BuildResult> Solve(const progress::Activity& activity, const Request& request);
-  // Shown as a step named `log_name`. Answers are remembered for the build.
+  // `query.id` is an image or an OCI layout. Shown as a step named `log_name`. Answers are
+  // remembered for the build.
   Result<ImageAnswer> ResolveImage(const progress::Activity& activity, const ImageQuery& query);
   void Warn(progress::VertexWarning warning);
 

@@ -35,7 +35,7 @@ std::vector<std::string> RecordingSink::names() const {
   return names_;
 }
 
-TestBuild::TestBuild() {
+TestBuild::TestBuild(build::SourceRewriter rewrite) {
   const char* base = getenv("TMPDIR");
   files["local://context"];  // an empty folder
   root_ = std::string(base != nullptr ? base : "/tmp") + "/kiln-frontend-XXXXXX";
@@ -67,6 +67,7 @@ TestBuild::TestBuild() {
   options.ref = "test";
   options.session_ids = {"session"};
   options.sink = sink_;
+  options.rewrite_source = std::move(rewrite);
   auto job = build::Job::Start(environment_, std::move(options));
   CHECK_MSG(job.ok(), job.ok() ? "" : job.error().ToString());
   gateway_ = std::make_shared<Gateway>(services_, std::move(*job), "session");

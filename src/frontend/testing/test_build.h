@@ -41,7 +41,8 @@ class RecordingSink final : public progress::Sink {
 // folder of its own, one job, one gateway. Local sources are folders made of `files`.
 class TestBuild {
  public:
-  TestBuild();
+  // `rewrite` is the build's source policy.
+  explicit TestBuild(build::SourceRewriter rewrite = {});
   ~TestBuild();
   TestBuild(const TestBuild&) = delete;
   TestBuild& operator=(const TestBuild&) = delete;
