@@ -1,0 +1,55 @@
+#pragma once
+
+#include <chrono>
+#include <mutex>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/loop.h"
+#include "base/pool.h"
+#include "control/control_service.h"
+
+namespace kiln::store {
+class Store;
+}
+
+namespace kiln::control {
+
+// Collects by the configured rules a second after each Poke, at most once a minute.
+class CacheCollector final : public Collector {
+ public:
+  struct Parts {
+    store::Store* store = nullptr;
+    WorkerPool* blocking = nullptr;
+    TaskQueue* timers = nullptr;
+    const Clock* clock = nullptr;
+    std::vector<store::PruneRule> rules;  // in this order; none: never by itself
+  };
+
+  explicit CacheCollector(Parts parts) : parts_(std::move(parts)) {}
+  // Cancels a collection under way and waits for it. The timers' queue may still call back: it must have ended, or be
+  // ended, before this goes.
+  ~CacheCollector() override;
+
+  Result<std::vector<store::UsageRecord>> DiskUsage(const std::vector<std::string>& filters,
+                                                    std::chrono::nanoseconds age_limit) override;
+  Status Prune(const progress::Activity& activity, const store::PruneRule& rule,
+               const store::PrunedFn& pruned) override;
+  void Poke() override;
+  // No collection begins after this; waits for one under way.
+  void Stop();
+
+ private:
+  void Collect();
+
+  const Parts parts_;
+  CancelSource cancel_;
+  std::mutex mutex_;
+  std::condition_variable idle_;
+  bool scheduled_ = false;
+  bool running_ = false;
+  bool stopped_ = false;
+  SteadyTime last_{};
+};
+
+}  // namespace kiln::control

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/log.h"
+#include "base/result.h"
+#include "executor/etc_files.h"
+#include "oci/platform.h"
+#include "registry/hosts.h"
+#include "rpc/address.h"
+#include "rpc/tls.h"
+#include "store/usage.h"
+
+namespace kiln::control {
+
+// A size in a configuration: bytes, or a share of the file system, worked out when the root is known.
+struct DiskSize {
+  uint64_t bytes = 0;
+  int percent = 0;  // 0: `bytes` counts
+};
+
+struct GcRule {
+  bool all = false;
+  std::vector<std::string> filters;
+  std::chrono::nanoseconds keep_duration{0};
+  DiskSize reserved;
+  DiskSize max_used;
+  DiskSize min_free;
+};
+
+// The daemon's settings: buildkitd.toml's keys (daemon-executor §2), overridden by flags. A plain value.
+struct Config {
+  std::string root = "/var/lib/kiln";
+  std::optional<LogLevel> log_level;
+  std::vector<std::string> addresses;
+  rpc::SocketOwner socket_owner;
+  rpc::TlsFiles tls;
+  std::set<std::string> entitlements;  // "network.host", "security.insecure"
+  executor::DnsConfig dns;
+  registry::HostConfigs registries;
+  int max_registry_concurrency = 4;
+  bool dockerfile_frontend = true;
+
+  // The worker.
+  std::map<std::string, std::string> labels;
+  std::vector<oci::Platform> platforms;  // empty: this machine's
+  std::string snapshotter = "overlayfs";
+  std::string runtime_binary;
+  std::string cgroup_parent;
+  std::string apparmor_profile;
+  std::string network_mode = "host";  // "host" or "none"
+  int max_parallelism = 0;            // 0: as many as there are processors, at least 4
+  bool gc = true;
+  std::optional<DiskSize> reserved;
+  std::optional<DiskSize> max_used;
+  std::optional<DiskSize> min_free;
+  std::vector<GcRule> gc_policy;  // replaces the default rules if not empty
+};
+
+// Reads a buildkitd.toml over `config`. Keys that are not served, and unknown ones, are an error that names them, with
+// the nearest known one.
+Status ApplyToml(std::string_view text, Config* config);
+// A file that is missing is no error if `optional`.
+Status ApplyTomlFile(const std::string& path, bool optional, Config* config);
+
+// "host" → {"network.host", "security.insecure"} spelling checks: `invalid entitlement : x`.
+Status AddEntitlement(const std::string& name, Config* config);
+// "512MB" (binary multiples), "10%", or bytes.
+Result<DiskSize> ParseDiskSize(std::string_view text);
+// "Reserved[,Free[,Max]]" in millions of bytes (--oci-worker-gc-keepstorage).
+Status ApplyKeepStorage(std::string_view text, Config* config);
+Result<LogLevel> ParseLogLevel(std::string_view text);
+
+// The rules as bytes, for a file system of `total` bytes: those configured, else the default ones.
+std::vector<store::PruneRule> GcRulesOf(const Config& config, uint64_t total_bytes);
+
+}  // namespace kiln::control

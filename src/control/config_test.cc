@@ -1,0 +1,88 @@
+#include "control/config.h"
+
+#include <gtest/gtest.h>
+
+namespace kiln::control {
+namespace {
+
+TEST(ConfigTest, ReadsTheKeysOfBuildkitd) {
+  Config config;
+  const Status applied = ApplyToml(R"(
+root = "/data"
+debug = true
+insecure-entitlements = ["network.host"]
+[grpc]
+  address = ["unix:///run/x.sock", "tcp://0.0.0.0:1234"]
+  gid = 5
+  [grpc.tls]
+    cert = "/c"
+    key = "/k"
+[dns]
+  nameservers = ["1.1.1.1"]
+[registry."docker.io"]
+  mirrors = ["mirror.local:5000/hub"]
+  http = true
+[worker.oci]
+  max-parallelism = 3
+  labels = { team = "x" }
+  platforms = ["linux/arm64"]
+  maxUsedSpace = "10GB"
+  [[worker.oci.gcpolicy]]
+    keepDuration = "48h"
+    filters = ["type==source.local"]
+    reservedSpace = "10%"
+)",
+                                   &config);
+  ASSERT_TRUE(applied.ok()) << applied.error().ToString();
+  EXPECT_EQ(config.root, "/data");
+  EXPECT_EQ(config.log_level, LogLevel::kDebug);
+  EXPECT_EQ(config.addresses.size(), 2U);
+  EXPECT_EQ(config.socket_owner.gid, 5);
+  EXPECT_EQ(config.registries.at("docker.io").plain_http, true);
+  EXPECT_EQ(config.max_parallelism, 3);
+  EXPECT_EQ(config.max_used->bytes, uint64_t{10} << 30);
+  ASSERT_EQ(config.gc_policy.size(), 1U);
+  const auto rules = GcRulesOf(config, uint64_t{100} << 30);
+  ASSERT_EQ(rules.size(), 1U);
+  EXPECT_EQ(rules[0].reserved_bytes, 11'000'000'000U);  // 10 GiB div 2^30 plus one, in 10^9
+  EXPECT_EQ(rules[0].keep_duration, std::chrono::hours(48));
+}
+
+TEST(ConfigTest, UnknownAndUnservedKeysAreNamed) {
+  Config config;
+  const auto error = [&](const char* text) {
+    const Status status = ApplyToml(text, &config);
+    return status.ok() ? std::string() : status.error().ToString();
+  };
+  EXPECT_EQ(error("rooot = \"/x\""), "unknown configuration key rooot, did you mean root?");
+  EXPECT_EQ(error("[worker.oci]\nsnapshoter = \"native\""),
+            "unknown configuration key worker.oci.snapshoter, did you mean worker.oci.snapshotter?");
+  EXPECT_EQ(error("[otel]\nsocketPath = \"/x\""), "configuration key otel.socketPath is not supported");
+  EXPECT_EQ(error("root = 5"), "root must be a string");
+  EXPECT_NE(error("root = "), "");
+  EXPECT_EQ(error("insecure-entitlements = [\"all\"]"), "invalid entitlement : all");
+  EXPECT_NE(error("[worker.oci]\nnetworkMode = \"cni\"").find("not supported"), std::string::npos);
+}
+
+TEST(ConfigTest, SizesHaveBinaryMultiples) {
+  EXPECT_EQ(ParseDiskSize("512MB")->bytes, uint64_t{512} << 20);
+  EXPECT_EQ(ParseDiskSize("1GiB")->bytes, uint64_t{1} << 30);
+  EXPECT_EQ(ParseDiskSize("42")->bytes, 42U);
+  EXPECT_EQ(ParseDiskSize("7%")->percent, 7);
+  for (const char* bad : {"", "x", "101%", "-1", "99999999999TB"}) EXPECT_FALSE(ParseDiskSize(bad).ok()) << bad;
+}
+
+TEST(ConfigTest, DefaultRulesFollowTheDisk) {
+  const auto rules = GcRulesOf(Config(), uint64_t{1000} << 30);
+  ASSERT_EQ(rules.size(), 4U);
+  EXPECT_EQ(rules[0].max_used_bytes, 512'000'000U);
+  EXPECT_EQ(rules[1].reserved_bytes, 10'000'000'000U);
+  EXPECT_EQ(rules[1].max_used_bytes, 100'000'000'000U);
+  EXPECT_TRUE(rules[3].all);
+  Config off;
+  off.gc = false;
+  EXPECT_TRUE(GcRulesOf(off, 1).empty());
+}
+
+}  // namespace
+}  // namespace kiln::control
