@@ -117,7 +117,7 @@ grpc::Status SshService::ForwardAgent(grpc::ServerContext* context,
   std::thread incoming([stream, fd] {
     BytesMessage message;
     while (stream->Read(&message)) {
-      if (!WriteAll(fd, message.data()).ok()) break;
+      if (!rpc::SendAll(fd, message.data()).ok()) break;
     }
     shutdown(fd, SHUT_WR);
   });

@@ -1,5 +1,7 @@
 #include "control/job_table.h"
 
+#include <algorithm>
+
 namespace kiln::control {
 
 Result<LiveJobPtr> JobTable::Add(const std::string& ref) {
@@ -31,6 +33,7 @@ void JobTable::End(const LiveJobPtr& job) {
     bridge.swap(job->bridge);  // dropped without the lock
   }
   job->progress->Close();
+  ended_.notify_all();
   Notify();
   loop_.PostAfter(kJobLinger, [this, job] {
     std::lock_guard lock(mutex_);
@@ -123,6 +126,13 @@ std::vector<LiveJobPtr> JobTable::Active() const {
 
 void JobTable::CancelAll(const Error& reason) {
   for (const LiveJobPtr& job : Active()) job->cancel.Cancel(reason);
+}
+
+bool JobTable::WaitIdle(std::chrono::nanoseconds limit) const {
+  std::unique_lock lock(mutex_);
+  return ended_.wait_for(lock, limit, [this] {
+    return std::all_of(jobs_.begin(), jobs_.end(), [](const auto& job) { return job.second->ended; });
+  });
 }
 
 }  // namespace kiln::control

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
@@ -61,6 +62,8 @@ class JobTable {
   // Jobs that have not ended.
   std::vector<LiveJobPtr> Active() const;
   void CancelAll(const Error& reason);
+  // Blocks until no job is active or the time is over; whether none is.
+  bool WaitIdle(std::chrono::nanoseconds limit) const;
 
  private:
   struct Waiter {
@@ -79,6 +82,7 @@ class JobTable {
   TaskQueue& loop_;
   const Clock& clock_;
   mutable std::mutex mutex_;
+  mutable std::condition_variable ended_;
   std::map<std::string, LiveJobPtr> jobs_;
   std::map<uint64_t, Waiter> waiters_;
   uint64_t next_waiter_ = 1;

@@ -196,6 +196,18 @@ Result<Fd> ConnectTo(const Address& address) {
   return ErrnoError(last_error, "connecting to {}", address.ToString());
 }
 
+Status SendAll(int socket, std::string_view data) {
+  while (!data.empty()) {
+    const ssize_t n = send(socket, data.data(), data.size(), MSG_NOSIGNAL);
+    if (n >= 0) {
+      data.remove_prefix(static_cast<size_t>(n));
+    } else if (errno != EINTR) {
+      return ErrnoError(errno, "send");
+    }
+  }
+  return OkStatus();
+}
+
 Result<Address> BoundAddress(const Fd& socket) {
   sockaddr_storage name{};
   socklen_t size = sizeof name;

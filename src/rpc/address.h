@@ -32,6 +32,8 @@ struct SocketOwner {
 Result<Fd> ListenOn(const Address& address, const SocketOwner& owner);
 // A connected blocking socket.
 Result<Fd> ConnectTo(const Address& address);
+// All of `data`, on a blocking socket. A peer that is gone is an error, never a signal.
+Status SendAll(int socket, std::string_view data);
 // The address a bound tcp socket got, for port 0.
 Result<Address> BoundAddress(const Fd& socket);
 

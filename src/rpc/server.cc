@@ -82,8 +82,9 @@ std::shared_ptr<grpc::Channel> Server::InProcessChannel() {
   return server_->InProcessChannel(args);
 }
 
-void Server::StopListening() {
+void Server::StopAccepting() {
   std::lock_guard lock(mu_);
+  if (stopped_) return;
   stopped_ = true;
   for (const auto& listener : listeners_) poller_.Remove(listener->id, listener->socket.get());
   // The objects stay: a callback that has already begun may still look at its listener.
@@ -91,7 +92,7 @@ void Server::StopListening() {
 }
 
 void Server::Shutdown(std::chrono::milliseconds grace) {
-  StopListening();
+  StopAccepting();
   if (server_) server_->Shutdown(std::chrono::system_clock::now() + grace);
 }
 

@@ -35,6 +35,8 @@ class Server {
   // A channel inside this process.
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
+  // No further connections; those there are go on. Idempotent.
+  void StopAccepting();
   // Stops accepting; running RPCs have `grace` to end, then they are cancelled. Blocks. Idempotent.
   void Shutdown(std::chrono::milliseconds grace);
 
@@ -47,7 +49,6 @@ class Server {
 
   Server(Poller& poller) : poller_(poller) {}
   void OnReadable(Listener* listener);
-  void StopListening();
 
   Poller& poller_;
   std::unique_ptr<grpc::Server> server_;

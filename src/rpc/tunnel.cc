@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "rpc/address.h"
 #include "rpc/limits.h"
 #include "rpc/status.h"
 
@@ -131,7 +132,7 @@ void PumpTunnel(grpc::ClientReaderWriterInterface<BytesMessage, BytesMessage>& s
   });
   BytesMessage message;
   while (stream.Read(&message)) {
-    if (!WriteAll(socket.get(), message.data()).ok()) break;
+    if (!SendAll(socket.get(), message.data()).ok()) break;
   }
   shutdown(socket.get(), SHUT_RDWR);
   outgoing.join();

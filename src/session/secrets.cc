@@ -6,6 +6,7 @@
 
 #include <thread>
 
+#include "rpc/address.h"
 #include "rpc/metadata.h"
 #include "session/connection.h"
 
@@ -81,7 +82,7 @@ Status ForwardSshAgent(const progress::Activity& activity, Session& session, con
   });
   BytesMessage message;
   while (stream->Read(&message)) {
-    if (!WriteAll(fd, message.data()).ok()) break;
+    if (!rpc::SendAll(fd, message.data()).ok()) break;
   }
   shutdown(fd, SHUT_RDWR);
   outgoing.join();

@@ -1,0 +1,328 @@
+#include "control/daemon.h"
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <thread>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/pool.h"
+#include "build/environment.h"
+#include "cachedb/cachedb.h"
+#include "control/cache_collector.h"
+#include "control/content_service.h"
+#include "control/control_service.h"
+#include "control/job_table.h"
+#include "control/small_services.h"
+#include "control/solve.h"
+#include "control/worker_info.h"
+#include "executor/oci_runtime.h"
+#include "exporter/exporter.h"
+#include "frontend/bridge_service.h"
+#include "frontend/dockerfile_frontend.h"
+#include "http/client.h"
+#include "http/proxy.h"
+#include "ops/exec_op.h"
+#include "ops/factory.h"
+#include "ops/source_op.h"
+#include "registry/registry.h"
+#include "rpc/server.h"
+#include "session/manager.h"
+#include "solver/solver.h"
+#include "source/blob_sources.h"
+#include "source/session_credentials.h"
+#include "source/sources.h"
+#include "store/store.h"
+#include "sys/kernel.h"
+
+namespace kiln::control {
+namespace {
+
+constexpr size_t kBlockingThreads = 512;
+// How long cancelled builds have to end, and last answers to be sent.
+constexpr std::chrono::seconds kCancelTime{15};
+constexpr std::chrono::milliseconds kAnswerTime{500};
+
+// Text of a small file that is made once and kept: the worker's id survives restarts.
+Result<std::string> StableId(const std::string& path) {
+  const Result<std::string> known = ReadFile(path, 256);
+  if (known.ok() && !known->empty()) return *known;
+  const std::string id = NewId();
+  TRY(WriteFileAtomically(path, id, 0400));
+  return id;
+}
+
+std::map<std::string, std::string> LabelsOf(const Config& config) {
+  std::array<char, 256> hostname{};
+  gethostname(hostname.data(), hostname.size() - 1);
+  std::map<std::string, std::string> labels;
+  const auto put = [&](std::string_view key, std::string value) {
+    labels[std::string(kWorkerLabelPrefix) + std::string(key)] = std::move(value);
+  };
+  put("executor", "oci");
+  put("snapshotter", config.snapshotter);
+  put("hostname", hostname.data());
+  put("network", config.network_mode);
+  put("oci.process-mode", "sandbox");
+  put("selinux.enabled", "false");
+  if (!config.apparmor_profile.empty()) put("apparmor.profile", config.apparmor_profile);
+  for (const auto& [key, value] : config.labels) labels[key] = value;
+  return labels;
+}
+
+uint64_t DiskBytes(const std::string& path) {
+  struct statvfs info{};
+  if (statvfs(path.c_str(), &info) != 0) return 0;
+  return static_cast<uint64_t>(info.f_blocks) * info.f_frsize;
+}
+
+solver::SolverOptions SolverOptionsOf(const Config& config) {
+  solver::SolverOptions options;
+  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int steps = config.max_parallelism > 0 ? config.max_parallelism : std::max(4, cores);
+  options.slots[static_cast<size_t>(solver::SlotKind::kExec)] = steps;
+  return options;
+}
+
+}  // namespace
+
+// In the order of construction; destroyed in reverse.
+struct Daemon::Parts {
+  explicit Parts(const Config& with) : config(with) {}
+
+  Config config;
+  SystemClock clock;
+  rpc::Poller poller;
+  EventLoop timers{"kiln-timers"};
+  EventLoop solver_loop{"kiln-solver"};
+  session::Manager sessions{timers};
+  std::unique_ptr<store::Store> store;
+  std::unique_ptr<WorkerPool> blocking;
+  std::shared_ptr<cachedb::CacheDb> cachedb;
+  http::Library http_library;
+  std::unique_ptr<http::Client> http;
+  std::unique_ptr<source::SessionCredentials> credentials;
+  std::unique_ptr<registry::Registry> registry;
+  std::unique_ptr<source::RegistryBlobs> registry_blobs;
+  std::unique_ptr<source::LayoutBlobs> layout_blobs;
+  std::unique_ptr<source::Sources> sources;
+  std::unique_ptr<executor::OciRuntime> executor;
+  std::unique_ptr<ops::StepSecrets> secrets;
+  std::unique_ptr<ops::Factory> factory;
+  std::unique_ptr<solver::Solver> solver;
+  build::Environment environment;
+  frontend::Services frontends;
+  WorkerInfo worker;
+  JobTable jobs{timers, clock};
+  std::unique_ptr<CacheCollector> collector;
+  std::unique_ptr<BuildSolver> build_solver;
+  std::unique_ptr<ControlService> control;
+  std::unique_ptr<frontend::BridgeService> bridge;
+  std::unique_ptr<ContentService> content;
+  HealthService health;
+  TraceService trace;
+  std::shared_ptr<const rpc::TlsContext> tls;
+  std::unique_ptr<rpc::Server> server;
+  bool stopped = false;
+
+  Status OpenStore(const sys::Mounter& mounter);
+  Status OpenNetwork();
+  Status OpenExecutor(sys::Spawner& spawner, const sys::KernelFeatures& kernel, const sys::Mounter& mounter);
+  Status OpenEngine();
+  Status OpenServices();
+};
+
+Status Daemon::Parts::OpenStore(const sys::Mounter& mounter) {
+  store::StoreOptions options;
+  options.root = config.root;
+  options.clock = &clock;
+  options.snapshotter = config.snapshotter;
+  options.max_mount_layers = mounter.max_overlay_lowers();
+  TRY_ASSIGN_CTX(store, store::Store::Open(std::move(options)), "opening {}", config.root);
+  blocking = std::make_unique<WorkerPool>("kiln-work", kBlockingThreads);
+  TRY_ASSIGN(cachedb, cachedb::CacheDb::Open(config.root + "/cache.db", *store));
+  return OkStatus();
+}
+
+Status Daemon::Parts::OpenNetwork() {
+  http::ClientOptions options;
+  options.user_agent = "kiln/0.1.0";
+  options.proxies = http::ProxySettings::From([](const char* name) { return std::getenv(name); });
+  http = std::make_unique<http::Client>(http_library, std::move(options));
+  credentials = std::make_unique<source::SessionCredentials>(sessions);
+  registry::RegistryOptions registries;
+  registries.hosts = config.registries;
+  registries.max_concurrency = config.max_registry_concurrency;
+  registry = std::make_unique<registry::Registry>(*http, clock, credentials.get(), std::move(registries));
+  registry_blobs = std::make_unique<source::RegistryBlobs>(*registry);
+  layout_blobs = std::make_unique<source::LayoutBlobs>(sessions);
+  store->AddBlobSource(std::string(source::kRegistryLocator), registry_blobs.get());
+  store->AddBlobSource(std::string(source::kLayoutLocator), layout_blobs.get());
+  sources = std::make_unique<source::Sources>(source::Services{*store, *registry, sessions, clock});
+  return OkStatus();
+}
+
+Status Daemon::Parts::OpenExecutor(sys::Spawner& spawner, const sys::KernelFeatures& kernel,
+                                   const sys::Mounter& mounter) {
+  executor::OciRuntimeOptions options;
+  options.binary = config.runtime_binary;
+  options.state_dir = config.root + "/executor";
+  options.cgroup_parent = config.cgroup_parent;
+  options.apparmor_profile = config.apparmor_profile;
+  options.dns = config.dns;
+  for (char** entry = environ; *entry != nullptr; ++entry) options.environment.emplace_back(*entry);
+  TRY_ASSIGN(executor, executor::OciRuntime::Create(std::move(options), kernel, mounter, spawner));
+  return executor->RecoverStale();
+}
+
+Status Daemon::Parts::OpenEngine() {
+  secrets = ops::MakeSessionSecrets(sessions);
+  const ops::Services services{*store, *blocking, clock};
+  factory = std::make_unique<ops::Factory>(services);
+  ops::ExecServices exec;
+  exec.executor = executor.get();
+  exec.secrets = secrets.get();
+  exec.socket_dir = config.root + "/sockets";
+  exec.default_network =
+      config.network_mode == "none" ? executor::NetworkMode::kNone : executor::NetworkMode::kHost;
+  factory->Register(llb::OpKind::kExec, ops::ExecOpMaker(services, exec));
+  factory->Register(llb::OpKind::kSource, ops::MakeSourceOps(services, *sources));
+  solver = std::make_unique<solver::Solver>(solver_loop, clock, cachedb, SolverOptionsOf(config));
+
+  environment.solver = solver.get();
+  environment.store = store.get();
+  environment.ops = factory.get();
+  environment.clock = &clock;
+  environment.blocking = blocking.get();
+  environment.allowed_entitlements = config.entitlements;
+
+  frontends.sources = sources.get();
+  frontends.clock = &clock;
+  frontends.platforms = worker.platforms;
+  if (config.dockerfile_frontend) {
+    frontends.frontends["dockerfile.v0"] = std::make_shared<frontend::DockerfileFrontend>();
+    frontends.frontends["gateway.v0"] = std::make_shared<frontend::GatewayFrontend>();
+  }
+  return OkStatus();
+}
+
+Status Daemon::Parts::OpenServices() {
+  collector = std::make_unique<CacheCollector>(
+      CacheCollector::Parts{store.get(), blocking.get(), &timers, &clock, worker.gc_policy});
+  BuildSolver::Parts solve;
+  solve.environment = &environment;
+  solve.frontends = &frontends;
+  solve.exporters = exporter::Services{store.get(), &sessions, registry.get(), &clock, blocking.get()};
+  solve.jobs = &jobs;
+  build_solver = std::make_unique<BuildSolver>(solve);
+
+  ControlService::Parts parts;
+  parts.jobs = &jobs;
+  parts.sessions = &sessions;
+  parts.poller = &poller;
+  parts.blocking = blocking.get();
+  parts.clock = &clock;
+  parts.worker = &worker;
+  parts.solver = build_solver.get();
+  parts.collector = collector.get();
+  control = std::make_unique<ControlService>(parts);
+
+  moby::buildkit::v1::types::WorkerRecord record;
+  ToProto(worker, &record);
+  bridge = std::make_unique<frontend::BridgeService>(
+      [this](const std::string& ref, std::function<void(Result<frontend::BridgePtr>)> done) {
+        jobs.WhenBridge(ref, std::move(done));
+      },
+      *blocking, std::move(record));
+  content = std::make_unique<ContentService>(*store, *blocking);
+  if (!config.tls.cert.empty() || !config.tls.key.empty()) {
+    TRY_ASSIGN(tls, rpc::TlsContext::Load(config.tls));
+  }
+  TRY_ASSIGN(server,
+             rpc::Server::Start({control.get(), bridge.get(), content.get(), &health, &trace}, poller));
+  return OkStatus();
+}
+
+Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Result<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, sys::Spawner& spawner) {
+  auto parts = std::make_unique<Parts>(config);
+  const sys::Mounter mounter{sys::MounterOptions()};
+  TRY(parts->OpenStore(mounter));
+  const std::string scratch = config.root + "/probe";
+  mkdir(scratch.c_str(), 0700);
+  TRY_ASSIGN(const sys::KernelFeatures kernel, sys::ProbeKernel(scratch));
+  rmdir(scratch.c_str());
+
+  parts->worker.platforms = config.platforms;
+  if (parts->worker.platforms.empty()) parts->worker.platforms.push_back(oci::HostPlatform());
+  parts->worker.labels = LabelsOf(config);
+  parts->worker.gc_policy = GcRulesOf(config, DiskBytes(config.root));
+  TRY_ASSIGN(parts->worker.id, StableId(config.root + "/workerid"));
+
+  TRY(parts->OpenNetwork());
+  TRY(parts->OpenExecutor(spawner, kernel, mounter));
+  TRY(parts->OpenEngine());
+  TRY(parts->OpenServices());
+  parts->collector->Poke();
+  return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
+}
+
+Daemon::~Daemon() { Shutdown(std::chrono::milliseconds(0)); }
+
+Status Daemon::Listen(const std::string& address) {
+  TRY_ASSIGN(const rpc::Address parsed, rpc::Address::Parse(address));
+  const bool tcp = parsed.kind == rpc::Address::Kind::kTcp;
+  if (tcp && !parts_->tls) LOG_WARNING("TLS is not enabled for {}: enabling mutual TLS is highly recommended", address);
+  TRY_ASSIGN(Fd socket, rpc::ListenOn(parsed, parts_->config.socket_owner));
+  parts_->server->Accept(std::move(socket), tcp ? parts_->tls : nullptr);
+  LOG_INFO("running server on {}", address);
+  return OkStatus();
+}
+
+Status Daemon::ListenAll() {
+  for (const std::string& address : parts_->config.addresses) TRY(Listen(address));
+  return OkStatus();
+}
+
+std::shared_ptr<grpc::Channel> Daemon::InProcessChannel() { return parts_->server->InProcessChannel(); }
+
+void Daemon::ShareTrees(const std::string& id, filesync::TreeSource* trees) { parts_->sessions.ShareTrees(id, trees); }
+
+size_t Daemon::active_builds() const { return parts_->jobs.Active().size(); }
+
+void Daemon::Shutdown(std::chrono::milliseconds grace) {
+  if (std::exchange(parts_->stopped, true)) return;
+  Parts& parts = *parts_;
+  if (parts.server) parts.server->StopAccepting();
+  if (!parts.jobs.WaitIdle(grace)) {
+    parts.jobs.CancelAll(Unavailable("the build server is shutting down"));
+    parts.jobs.WaitIdle(kCancelTime);
+  }
+  // Answers are on their way; sessions and progress streams end with their builds.
+  if (parts.server) parts.server->Shutdown(kAnswerTime);
+  if (parts.collector) parts.collector->Stop();
+  if (parts.solver) {
+    std::mutex mutex;
+    std::condition_variable drained;
+    bool done = false;
+    parts.solver->Drain([&] {
+      std::lock_guard lock(mutex);
+      done = true;
+      drained.notify_all();
+    });
+    std::unique_lock lock(mutex);
+    drained.wait(lock, [&] { return done; });
+  }
+  parts.server.reset();
+}
+
+}  // namespace kiln::control
