@@ -90,7 +90,7 @@ grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*, co
     return BlockingCall::Run(*parts_.blocking, [error = added.error()](const CancelToken&) { return error; });
   }
   return BlockingCall::Run(
-      *parts_.blocking, [this, request, response, job = *added](const CancelToken& cancel) -> kiln::Status {
+      *parts_.builds, [this, request, response, job = *added](const CancelToken& cancel) -> kiln::Status {
         const auto link = cancel.OnCancel([&] { job->cancel.Cancel(); });
         kiln::Status solved = parts_.solver->Solve(job, *request, response);
         // Progress ends before the answer is sent: clients wait for both.

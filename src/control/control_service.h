@@ -46,6 +46,8 @@ class ControlService final : public moby::buildkit::v1::Control::CallbackService
     session::Manager* sessions = nullptr;
     rpc::Poller* poller = nullptr;
     WorkerPool* blocking = nullptr;
+    // One thread per Solve: they wait for what runs on `blocking`.
+    WorkerPool* builds = nullptr;
     const Clock* clock = nullptr;
     const WorkerInfo* worker = nullptr;
     Solver* solver = nullptr;

@@ -47,6 +47,7 @@ namespace kiln::control {
 namespace {
 
 constexpr size_t kBlockingThreads = 512;
+constexpr size_t kBuildThreads = 256;
 // How long cancelled builds have to end, and last answers to be sent.
 constexpr std::chrono::seconds kCancelTime{15};
 constexpr std::chrono::milliseconds kAnswerTime{500};
@@ -106,6 +107,7 @@ struct Daemon::Parts {
   session::Manager sessions{timers};
   std::unique_ptr<store::Store> store;
   std::unique_ptr<WorkerPool> blocking;
+  std::unique_ptr<WorkerPool> builds;
   std::shared_ptr<cachedb::CacheDb> cachedb;
   http::Library http_library;
   std::unique_ptr<http::Client> http;
@@ -148,6 +150,7 @@ Status Daemon::Parts::OpenStore(const sys::Mounter& mounter) {
   options.max_mount_layers = mounter.max_overlay_lowers();
   TRY_ASSIGN_CTX(store, store::Store::Open(std::move(options)), "opening {}", config.root);
   blocking = std::make_unique<WorkerPool>("kiln-work", kBlockingThreads);
+  builds = std::make_unique<WorkerPool>("kiln-build", kBuildThreads);
   TRY_ASSIGN(cachedb, cachedb::CacheDb::Open(config.root + "/cache.db", *store));
   return OkStatus();
 }
@@ -229,6 +232,7 @@ Status Daemon::Parts::OpenServices() {
   parts.sessions = &sessions;
   parts.poller = &poller;
   parts.blocking = blocking.get();
+  parts.builds = builds.get();
   parts.clock = &clock;
   parts.worker = &worker;
   parts.solver = build_solver.get();
