@@ -1,9 +1,9 @@
 #include "control/solve.h"
 
+#include "base/parallel.h"
 #include "base/strings.h"
 #include "build/job.h"
 #include "build/source_policy.h"
-#include "frontend/parallel.h"
 
 namespace kiln::control {
 namespace {
@@ -139,12 +139,11 @@ Status BuildSolver::Solve(const LiveJobPtr& job, const pb::SolveRequest& request
   // In gateway mode nothing need have run yet: steps fail here.
   const progress::Activity& activity = build->activity();
   const std::vector<build::ReferencePtr> references = result.AllReferences();
-  std::vector<Status> evaluated(references.size());
-  frontend::ForEachInParallel(*parts_.environment->blocking, references.size(), [&](size_t i) {
+  TRY(ForEachParallel(*parts_.environment->blocking, references.size(), references.size(), [&](size_t i) -> Status {
     auto snapshot = references[i]->Evaluate(activity);
-    if (!snapshot.ok()) evaluated[i] = std::move(snapshot).error();
-  });
-  for (Status& one : evaluated) TRY(std::move(one));
+    if (!snapshot.ok()) return std::move(snapshot).error();
+    return OkStatus();
+  }));
 
   TRY_ASSIGN(const auto exported, exporters.Run(activity, result));
   auto& answer = *response->mutable_exporterresponse();
