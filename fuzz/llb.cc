@@ -1,5 +1,5 @@
-// A serialized pb.Definition, as a client sends it: loading, keys, names, sources and locations must end in a value or an
-// error, whatever the bytes.
+// A serialized pb.Definition, as a client sends it: loading, keys, names, sources and locations
+// must end in a value or an error, whatever the bytes.
 #include <cstddef>
 #include <cstdint>
 

@@ -64,7 +64,11 @@ class JobTest : public testing::Test {
     cache_ = std::move(*cache);
     solver_ = std::make_unique<solver::Solver>(loop_, clock_, cache_);
     factory_ = std::make_unique<ops::Factory>(ops::Services{*store_, pool_, clock_});
-    environment_ = {.solver = solver_.get(), .store = store_.get(), .ops = factory_.get(), .clock = &clock_, .blocking = &pool_};
+    environment_ = {.solver = solver_.get(),
+                    .store = store_.get(),
+                    .ops = factory_.get(),
+                    .clock = &clock_,
+                    .blocking = &pool_};
   }
   void TearDown() override {
     std::promise<void> drained;
@@ -103,13 +107,16 @@ class JobTest : public testing::Test {
 };
 
 Output Sources(const std::string& content) {
-  return File({}, {MkdirAction{.path = "/src"}, MkfileAction{.path = "/src/a", .data = content}, MkfileAction{.path = "/other"}},
+  return File({},
+              {MkdirAction{.path = "/src"}, MkfileAction{.path = "/src/a", .data = content},
+               MkfileAction{.path = "/other"}},
               {.name = "sources"});
 }
 
 Output Built(const std::string& content) {
   return File(File({}, {MkdirAction{.path = "/out"}}, {.name = "base"}),
-              {CopyAction{.from = Sources(content), .src = "/src/a", .dest = "/out/"}}, {.name = "copy"});
+              {CopyAction{.from = Sources(content), .src = "/src/a", .dest = "/out/"}},
+              {.name = "copy"});
 }
 
 TEST_F(JobTest, EvaluatesAndReadsFiles) {
@@ -121,7 +128,8 @@ TEST_F(JobTest, EvaluatesAndReadsFiles) {
   ASSERT_TRUE(text.ok()) << text.error().ToString();
   EXPECT_EQ(*text, "hello");
   EXPECT_EQ(ReadFile(job->activity(), **reference, "/out/a", FileRange{1, 3}).value(), "ell");
-  EXPECT_EQ(ReadFile(job->activity(), **reference, "/none").error().message(), "open /none: no such file or directory");
+  EXPECT_EQ(ReadFile(job->activity(), **reference, "/none").error().message(),
+            "open /none: no such file or directory");
   auto entries = ReadDir(job->activity(), **reference, "/", "");
   ASSERT_TRUE(entries.ok());
   ASSERT_EQ(entries->size(), 1U);
@@ -147,7 +155,8 @@ TEST_F(JobTest, ASecondBuildRunsNothing) {
     JobPtr job = NewJob({.sink = recorder});
     Output sources = File(Sources(content), {MkfileAction{.path = "/other", .data = "x"}});
     auto reference = job->Load(DefinitionOf(
-        File(File({}, {MkdirAction{.path = "/out"}}), {CopyAction{.from = sources, .src = "/src/a", .dest = "/out/"}}, {.name = "copy"})));
+        File(File({}, {MkdirAction{.path = "/out"}}),
+             {CopyAction{.from = sources, .src = "/src/a", .dest = "/out/"}}, {.name = "copy"})));
     ASSERT_TRUE(reference.ok());
     ASSERT_TRUE((*reference)->Evaluate(job->activity()).ok());
     EXPECT_EQ(recorder->vertices()["copy"].cached, std::string(content) == "hello");
@@ -158,7 +167,8 @@ TEST_F(JobTest, IgnoreCacheRunsAgain) {
   for (bool ignore : {false, true}) {
     auto recorder = std::make_shared<Recorder>();
     JobPtr job = NewJob({.sink = recorder});
-    auto reference = job->Load(DefinitionOf(File({}, {MkdirAction{.path = "/x"}}, {.name = "step", .ignore_cache = ignore})));
+    auto reference = job->Load(DefinitionOf(
+        File({}, {MkdirAction{.path = "/x"}}, {.name = "step", .ignore_cache = ignore})));
     ASSERT_TRUE(reference.ok());
     ASSERT_TRUE((*reference)->Evaluate(job->activity()).ok());
     EXPECT_FALSE(recorder->vertices()["step"].cached);
@@ -166,9 +176,11 @@ TEST_F(JobTest, IgnoreCacheRunsAgain) {
 }
 
 TEST_F(JobTest, FailuresNameVertexAndLines) {
-  auto file = std::make_shared<llb::SourceFile>(llb::SourceFile{.filename = "Dockerfile", .data = "RUN x\n"});
+  auto file = std::make_shared<llb::SourceFile>(
+      llb::SourceFile{.filename = "Dockerfile", .data = "RUN x\n"});
   pb::Definition definition =
-      DefinitionOf(File({}, {RmAction{.path = "/none"}}, {.name = "step", .locations = {{file, {{{1, 0}, {1, 0}}}}}}));
+      DefinitionOf(File({}, {RmAction{.path = "/none"}},
+                        {.name = "step", .locations = {{file, {{{1, 0}, {1, 0}}}}}}));
   auto recorder = std::make_shared<Recorder>();
   JobPtr job = NewJob({.sink = recorder});
   auto reference = job->Load(definition);
@@ -183,13 +195,15 @@ TEST_F(JobTest, FailuresNameVertexAndLines) {
 
 TEST_F(JobTest, MissingSourcesOfCopiesAreReportedAsUpstreamDoes) {
   JobPtr job = NewJob();
-  auto reference = job->Load(DefinitionOf(
-      File(File({}, {MkdirAction{.path = "/out"}}), {CopyAction{.from = Sources("x"), .src = "/none", .dest = "/out/"}})));
+  auto reference = job->Load(
+      DefinitionOf(File(File({}, {MkdirAction{.path = "/out"}}),
+                        {CopyAction{.from = Sources("x"), .src = "/none", .dest = "/out/"}})));
   ASSERT_TRUE(reference.ok());
   auto result = (*reference)->Evaluate(job->activity());
   ASSERT_FALSE(result.ok());
   EXPECT_THAT(result.error().ToString(),
-              testing::MatchesRegex("failed to compute cache key: failed to calculate checksum of ref .*: \"/none\": not found"));
+              testing::MatchesRegex("failed to compute cache key: failed to calculate checksum of "
+                                    "ref .*: \"/none\": not found"));
 }
 
 TEST_F(JobTest, RefusesAtLoad) {
@@ -199,21 +213,27 @@ TEST_F(JobTest, RefusesAtLoad) {
     return reference.ok() ? "" : reference.error().ToString();
   };
   Output base = File({}, {MkdirAction{.path = "/x"}});
-  EXPECT_EQ(error(llb::Exec({.root = base, .args = {"x"}, .network = llb::NetworkMode::kHost}).root),
-            "failed to load LLB: network.host is not allowed");
+  EXPECT_EQ(
+      error(llb::Exec({.root = base, .args = {"x"}, .network = llb::NetworkMode::kHost}).root),
+      "failed to load LLB: network.host is not allowed");
   EXPECT_EQ(error(llb::Exec({.root = base, .args = {"x"}}).root),
             "failed to load LLB: exec operations are not supported by this build server");
-  EXPECT_EQ(error(llb::Source({"git://github.com/a/b", {}})),
-            "failed to load LLB: requested feature source.git is not supported by this build server");
+  EXPECT_EQ(
+      error(llb::Source({"git://github.com/a/b", {}})),
+      "failed to load LLB: requested feature source.git is not supported by this build server");
   job = NewJob({.rewrite_source = [](pb::SourceOp&) -> Result<bool> { return Unknown("denied"); }});
-  EXPECT_EQ(error(llb::Source({"docker-image://a", {}})), "failed to load LLB: error evaluating the source policy: denied");
-  EXPECT_EQ(Job::Start(environment_, {.ref = job->ref()}).error().message(), "job ID " + job->ref() + " exists");
-  EXPECT_EQ(Job::Start(environment_, {.ref = "x", .entitlements = {"nonsense"}}).error().message(), "unknown entitlement nonsense");
+  EXPECT_EQ(error(llb::Source({"docker-image://a", {}})),
+            "failed to load LLB: error evaluating the source policy: denied");
+  EXPECT_EQ(Job::Start(environment_, {.ref = job->ref()}).error().message(),
+            "job ID " + job->ref() + " exists");
+  EXPECT_EQ(Job::Start(environment_, {.ref = "x", .entitlements = {"nonsense"}}).error().message(),
+            "unknown entitlement nonsense");
 }
 
 TEST_F(JobTest, LongChainsWork) {
   Output state;
-  for (int i = 0; i < 100; ++i) state = File(state, {MkfileAction{.path = "/n", .data = std::to_string(i)}});
+  for (int i = 0; i < 100; ++i)
+    state = File(state, {MkfileAction{.path = "/n", .data = std::to_string(i)}});
   JobPtr job = NewJob();
   auto reference = job->Load(DefinitionOf(state));
   ASSERT_TRUE(reference.ok());

@@ -15,7 +15,9 @@ pb::Definition DefinitionOf(const llb::Output& output) {
 }
 
 TEST(LoadTest, PassesMetadataOn) {
-  auto graph = LoadGraph(DefinitionOf(llb::Source({"docker-image://a", {}}, {.ignore_cache = true, .export_cache = false})), nullptr);
+  auto graph = LoadGraph(DefinitionOf(llb::Source({"docker-image://a", {}},
+                                                  {.ignore_cache = true, .export_cache = false})),
+                         nullptr);
   ASSERT_TRUE(graph.ok()) << graph.error().ToString();
   const pb::OpMetadata& metadata = graph->vertices[0].metadata;
   EXPECT_TRUE(metadata.ignore_cache());
@@ -36,14 +38,16 @@ TEST(LoadTest, PolicyRewritesSources) {
 }
 
 TEST(LoadTest, PolicySeesCanonicalNamesAndMayRefuse) {
-  pb::Definition definition =
-      DefinitionOf(llb::Source({"git://x", {{"git.fullurl", "git@github.com:a/b.git"}, {"git.checksum", "abc"}}}));
+  pb::Definition definition = DefinitionOf(llb::Source(
+      {"git://x", {{"git.fullurl", "git@github.com:a/b.git"}, {"git.checksum", "abc"}}}));
   auto graph = LoadGraph(definition, [](pb::SourceOp& source) -> Result<bool> {
     return Unknown("source {} denied", source.identifier());
   });
   ASSERT_FALSE(graph.ok());
-  EXPECT_EQ(graph.error().ToString(), "error evaluating the source policy: source git://github.com/a/b.git denied");
-  graph = LoadGraph(DefinitionOf(llb::Source({"local://context", {}})), [](pb::SourceOp&) -> Result<bool> { return false; });
+  EXPECT_EQ(graph.error().ToString(),
+            "error evaluating the source policy: source git://github.com/a/b.git denied");
+  graph = LoadGraph(DefinitionOf(llb::Source({"local://context", {}})),
+                    [](pb::SourceOp&) -> Result<bool> { return false; });
   ASSERT_TRUE(graph.ok());
   EXPECT_EQ(graph->vertices[0].digest, graph->vertices[0].original);
 }

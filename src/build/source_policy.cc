@@ -62,17 +62,20 @@ std::string Expand(std::string_view text, const Matched& matched) {
 }
 
 Result<std::unique_ptr<RE2>> Compile(const std::string& pattern) {
-  if (pattern.size() > kMaxPatternBytes) return InvalidArgument("pattern is longer than {} bytes", kMaxPatternBytes);
+  if (pattern.size() > kMaxPatternBytes)
+    return InvalidArgument("pattern is longer than {} bytes", kMaxPatternBytes);
   RE2::Options options;
   options.set_log_errors(false);
   auto compiled = std::make_unique<RE2>(pattern, options);
-  if (!compiled->ok()) return InvalidArgument("invalid regex {}: {}", Quoted(pattern), compiled->error());
+  if (!compiled->ok())
+    return InvalidArgument("invalid regex {}: {}", Quoted(pattern), compiled->error());
   return compiled;
 }
 
 Result<std::unique_ptr<RE2>> CompileWildcard(const std::string& wildcard) {
   if (wildcard.find("**") != std::string::npos)
-    return InvalidArgument("failed to translate wildcard {} to regexp: invalid wildcard: \"**\"", Quoted(wildcard));
+    return InvalidArgument("failed to translate wildcard {} to regexp: invalid wildcard: \"**\"",
+                           Quoted(wildcard));
   std::string pattern = "^";
   for (size_t i = 0; i <= wildcard.size(); ++i) {
     size_t star = std::min(wildcard.find('*', i), wildcard.size());
@@ -86,7 +89,8 @@ Result<std::unique_ptr<RE2>> CompileWildcard(const std::string& wildcard) {
 std::optional<Matched> Find(const RE2& pattern, std::string_view text, size_t from = 0) {
   Matched matched{pattern, std::vector<re2::StringPiece>(1 + pattern.NumberOfCapturingGroups())};
   re2::StringPiece piece(text.data(), text.size());
-  if (!pattern.Match(piece, from, text.size(), RE2::UNANCHORED, matched.groups.data(), static_cast<int>(matched.groups.size())))
+  if (!pattern.Match(piece, from, text.size(), RE2::UNANCHORED, matched.groups.data(),
+                     static_cast<int>(matched.groups.size())))
     return std::nullopt;
   return matched;
 }
@@ -117,7 +121,8 @@ std::string ReplaceEach(const RE2& pattern, std::string_view text, std::string_v
 class SourcePolicy::Rule {
  public:
   static Result<std::unique_ptr<Rule>> Create(const spb::Rule& rule) {
-    if (!rule.has_selector()) return InvalidArgument("invalid source policy: rule without selector");
+    if (!rule.has_selector())
+      return InvalidArgument("invalid source policy: rule without selector");
     auto result = std::make_unique<Rule>();
     result->rule_ = rule;
     if (rule.selector().match_type() == spb::REGEX) {
@@ -125,14 +130,16 @@ class SourcePolicy::Rule {
     } else if (rule.selector().match_type() == spb::WILDCARD) {
       TRY_ASSIGN(result->pattern_, CompileWildcard(rule.selector().identifier()));
     } else if (rule.selector().match_type() != spb::EXACT) {
-      return InvalidArgument("unknown match type: {}", static_cast<int>(rule.selector().match_type()));
+      return InvalidArgument("unknown match type: {}",
+                             static_cast<int>(rule.selector().match_type()));
     }
     for (const spb::AttrConstraint& constraint : rule.selector().constraints()) {
       std::unique_ptr<RE2> pattern;
       if (constraint.condition() == spb::MATCHES) {
         TRY_ASSIGN(pattern, Compile(constraint.value()));
       } else if (constraint.condition() != spb::EQUAL && constraint.condition() != spb::NOTEQUAL) {
-        return InvalidArgument("unknown attr condition: {}", static_cast<int>(constraint.condition()));
+        return InvalidArgument("unknown attr condition: {}",
+                               static_cast<int>(constraint.condition()));
       }
       result->constraint_patterns_.push_back(std::move(pattern));
     }
@@ -146,8 +153,9 @@ class SourcePolicy::Rule {
       const spb::AttrConstraint& constraint = rule_.selector().constraints(i);
       auto found = source.attrs().find(constraint.key());
       std::string value = found == source.attrs().end() ? "" : found->second;
-      bool fits = constraint.condition() == spb::MATCHES ? Find(*constraint_patterns_[i], value).has_value()
-                                                         : (value == constraint.value()) == (constraint.condition() == spb::EQUAL);
+      bool fits = constraint.condition() == spb::MATCHES
+                      ? Find(*constraint_patterns_[i], value).has_value()
+                      : (value == constraint.value()) == (constraint.condition() == spb::EQUAL);
       if (!fits) return false;
     }
     if (rule_.selector().identifier() == source.identifier()) return true;
@@ -158,8 +166,9 @@ class SourcePolicy::Rule {
   Result<bool> Convert(pb::SourceOp& source) const {
     if (!rule_.has_updates()) return Unknown("missing destination for convert rule");
     const spb::Update& updates = rule_.updates();
-    std::string to = Destination(updates.identifier().empty() ? rule_.selector().identifier() : updates.identifier(),
-                                 source.identifier());
+    std::string to = Destination(
+        updates.identifier().empty() ? rule_.selector().identifier() : updates.identifier(),
+        source.identifier());
     bool changed = false;
     if (!to.empty() && to != source.identifier()) {
       source.set_identifier(to);
@@ -177,7 +186,8 @@ class SourcePolicy::Rule {
  private:
   std::string Destination(const std::string& format, const std::string& identifier) const {
     if (pattern_ == nullptr) return format;
-    if (rule_.selector().match_type() == spb::REGEX) return ReplaceEach(*pattern_, identifier, format);
+    if (rule_.selector().match_type() == spb::REGEX)
+      return ReplaceEach(*pattern_, identifier, format);
     auto matched = Find(*pattern_, identifier);
     return matched ? Expand(format, *matched) : identifier;
   }
@@ -195,7 +205,8 @@ SourcePolicy& SourcePolicy::operator=(SourcePolicy&&) noexcept = default;
 Result<SourcePolicy> SourcePolicy::Create(const std::vector<spb::Policy>& policies) {
   SourcePolicy result;
   for (const spb::Policy& policy : policies) {
-    if (policy.version() > 1) return InvalidArgument("unsupported source policy version {}", policy.version());
+    if (policy.version() > 1)
+      return InvalidArgument("unsupported source policy version {}", policy.version());
     Policy rules;
     for (const spb::Rule& rule : policy.rules()) {
       TRY_ASSIGN(auto made, Rule::Create(rule));
@@ -223,10 +234,13 @@ Result<bool> SourcePolicy::EvaluateOne(const Policy& policy, pb::SourceOp& sourc
         break;
       }
       default:
-        return InvalidArgument("source policy: unknown action {}", static_cast<int>(rule->action()));
+        return InvalidArgument("source policy: unknown action {}",
+                               static_cast<int>(rule->action()));
     }
   }
-  if (denied) return Unknown("source {} denied by policy: source denied by policy", Quoted(source.identifier()));
+  if (denied)
+    return Unknown("source {} denied by policy: source denied by policy",
+                   Quoted(source.identifier()));
   return false;
 }
 

@@ -29,14 +29,18 @@ std::string After(const SourcePolicy& policy, const std::string& identifier) {
 
 TEST(SourcePolicyTest, LastMatchingRuleDecidesAndAllPoliciesMustAllow) {
   std::string deny_all = R"(rules { action: DENY selector { identifier: "*" } })";
-  std::string allow_a = deny_all + R"(rules { action: ALLOW selector { identifier: "docker-image://a" } })";
+  std::string allow_a =
+      deny_all + R"(rules { action: ALLOW selector { identifier: "docker-image://a" } })";
   EXPECT_EQ(After(SourcePolicy(), "docker-image://b"), "docker-image://b");
   EXPECT_EQ(After(PolicyOf({allow_a}), "docker-image://a"), "docker-image://a");
   std::string denied = R"(source "docker-image://a" denied by policy: source denied by policy)";
   EXPECT_EQ(After(PolicyOf({allow_a, deny_all}), "docker-image://a"), denied);
-  EXPECT_EQ(After(PolicyOf({R"(rules { action: DENY selector { match_type: REGEX identifier: "image://a" } })"}),
-                  "docker-image://a"),
-            denied);
+  EXPECT_EQ(
+      After(
+          PolicyOf(
+              {R"(rules { action: DENY selector { match_type: REGEX identifier: "image://a" } })"}),
+          "docker-image://a"),
+      denied);
 }
 
 TEST(SourcePolicyTest, Converts) {
@@ -50,19 +54,23 @@ TEST(SourcePolicyTest, Converts) {
       updates { identifier: "m/$repo/$1/$$" } })"}),
                   "docker-image://docker.io/library/x:1"),
             "docker-image://m/library/library/$:1");
-  EXPECT_EQ(After(PolicyOf({R"(rules { action: CONVERT selector { match_type: EXACT identifier: "a" }
+  EXPECT_EQ(
+      After(PolicyOf({R"(rules { action: CONVERT selector { match_type: EXACT identifier: "a" }
                                updates { identifier: "https://$1" } })"}),
-                  "a"),
-            "https://$1");
+            "a"),
+      "https://$1");
   EXPECT_EQ(After(PolicyOf({R"(rules { action: CONVERT selector { identifier: "a" } })"}), "a"),
             "error mutating source policy: missing destination for convert rule");
 }
 
 TEST(SourcePolicyTest, ConversionsStartOverAndEnd) {
-  std::string a_to_b = R"(rules { action: CONVERT selector { identifier: "a" } updates { identifier: "b" } })";
-  std::string b_to_a = R"(rules { action: CONVERT selector { identifier: "b" } updates { identifier: "a" } })";
+  std::string a_to_b =
+      R"(rules { action: CONVERT selector { identifier: "a" } updates { identifier: "b" } })";
+  std::string b_to_a =
+      R"(rules { action: CONVERT selector { identifier: "b" } updates { identifier: "a" } })";
   std::string deny_b = R"(rules { action: DENY selector { identifier: "b" } })";
-  EXPECT_EQ(After(PolicyOf({deny_b, a_to_b}), "a"), R"(source "b" denied by policy: source denied by policy)");
+  EXPECT_EQ(After(PolicyOf({deny_b, a_to_b}), "a"),
+            R"(source "b" denied by policy: source denied by policy)");
   EXPECT_EQ(After(PolicyOf({a_to_b, b_to_a}), "a"),
             "too many mutations on a single source: too many operations");
 }

@@ -20,27 +20,30 @@ Overloaded(Fs...) -> Overloaded<Fs...>;
 // Calls `visit` with every Output field of the node, scratch included.
 template <typename NodeType, typename Visit>
 void ForEachInput(NodeType& node, Visit visit) {
-  std::visit(Overloaded{[](auto& /*source*/) {},
-                        [&](std::conditional_t<std::is_const_v<NodeType>, const ExecSpec, ExecSpec>& spec) {
-                          visit(spec.root);
-                          for (auto& mount : spec.mounts) visit(mount.source);
-                        },
-                        [&](std::conditional_t<std::is_const_v<NodeType>, const FileSpec, FileSpec>& spec) {
-                          visit(spec.base);
-                          for (auto& action : spec.actions)
-                            if (auto* copy = std::get_if<CopyAction>(&action)) visit(copy->from);
-                        },
-                        [&](std::conditional_t<std::is_const_v<NodeType>, const MergeSpec, MergeSpec>& spec) {
-                          for (auto& input : spec.inputs) visit(input);
-                        },
-                        [&](std::conditional_t<std::is_const_v<NodeType>, const DiffSpec, DiffSpec>& spec) {
-                          visit(spec.lower);
-                          visit(spec.upper);
-                        },
-                        [&](std::conditional_t<std::is_const_v<NodeType>, const ImportedSpec, ImportedSpec>& spec) {
-                          for (auto& input : spec.inputs) visit(input);
-                        }},
-             node.spec);
+  std::visit(
+      Overloaded{
+          [](auto& /*source*/) {},
+          [&](std::conditional_t<std::is_const_v<NodeType>, const ExecSpec, ExecSpec>& spec) {
+            visit(spec.root);
+            for (auto& mount : spec.mounts) visit(mount.source);
+          },
+          [&](std::conditional_t<std::is_const_v<NodeType>, const FileSpec, FileSpec>& spec) {
+            visit(spec.base);
+            for (auto& action : spec.actions)
+              if (auto* copy = std::get_if<CopyAction>(&action)) visit(copy->from);
+          },
+          [&](std::conditional_t<std::is_const_v<NodeType>, const MergeSpec, MergeSpec>& spec) {
+            for (auto& input : spec.inputs) visit(input);
+          },
+          [&](std::conditional_t<std::is_const_v<NodeType>, const DiffSpec, DiffSpec>& spec) {
+            visit(spec.lower);
+            visit(spec.upper);
+          },
+          [&](std::conditional_t<std::is_const_v<NodeType>, const ImportedSpec, ImportedSpec>&
+                  spec) {
+            for (auto& input : spec.inputs) visit(input);
+          }},
+      node.spec);
 }
 
 Output MakeNode(NodeSpec spec, VertexOptions options) {
@@ -56,7 +59,8 @@ bool HasOutput(const ExecMount& mount) {
 Node::~Node() {
   std::vector<Output> orphans;
   auto take = [&](Output& input) {
-    if (input.node() && input.node().use_count() == 1) orphans.push_back(std::exchange(input, Output()));
+    if (input.node() && input.node().use_count() == 1)
+      orphans.push_back(std::exchange(input, Output()));
   };
   ForEachInput(*this, take);
   while (!orphans.empty()) {
@@ -92,7 +96,8 @@ void DeferredSource::Set(SourceSpec spec, VertexOptions options) {
 bool DeferredSource::is_set() const { return !std::holds_alternative<DeferredSpec>(node_->spec); }
 
 ExecOutputs Exec(ExecSpec spec, VertexOptions options) {
-  // Results are numbered in the order of the sorted mounts, the root first: "/" is the smallest path there is.
+  // Results are numbered in the order of the sorted mounts, the root first: "/" is the smallest
+  // path there is.
   std::vector<size_t> sorted(spec.mounts.size());
   for (size_t i = 0; i < sorted.size(); ++i) sorted[i] = i;
   std::sort(sorted.begin(), sorted.end(), [&](size_t a, size_t b) {

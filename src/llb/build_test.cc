@@ -56,9 +56,9 @@ TEST(BuildTest, ExecOutputsAreNumberedInMountOrder) {
 TEST(BuildTest, FileActionsChain) {
   Output base = Source({"docker-image://a", {}});
   Output context = Source({"local://context", {}});
-  pb::Op op = LastOp(File(base, {MkdirAction{.path = "/d", .owner = Owner{.user = "bob", .group = 7U}},
-                                 CopyAction{.from = context, .src = "/s", .dest = "/d/"},
-                                 RmAction{.path = "/x"}}));
+  pb::Op op = LastOp(File(
+      base, {MkdirAction{.path = "/d", .owner = Owner{.user = "bob", .group = 7U}},
+             CopyAction{.from = context, .src = "/s", .dest = "/d/"}, RmAction{.path = "/x"}}));
   const pb::FileOp& file = op.file();
   EXPECT_EQ(file.actions(0).input(), 0);
   EXPECT_EQ(file.actions(1).input(), 2);
@@ -98,12 +98,12 @@ TEST(BuildTest, DeferredSourcesAreSetLater) {
 TEST(BuildTest, WritesMetadataCapsAndLocations) {
   auto file = std::make_shared<SourceFile>(
       SourceFile{.filename = "Dockerfile", .data = "FROM a\nRUN x\n", .language = "Dockerfile"});
-  ExecOutputs run = Exec(
-      {.root = Source({"docker-image://a", {{"image.resolvemode", "pull"}}}), .args = {"x"}},
-      {.name = "run",
-       .export_cache = true,
-       .progress_group = ProgressGroup{.id = "1", .name = "g"},
-       .locations = {{file, {{{2, 0}, {2, 5}}}}}});
+  ExecOutputs run =
+      Exec({.root = Source({"docker-image://a", {{"image.resolvemode", "pull"}}}), .args = {"x"}},
+           {.name = "run",
+            .export_cache = true,
+            .progress_group = ProgressGroup{.id = "1", .name = "g"},
+            .locations = {{file, {{{2, 0}, {2, 5}}}}}});
   auto definition = Marshal(run.root);
   ASSERT_TRUE(definition.ok());
   auto graph = Load(*definition);
@@ -119,9 +119,10 @@ TEST(BuildTest, WritesMetadataCapsAndLocations) {
   EXPECT_TRUE(terminal.caps().contains("meta.exportcache"));
   auto details = SourceDetails(definition->source(), graph->vertices[1].original.ToString());
   ASSERT_EQ(details.size(), 1U);
-  EXPECT_EQ(details[0].value,
-            R"({"info":{"filename":"Dockerfile","data":"RlJPTSBhClJVTiB4Cg==","language":"Dockerfile"},)"
-            R"("ranges":[{"start":{"line":2},"end":{"line":2,"character":5}}]})");
+  EXPECT_EQ(
+      details[0].value,
+      R"({"info":{"filename":"Dockerfile","data":"RlJPTSBhClJVTiB4Cg==","language":"Dockerfile"},)"
+      R"("ranges":[{"start":{"line":2},"end":{"line":2,"character":5}}]})");
   EXPECT_TRUE(SourceDetails(definition->source(), "sha256:other").empty());
 }
 

@@ -14,7 +14,8 @@ namespace {
 
 constexpr int64_t kEmpty = -1;
 
-// Cache ids chosen by the user are left out of the key; the ones made from the target stay, for old caches' sake.
+// Cache ids chosen by the user are left out of the key; the ones made from the target stay, for old
+// caches' sake.
 bool KeepsCacheOpt(const pb::Mount& mount) {
   const pb::CacheOpt& cache = mount.cacheopt();
   if (cache.sharing() != pb::SHARED) return false;
@@ -62,7 +63,8 @@ std::string ExecPreimage(const Vertex& vertex) {
   return json.Take();
 }
 
-// The action's own message; a copy from an input names its source by base name, the rest being its content.
+// The action's own message; a copy from an input names its source by base name, the rest being its
+// content.
 std::string ActionJson(const pb::FileAction& action, int64_t input_count) {
   std::string json;
   switch (action.action_case()) {
@@ -91,8 +93,8 @@ std::string ActionJson(const pb::FileAction& action, int64_t input_count) {
   return json;
 }
 
-// The indices a chain of actions on one input has. That results are counted from the number of actions, not of inputs,
-// is upstream's, and part of the keys.
+// The indices a chain of actions on one input has. That results are counted from the number of
+// actions, not of inputs, is upstream's, and part of the keys.
 bool HasDefaultIndices(const pb::FileOp& file) {
   int64_t count = file.actions_size();
   for (int64_t i = 0; i < count; ++i) {

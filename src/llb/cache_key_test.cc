@@ -45,13 +45,15 @@ TEST(CacheKeyTest, Exec) {
 
 TEST(CacheKeyTest, ExecKeepsOnlyCacheIdsMadeFromTheTarget) {
   auto preimage = [](const std::string& id, CacheSharing sharing) {
-    return KeyPreimage(LastVertex(Exec({.root = Base(),
-                                        .args = {"x"},
-                                        .mounts = {{.dest = "/c", .cache = CacheMount{id, sharing}}}})
-                                      .root))
+    return KeyPreimage(
+               LastVertex(Exec({.root = Base(),
+                                .args = {"x"},
+                                .mounts = {{.dest = "/c", .cache = CacheMount{id, sharing}}}})
+                              .root))
         .value();
   };
-  EXPECT_NE(preimage("/c", CacheSharing::kShared).find(R"("cacheOpt":{"ID":"/c"})"), std::string::npos);
+  EXPECT_NE(preimage("/c", CacheSharing::kShared).find(R"("cacheOpt":{"ID":"/c"})"),
+            std::string::npos);
   EXPECT_NE(preimage("ns//c", CacheSharing::kShared).find(R"("ID":"ns//c")"), std::string::npos);
   EXPECT_NE(preimage("mine", CacheSharing::kShared).find(R"("cacheOpt":{})"), std::string::npos);
   EXPECT_EQ(preimage("/c", CacheSharing::kLocked), preimage("mine", CacheSharing::kPrivate));
@@ -59,7 +61,8 @@ TEST(CacheKeyTest, ExecKeepsOnlyCacheIdsMadeFromTheTarget) {
 
 TEST(CacheKeyTest, LastMountOfAnInputDecidesContent) {
   auto inputs = [](std::vector<ExecMount> mounts) {
-    return KeyMapOf(LastVertex(Exec({.root = Base(), .args = {"x"}, .mounts = std::move(mounts)}).root));
+    return KeyMapOf(
+        LastVertex(Exec({.root = Base(), .args = {"x"}, .mounts = std::move(mounts)}).root));
   };
   auto map = inputs({{.dest = "/m", .source = Context(), .selector = "src", .readonly = true}});
   ASSERT_TRUE(map.ok());
@@ -78,7 +81,8 @@ TEST(CacheKeyTest, LastMountOfAnInputDecidesContent) {
   EXPECT_TRUE(map->inputs[1].content);
   EXPECT_EQ(map->inputs[1].selectors, (std::vector<ContentSelector>{{.path = "/"}}));
 
-  map = inputs({{.dest = "/b", .source = Context(), .selector = "s", .content_cache = ContentCache::kOn}});
+  map = inputs(
+      {{.dest = "/b", .source = Context(), .selector = "s", .content_cache = ContentCache::kOn}});
   EXPECT_TRUE(map.error().message().starts_with("invalid mount cache content"));
   map = inputs({{.dest = "/b", .source = Context(), .content_cache = ContentCache::kOff}});
   EXPECT_FALSE(map->inputs[1].content);
@@ -113,12 +117,12 @@ TEST(CacheKeyTest, FileCopy) {
 TEST(CacheKeyTest, FileSelectorsAreJoinedDescendingAndDeduped) {
   std::vector<FileAction> actions;
   for (const char* src : {"/a", "/c*", "/a/b"})
-    actions.push_back(CopyAction{
-        .from = Context(), .src = src, .dest = "/", .allow_wildcard = true});
+    actions.push_back(
+        CopyAction{.from = Context(), .src = src, .dest = "/", .allow_wildcard = true});
   KeyMap map = KeyMapOf(LastVertex(File(Base(), actions))).value();
   EXPECT_EQ(*map.inputs[1].selector, Sha256Of(std::string_view("/c*\0/a/b\0/a", 11)));
-  EXPECT_EQ(map.inputs[1].selectors, (std::vector<ContentSelector>{
-                                         {.path = "/a"}, {.path = "/c*", .wildcard = true}}));
+  EXPECT_EQ(map.inputs[1].selectors,
+            (std::vector<ContentSelector>{{.path = "/a"}, {.path = "/c*", .wildcard = true}}));
 }
 
 TEST(CacheKeyTest, Merge) {
@@ -140,17 +144,20 @@ TEST(CacheKeyTest, SourceKeys) {
   EXPECT_FALSE(ImageChainKey({}).has_value());
   EXPECT_EQ(ImageChainKey({a}), a);
   EXPECT_EQ(ImageChainKey({a, b}), Sha256Of(a.ToString() + " " + b.ToString()));
-  EXPECT_EQ(GitKey({.subdir = "d", .keep_git_dir = true, .skip_submodules = true, .mtime = "commit"},
-                   "c0ffee", "refs/heads/main"),
-            "c0ffee.git#refs/heads/main:d(skip-submodules)(mtime=commit)");
-  EXPECT_EQ(LocalKey({.name = "context", .exclude_patterns = {"a<b"}}, "s1"),
-            "session:context:" +
-                Sha256Of(R"({"SessionID":"s1","IncludePatterns":null,"ExcludePatterns":["a\u003cb"],)"
-                         R"("FollowPaths":null})")
-                    .ToString());
-  EXPECT_EQ(HttpKey({.filename = "f", .checksum = a, .headers = {{"user-agent", "x"}, {"accept", "y"}}}),
-            Sha256Of(R"({"Filename":"f","Perm":384,"UID":0,"GID":0,"Checksum":")" + a.ToString() +
-                     R"(","Header":[{"Name":"Accept","Value":"y"},{"Name":"User-Agent","Value":"x"}]})"));
+  EXPECT_EQ(
+      GitKey({.subdir = "d", .keep_git_dir = true, .skip_submodules = true, .mtime = "commit"},
+             "c0ffee", "refs/heads/main"),
+      "c0ffee.git#refs/heads/main:d(skip-submodules)(mtime=commit)");
+  EXPECT_EQ(
+      LocalKey({.name = "context", .exclude_patterns = {"a<b"}}, "s1"),
+      "session:context:" +
+          Sha256Of(R"({"SessionID":"s1","IncludePatterns":null,"ExcludePatterns":["a\u003cb"],)"
+                   R"("FollowPaths":null})")
+              .ToString());
+  EXPECT_EQ(
+      HttpKey({.filename = "f", .checksum = a, .headers = {{"user-agent", "x"}, {"accept", "y"}}}),
+      Sha256Of(R"({"Filename":"f","Perm":384,"UID":0,"GID":0,"Checksum":")" + a.ToString() +
+               R"(","Header":[{"Name":"Accept","Value":"y"},{"Name":"User-Agent","Value":"x"}]})"));
 }
 
 TEST(CapsTest, TablesAreSortedAndChecked) {

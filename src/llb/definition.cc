@@ -38,8 +38,8 @@ Result<std::vector<std::vector<uint32_t>>> ResolveInputs(const RawGraph& raw) {
   return inputs;
 }
 
-// What `root` needs, inputs before their users, `root` last. With sha256 a cycle cannot be written down, but this does
-// not depend on it.
+// What `root` needs, inputs before their users, `root` last. With sha256 a cycle cannot be written
+// down, but this does not depend on it.
 Result<std::vector<uint32_t>> InputsFirst(const std::vector<std::vector<uint32_t>>& inputs,
                                           uint32_t root) {
   enum class Mark : uint8_t { kNew, kOpen, kDone };
@@ -91,7 +91,8 @@ class Linker {
     if (auto found = definition_.metadata().find(vertex.original.ToString());
         found != definition_.metadata().end())
       vertex.metadata = found->second;
-    *vertex.op.mutable_platform() = PlatformToPb(oci::Normalize(PlatformFromPb(vertex.op.platform())));
+    *vertex.op.mutable_platform() =
+        PlatformToPb(oci::Normalize(PlatformFromPb(vertex.op.platform())));
     vertex.name = NameOf(vertex);
     graph_.vertices.push_back(std::move(vertex));
     return OkStatus();

@@ -46,8 +46,8 @@ pb::Op SourceNamed(const std::string& identifier) {
 TEST(DefinitionTest, LoadsWhatMarshalMade) {
   ExecSpec spec{.root = Alpine(), .args = {"sh", "-c", "true"}};
   ExecOutputs run = Exec(spec, {.name = "[2/3] RUN true", .ignore_cache = true});
-  Output out = File(run.root,
-                    {MkdirAction{.path = "/d"}, CopyAction{.from = Alpine(), .src = "/a", .dest = "/b"}});
+  Output out = File(run.root, {MkdirAction{.path = "/d"},
+                               CopyAction{.from = Alpine(), .src = "/a", .dest = "/b"}});
   pb::Definition definition = Made(out);
   auto graph = Load(definition);
   ASSERT_TRUE(graph.ok()) << graph.error().ToString();
@@ -83,7 +83,8 @@ TEST(DefinitionTest, RefusesWhatIsNoGraph) {
   pb::Op source = SourceNamed("local://context");
   EXPECT_EQ(ErrorOf(Raw({source})), "invalid LLB with 1 vertexes");
   EXPECT_EQ(ErrorOf(Raw({source, source})), "invalid LLB with 1 vertexes");
-  EXPECT_EQ(ErrorOf(Raw({TerminalOf(source), source})), "invalid LLB with no inputs on last vertex");
+  EXPECT_EQ(ErrorOf(Raw({TerminalOf(source), source})),
+            "invalid LLB with no inputs on last vertex");
   EXPECT_EQ(ErrorOf(Raw({TerminalOf(source)})),
             "invalid missing input digest " + Sha256Of(EncodeOp(source)).ToString());
   pb::Op bad = TerminalOf(source);
@@ -94,10 +95,10 @@ TEST(DefinitionTest, RefusesWhatIsNoGraph) {
             "invalid response from source need 3 index but 1 results received");
   pb::Op nothing;
   nothing.mutable_platform();
-  EXPECT_EQ(ErrorOf(Raw({nothing, TerminalOf(nothing)})),
-            "no support for an op without a kind");
+  EXPECT_EQ(ErrorOf(Raw({nothing, TerminalOf(nothing)})), "no support for an op without a kind");
   Limits small{.max_ops = 1};
-  EXPECT_EQ(Parse(Raw({source, TerminalOf(source)}), small).error().code(), Code::kResourceExhausted);
+  EXPECT_EQ(Parse(Raw({source, TerminalOf(source)}), small).error().code(),
+            Code::kResourceExhausted);
 }
 
 TEST(DefinitionTest, OnlyWhatIsReachableIsValidated) {
@@ -181,9 +182,8 @@ TEST(DefinitionTest, ValidatesTheOthers) {
 
 TEST(DefinitionTest, ChangedSourcesChangeWhatStandsOnThem) {
   pb::Definition definition =
-      Made(File(Source({"docker-image://a", {}}), {CopyAction{.from = Source({"docker-image://b", {}}),
-                                                              .src = "/",
-                                                              .dest = "/x"}}));
+      Made(File(Source({"docker-image://a", {}}),
+                {CopyAction{.from = Source({"docker-image://b", {}}), .src = "/", .dest = "/x"}}));
   auto raw = Parse(definition);
   ASSERT_TRUE(raw.ok());
   for (RawOp& op : raw->ops)

@@ -92,7 +92,8 @@ Status EncodeMount(const ExecMount& mount, Inputs& inputs, int64_t& next_output,
   return OkStatus();
 }
 
-// Secrets and sockets keep output 0, as clients send them: it means nothing for them, but stands in the cache key.
+// Secrets and sockets keep output 0, as clients send them: it means nothing for them, but stands in
+// the cache key.
 void EncodeSecret(const SecretMount& secret, pb::ExecOp& exec) {
   if (secret.env) {
     pb::SecretEnv& env = *exec.add_secretenv();
@@ -117,7 +118,8 @@ void EncodeSecret(const SecretMount& secret, pb::ExecOp& exec) {
 void EncodeSsh(const SshMount& ssh, size_t index, pb::ExecOp& exec) {
   pb::Mount& mount = *exec.add_mounts();
   mount.set_input(kEmpty);
-  mount.set_dest(ssh.target.empty() ? fmt::format("/run/buildkit/ssh_agent.{}", index) : ssh.target);
+  mount.set_dest(ssh.target.empty() ? fmt::format("/run/buildkit/ssh_agent.{}", index)
+                                    : ssh.target);
   mount.set_mounttype(pb::SSH);
   pb::SSHOpt& option = *mount.mutable_sshopt();
   option.set_id(ssh.id);

@@ -83,7 +83,9 @@ void AppendMap(std::string& out, const Message& message, const FieldDescriptor& 
   std::vector<const Message*> entries;
   for (int i = 0; i < reflection.FieldSize(message, &field); ++i)
     entries.push_back(&reflection.GetRepeatedMessage(message, &field, i));
-  auto key_of = [&](const Message* entry) { return entry->GetReflection()->GetString(*entry, key); };
+  auto key_of = [&](const Message* entry) {
+    return entry->GetReflection()->GetString(*entry, key);
+  };
   std::sort(entries.begin(), entries.end(),
             [&](const Message* a, const Message* b) { return key_of(a) < key_of(b); });
   out += '{';
@@ -138,7 +140,8 @@ void AppendGoJson(std::string& out, const Message& message) {
       AppendMap(out, message, field);
     } else if (field.is_repeated()) {
       out += '[';
-      for (int element = 0; element < message.GetReflection()->FieldSize(message, &field); ++element) {
+      for (int element = 0; element < message.GetReflection()->FieldSize(message, &field);
+           ++element) {
         if (element != 0) out += ',';
         AppendElement(out, message, field, element);
       }

@@ -70,7 +70,8 @@ class Marshaller {
       TRY_ASSIGN(pb::Op op, EncodeNode(node, digests_));
       bytes = EncodeOp(op);
       metadata = EncodeMetadata(node.options);
-      for (const std::string& cap : RequiredCaps(op, metadata)) (*metadata.mutable_caps())[cap] = true;
+      for (const std::string& cap : RequiredCaps(op, metadata))
+        (*metadata.mutable_caps())[cap] = true;
     }
     std::string digest = Sha256Of(bytes).ToString();
     digests_[&node] = digest;

@@ -13,7 +13,8 @@ std::string ActionName(const pb::FileAction& action) {
     case pb::FileAction::kMkfile:
       return fmt::format("mkfile {}", action.mkfile().path());
     case pb::FileAction::kSymlink:
-      return fmt::format("symlink {} -> {}", action.symlink().newpath(), action.symlink().oldpath());
+      return fmt::format("symlink {} -> {}", action.symlink().newpath(),
+                         action.symlink().oldpath());
     case pb::FileAction::kRm:
       return fmt::format("rm {}", action.rm().path());
     case pb::FileAction::kCopy:

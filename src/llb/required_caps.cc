@@ -49,10 +49,14 @@ constexpr AttrCap kAttrCaps[] = {
 
 std::string_view SchemeCap(std::string_view scheme) {
   static constexpr AttrCap kSchemes[] = {
-      {kImageScheme, "source.image"},         {kImageBlobScheme, "source.imageblob"},
-      {kOciLayoutScheme, "source.ocilayout"}, {kOciLayoutBlobScheme, "source.imageblob"},
-      {kGitScheme, "source.git"},             {kLocalScheme, "source.local"},
-      {kHttpScheme, "source.http"},           {kHttpsScheme, "source.http"},
+      {kImageScheme, "source.image"},
+      {kImageBlobScheme, "source.imageblob"},
+      {kOciLayoutScheme, "source.ocilayout"},
+      {kOciLayoutBlobScheme, "source.imageblob"},
+      {kGitScheme, "source.git"},
+      {kLocalScheme, "source.local"},
+      {kHttpScheme, "source.http"},
+      {kHttpsScheme, "source.http"},
   };
   for (const AttrCap& entry : kSchemes)
     if (entry.attr == scheme) return entry.cap;
@@ -95,7 +99,8 @@ void AddMount(const pb::Mount& mount, Caps& caps) {
     default:
       if (mount.input() < 0) break;
       caps.insert("exec.mount.bind");
-      if (mount.output() < 0 && !mount.readonly()) caps.insert("exec.mount.bind.readwrite-nooutput");
+      if (mount.output() < 0 && !mount.readonly())
+        caps.insert("exec.mount.bind.readwrite-nooutput");
   }
 }
 

@@ -1,8 +1,8 @@
 #include "llb/source_id.h"
 
-#include <nlohmann/json.hpp>
-
 #include <utility>
+
+#include <nlohmann/json.hpp>
 
 #include "base/strings.h"
 #include "llb/git_url.h"
@@ -268,9 +268,10 @@ SourceSpec Format(const OciLayoutSource& source) {
 }
 
 SourceSpec Format(const BlobSource& source) {
-  SourceSpec spec{fmt::format("{}://{}", source.oci_layout ? kOciLayoutBlobScheme : kImageBlobScheme,
-                              source.ref),
-                  {}};
+  SourceSpec spec{
+      fmt::format("{}://{}", source.oci_layout ? kOciLayoutBlobScheme : kImageBlobScheme,
+                  source.ref),
+      {}};
   Put(spec, "oci.session", source.session_id);
   Put(spec, "oci.store", source.store_id);
   Put(spec, "http.filename", source.filename);

@@ -19,17 +19,18 @@ T Parsed(std::string_view identifier, const std::map<std::string, std::string>& 
   return std::get<T>(*source);
 }
 
-std::string ErrorOf(std::string_view identifier, const std::map<std::string, std::string>& attrs = {}) {
+std::string ErrorOf(std::string_view identifier,
+                    const std::map<std::string, std::string>& attrs = {}) {
   auto source = ParseSource(identifier, attrs);
   return source.ok() ? "" : source.error().message();
 }
 
 TEST(SourceIdTest, Image) {
-  auto image = Parsed<ImageSource>("docker-image://docker.io/library/a:1",
-                                   {{"image.resolvemode", "local"},
-                                    {"image.recordtype", "frontend"},
-                                    {"image.layerlimit", "3"},
-                                    {"unknown", "ignored"}});
+  auto image =
+      Parsed<ImageSource>("docker-image://docker.io/library/a:1", {{"image.resolvemode", "local"},
+                                                                   {"image.recordtype", "frontend"},
+                                                                   {"image.layerlimit", "3"},
+                                                                   {"unknown", "ignored"}});
   EXPECT_EQ(image.ref, "docker.io/library/a:1");
   EXPECT_EQ(image.resolve_mode, ResolveMode::kLocal);
   EXPECT_EQ(image.record_type, RecordType::kFrontend);
@@ -42,10 +43,12 @@ TEST(SourceIdTest, Image) {
 }
 
 TEST(SourceIdTest, OciLayoutAndBlobs) {
-  auto layout = Parsed<OciLayoutSource>("oci-layout://s@sha256:00", {{"oci.session", "1"}, {"oci.store", "x"}});
+  auto layout = Parsed<OciLayoutSource>("oci-layout://s@sha256:00",
+                                        {{"oci.session", "1"}, {"oci.store", "x"}});
   EXPECT_EQ(layout.store_id, "x");
-  auto blob = Parsed<BlobSource>("oci-layout+blob://s@sha256:00",
-                                 {{"http.perm", "0755"}, {"http.uid", "7"}, {"http.filename", "f"}});
+  auto blob =
+      Parsed<BlobSource>("oci-layout+blob://s@sha256:00",
+                         {{"http.perm", "0755"}, {"http.uid", "7"}, {"http.filename", "f"}});
   EXPECT_TRUE(blob.oci_layout);
   EXPECT_EQ(blob.mode, 0755U);
   EXPECT_EQ(blob.uid, 7U);
@@ -89,9 +92,9 @@ TEST(SourceIdTest, GitUrls) {
 }
 
 TEST(SourceIdTest, Http) {
-  auto http = Parsed<HttpSource>("https://h/f?x=1", {{"http.perm", "420"},
-                                                     {"http.header.user-agent", "u"},
-                                                     {"http.header.cookie", "dropped"}});
+  auto http = Parsed<HttpSource>(
+      "https://h/f?x=1",
+      {{"http.perm", "420"}, {"http.header.user-agent", "u"}, {"http.header.cookie", "dropped"}});
   EXPECT_EQ(http.url, "https://h/f?x=1");
   EXPECT_EQ(http.mode, 0644U);
   EXPECT_EQ(http.headers, (std::map<std::string, std::string>{{"user-agent", "u"}}));

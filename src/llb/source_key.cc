@@ -69,7 +69,8 @@ Digest BlobKey(const Digest& blob, std::string_view filename, uint32_t mode, uin
   return Sha256Of(json.Take());
 }
 
-std::string GitKey(const GitSource& source, std::string_view commit, std::string_view resolved_ref) {
+std::string GitKey(const GitSource& source, std::string_view commit,
+                   std::string_view resolved_ref) {
   std::string key(commit);
   if (source.keep_git_dir) {
     key += ".git";
@@ -91,7 +92,8 @@ Digest HttpKey(const HttpKeyParts& parts) {
   json.Key("GID").Int(parts.gid);
   json.Key("Checksum").String(parts.checksum.ToString());
   if (!parts.last_modified.empty()) json.Key("LastModTime").String(parts.last_modified);
-  if (!parts.auth_header_secret.empty()) json.Key("AuthHeaderSecret").String(parts.auth_header_secret);
+  if (!parts.auth_header_secret.empty())
+    json.Key("AuthHeaderSecret").String(parts.auth_header_secret);
   if (!parts.headers.empty()) {
     json.Key("Header").BeginArray();
     // Sorted by name: lower-case order and the order of the canonical names are the same.

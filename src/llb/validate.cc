@@ -26,7 +26,8 @@ Status CheckNoZeroByte(const Texts& texts, std::string_view what) {
 // Values that this build does not know must not pass for the default.
 Status CheckExecEnums(const pb::ExecOp& exec) {
   if (!pb::NetMode_IsValid(exec.network()))
-    return Unknown("invalid exec op with unknown network mode {}", static_cast<int>(exec.network()));
+    return Unknown("invalid exec op with unknown network mode {}",
+                   static_cast<int>(exec.network()));
   if (!pb::SecurityMode_IsValid(exec.security()))
     return Unknown("invalid exec op with unknown security mode {}",
                    static_cast<int>(exec.security()));
@@ -112,8 +113,9 @@ Status ValidateDiff(const pb::Op& op) {
   return OkStatus();
 }
 
-// The index must name an input, an earlier action or nothing. Actions may stand in any order as long as none needs
-// itself; requiring an earlier one is what every client sends and excludes loops.
+// The index must name an input, an earlier action or nothing. Actions may stand in any order as
+// long as none needs itself; requiring an earlier one is what every client sends and excludes
+// loops.
 Status CheckActionIndex(int64_t index, int64_t input_count, int64_t action, int64_t action_count) {
   if (index == kEmpty) return OkStatus();
   if (index < 0 || index >= input_count + action_count)

@@ -11,7 +11,10 @@ namespace {
 
 store::NodeMeta MetaOf(int32_t mode, const std::optional<FileOwner>& owner, int64_t timestamp_ns) {
   FileOwner ids = owner.value_or(FileOwner());
-  return {.mode = static_cast<mode_t>(mode) & 0777, .uid = ids.uid, .gid = ids.gid, .mtime = TimestampOf(timestamp_ns)};
+  return {.mode = static_cast<mode_t>(mode) & 0777,
+          .uid = ids.uid,
+          .gid = ids.gid,
+          .mtime = TimestampOf(timestamp_ns)};
 }
 
 Status RemoveOne(const std::string& path, bool allow_not_found, store::LayerWriter& writer) {
@@ -31,7 +34,8 @@ std::optional<WallTime> TimestampOf(int64_t timestamp_ns) {
   return WallTime(std::chrono::nanoseconds(timestamp_ns));
 }
 
-Status MakeDirectory(const pb::FileActionMkDir& action, const std::optional<FileOwner>& owner, store::LayerWriter& writer) {
+Status MakeDirectory(const pb::FileActionMkDir& action, const std::optional<FileOwner>& owner,
+                     store::LayerWriter& writer) {
   store::NodeMeta meta = MetaOf(action.mode(), owner, action.timestamp());
   TRY_ASSIGN(std::string path, writer.Resolve(action.path()));
   TRY_ASSIGN(auto existing, writer.Stat(path));
@@ -50,12 +54,14 @@ Status MakeDirectory(const pb::FileActionMkDir& action, const std::optional<File
   return OkStatus();
 }
 
-Status MakeFile(const pb::FileActionMkFile& action, const std::optional<FileOwner>& owner, store::LayerWriter& writer) {
+Status MakeFile(const pb::FileActionMkFile& action, const std::optional<FileOwner>& owner,
+                store::LayerWriter& writer) {
   store::NodeMeta meta = MetaOf(action.mode(), owner, action.timestamp());
   TRY_ASSIGN(std::string path, writer.Resolve(action.path()));
   TRY_ASSIGN(auto existing, writer.Stat(path));
   if (existing) {
-    if (existing->info.IsDirectory()) return FailedPrecondition("open {}: is a directory", action.path());
+    if (existing->info.IsDirectory())
+      return FailedPrecondition("open {}: is a directory", action.path());
     meta.mode = existing->info.mode & 07777;
     if (!owner) {
       meta.uid = existing->info.uid;
@@ -66,14 +72,17 @@ Status MakeFile(const pb::FileActionMkFile& action, const std::optional<FileOwne
   return writer.WriteFile(path, action.data(), meta);
 }
 
-Status MakeSymlink(const pb::FileActionSymlink& action, const std::optional<FileOwner>& owner, store::LayerWriter& writer) {
+Status MakeSymlink(const pb::FileActionSymlink& action, const std::optional<FileOwner>& owner,
+                   store::LayerWriter& writer) {
   TRY_ASSIGN(std::string path, writer.Resolve(action.newpath()));
   TRY_ASSIGN(auto existing, writer.Stat(path));
-  if (existing) return AlreadyExists("symlink {} {}: file exists", action.oldpath(), action.newpath());
+  if (existing)
+    return AlreadyExists("symlink {} {}: file exists", action.oldpath(), action.newpath());
   return writer.Symlink(action.oldpath(), path, MetaOf(0777, owner, action.timestamp()));
 }
 
-Status RemovePath(const pb::FileActionRm& action, const std::function<Result<store::TreeView>()>& tree,
+Status RemovePath(const pb::FileActionRm& action,
+                  const std::function<Result<store::TreeView>()>& tree,
                   store::LayerWriter& writer) {
   if (!action.allowwildcard() || !HasGlobMeta(action.path()))
     return RemoveOne(action.path(), action.allownotfound(), writer);

@@ -16,11 +16,14 @@ using store::Follow;
 using store::TreeEntry;
 
 // Whether the path says "a directory": it ends in "/" or "/.".
-bool NamesDirectory(std::string_view path) { return path.ends_with('/') || path.ends_with("/.") || path == "." || path.empty(); }
+bool NamesDirectory(std::string_view path) {
+  return path.ends_with('/') || path.ends_with("/.") || path == "." || path.empty();
+}
 
 class Copier {
  public:
-  Copier(const CopyContext& context, const pb::FileActionCopy& action) : context_(context), action_(action) {}
+  Copier(const CopyContext& context, const pb::FileActionCopy& action)
+      : context_(context), action_(action) {}
 
   Status Run() {
     TRY(ReadOptions());
@@ -42,7 +45,8 @@ class Copier {
     if (!action_.createdestpath()) {
       TRY_ASSIGN(std::string target, context_.writer.Resolve(action_.dest()));
       auto parent = context_.writer.Stat(DirName(target));
-      if (!parent.ok() || !*parent) return NotFound("failed to stat {}: no such file or directory", action_.dest());
+      if (!parent.ok() || !*parent)
+        return NotFound("failed to stat {}: no such file or directory", action_.dest());
     }
     options_.include = {action_.include_patterns().begin(), action_.include_patterns().end()};
     options_.exclude = {action_.exclude_patterns().begin(), action_.exclude_patterns().end()};
@@ -79,7 +83,8 @@ class Copier {
       return sources;
     }
     TRY_ASSIGN(auto matches, store::MatchWildcard(context_.source, path, follow()));
-    if (matches.empty() && !action_.allowemptywildcard()) return NotFound("{} not found", action_.src());
+    if (matches.empty() && !action_.allowemptywildcard())
+      return NotFound("{} not found", action_.src());
     for (TreeEntry& match : matches) {
       std::string matched = match.path;
       if (action_.followsymlink() && match.node->IsSymlink()) {
@@ -101,7 +106,8 @@ class Copier {
   Status MakeParents(const std::string& path) {
     TRY_ASSIGN(auto created, context_.writer.MakeDirs(path, parents_));
     if (parents_.mtime)
-      for (auto directory = created.rbegin(); directory != created.rend(); ++directory) touched_.push_back(*directory);
+      for (auto directory = created.rbegin(); directory != created.rend(); ++directory)
+        touched_.push_back(*directory);
     return OkStatus();
   }
 
@@ -111,13 +117,15 @@ class Copier {
       if (unpacked) return OkStatus();
     }
     TRY_ASSIGN(std::string target, PrepareTarget(source));
-    TRY(store::CopyTree(context_.activity, context_.source, source.entry, context_.writer, target, options_));
+    TRY(store::CopyTree(context_.activity, context_.source, source.entry, context_.writer, target,
+                        options_));
     for (const std::string& directory : std::exchange(touched_, {}))
       if (directory != target) TRY(context_.writer.SetMeta(directory, parents_));
     return OkStatus();
   }
 
-  // Where the copy goes: parents made, links in the destination followed, the source's name added below a directory.
+  // Where the copy goes: parents made, links in the destination followed, the source's name added
+  // below a directory.
   Result<std::string> PrepareTarget(const Source& source) {
     const std::string& dest = action_.dest();
     TRY(MakeParents(NamesDirectory(dest) ? dest : DirName(store::CleanAbsolute(dest))));
@@ -161,6 +169,8 @@ class Copier {
 
 }  // namespace
 
-Status CopyPath(const CopyContext& context, const pb::FileActionCopy& action) { return Copier(context, action).Run(); }
+Status CopyPath(const CopyContext& context, const pb::FileActionCopy& action) {
+  return Copier(context, action).Run();
+}
 
 }  // namespace kiln::ops

@@ -47,7 +47,8 @@ class FileOpRun {
     StepOutput output;
     output.results.resize(llb::OutputCount(vertex_.op));
     for (int i = 0; i < file_.actions_size(); ++i)
-      if (int64_t index = file_.actions(i).output(); index != kEmpty) output.results[index] = results_[i].ref;
+      if (int64_t index = file_.actions(i).output(); index != kEmpty)
+        output.results[index] = results_[i].ref;
     return output;
   }
 
@@ -68,8 +69,8 @@ class FileOpRun {
     wanted_[action] = true;
   }
 
-  // From the outputs backwards: what they need, and how often each result is used. A use that reads counts double, so that
-  // only a single use as input leaves a result uncommitted.
+  // From the outputs backwards: what they need, and how often each result is used. A use that reads
+  // counts double, so that only a single use as input leaves a result uncommitted.
   void FindWanted() {
     for (int i = file_.actions_size() - 1; i >= 0; --i) {
       const pb::FileAction& action = file_.actions(i);
@@ -101,7 +102,8 @@ class FileOpRun {
     return OkStatus();
   }
 
-  // What the action works on: the unfinished result of an earlier one, or a new layer on a finished one.
+  // What the action works on: the unfinished result of an earlier one, or a new layer on a finished
+  // one.
   Status Open(int64_t index, ActionResult& result) {
     if (index >= input_count()) {
       ActionResult& earlier = results_[index - input_count()];
@@ -134,7 +136,8 @@ class FileOpRun {
     auto tree_of = [&](const pb::UserOpt& user) -> Result<store::TreeView> {
       if (!user.has_byname()) return store::TreeView();
       int64_t index = user.byname().input();
-      if (index < 0 || index >= input_count() + file_.actions_size()) return Unknown("invalid user index: {}", index);
+      if (index < 0 || index >= input_count() + file_.actions_size())
+        return Unknown("invalid user index: {}", index);
       return TreeAt(index);
     };
     TRY_ASSIGN(store::TreeView users, tree_of(owner->user()));
@@ -143,7 +146,8 @@ class FileOpRun {
     return std::optional<FileOwner>(found);
   }
 
-  Status Apply(const pb::FileAction& action, const std::optional<FileOwner>& owner, ActionResult& result) {
+  Status Apply(const pb::FileAction& action, const std::optional<FileOwner>& owner,
+               ActionResult& result) {
     store::LayerWriter& writer = *result.writer;
     switch (action.action_case()) {
       case pb::FileAction::kMkdir:
@@ -185,14 +189,16 @@ class FileOp final : public SnapshotOp {
   solver::RunNeeds needs() const override { return {.slot = solver::SlotKind::kFile}; }
 
  protected:
-  Result<StepOutput> RunStep(solver::RunContext& context, const std::vector<store::SnapshotRef>& inputs) override {
+  Result<StepOutput> RunStep(solver::RunContext& context,
+                             const std::vector<store::SnapshotRef>& inputs) override {
     return FileOpRun(services(), vertex(), context.activity(), inputs).Run();
   }
 };
 
 }  // namespace
 
-Result<solver::OpPtr> MakeFileOp(const Services& services, const llb::Vertex& vertex, const OpOptions& options) {
+Result<solver::OpPtr> MakeFileOp(const Services& services, const llb::Vertex& vertex,
+                                 const OpOptions& options) {
   TRY_ASSIGN(llb::KeyMap key, llb::KeyMapOf(vertex));
   return solver::OpPtr(std::make_shared<FileOp>(services, vertex, options, std::move(key)));
 }

@@ -36,18 +36,23 @@ class FileOpTest : public testing::Test {
 
 // /d/{f,sub/g}, /l -> d, /etc/{passwd,group}
 Output Base() {
-  return File({}, {MkdirAction{.path = "/d/sub", .make_parents = true}, MkfileAction{.path = "/d/f", .data = "f"},
-                   MkfileAction{.path = "/d/sub/g", .data = "g"}, SymlinkAction{.old_path = "d", .new_path = "/l"},
-                   MkdirAction{.path = "/etc"},
-                   MkfileAction{.path = "/etc/passwd", .data = "bob:x:1000:1001::/:/bin/sh\n"},
-                   MkfileAction{.path = "/etc/group", .data = "staff:x:50:\n"}});
+  return File(
+      {}, {MkdirAction{.path = "/d/sub", .make_parents = true},
+           MkfileAction{.path = "/d/f", .data = "f"}, MkfileAction{.path = "/d/sub/g", .data = "g"},
+           SymlinkAction{.old_path = "d", .new_path = "/l"}, MkdirAction{.path = "/etc"},
+           MkfileAction{.path = "/etc/passwd", .data = "bob:x:1000:1001::/:/bin/sh\n"},
+           MkfileAction{.path = "/etc/group", .data = "staff:x:50:\n"}});
 }
 
 TEST_F(FileOpTest, MakesDirectoriesAndFiles) {
-  auto ref = Run(File(Base(), {MkdirAction{.path = "/a/b", .mode = 0700, .make_parents = true, .owner = Owner{.user = 7U},
-                                           .timestamp_ns = 1'500'000'000},
-                               MkfileAction{.path = "/a/b/f", .mode = 0640, .data = "hi", .timestamp_ns = 0},
-                               MkfileAction{.path = "/l/f", .data = "through the link"}}));
+  auto ref = Run(
+      File(Base(), {MkdirAction{.path = "/a/b",
+                                .mode = 0700,
+                                .make_parents = true,
+                                .owner = Owner{.user = 7U},
+                                .timestamp_ns = 1'500'000'000},
+                    MkfileAction{.path = "/a/b/f", .mode = 0640, .data = "hi", .timestamp_ns = 0},
+                    MkfileAction{.path = "/l/f", .data = "through the link"}}));
   EXPECT_EQ(runner_.Describe(ref, "/a"), "0700 7:7");
   EXPECT_EQ(runner_.Describe(ref, "/a/b"), "0700 7:7");
   EXPECT_EQ(runner_.MtimeNs(ref, "/a"), 1'500'000'000);
@@ -63,41 +68,48 @@ TEST_F(FileOpTest, MakesDirectoriesAndFiles) {
 }
 
 TEST_F(FileOpTest, OverwritingKeepsTheMode) {
-  auto ref = Run(File(File({}, {MkfileAction{.path = "/f", .mode = 0755, .data = "a", .owner = Owner{.user = 5U}}}),
-                      {MkfileAction{.path = "/f", .mode = 0600, .data = "b"}}));
+  auto ref = Run(File(
+      File({}, {MkfileAction{.path = "/f", .mode = 0755, .data = "a", .owner = Owner{.user = 5U}}}),
+      {MkfileAction{.path = "/f", .mode = 0600, .data = "b"}}));
   EXPECT_EQ(runner_.Describe(ref, "/f"), "0755 5:5");
   EXPECT_EQ(runner_.Read(ref, "/f"), "b");
 }
 
 TEST_F(FileOpTest, OwnersByName) {
-  auto ref = Run(File(Base(), {MkfileAction{.path = "/a", .owner = Owner{.user = "bob"}},
-                               MkfileAction{.path = "/b", .owner = Owner{.user = "bob", .group = "staff"}},
-                               MkfileAction{.path = "/c", .owner = Owner{.user = "nobody"}}}));
+  auto ref =
+      Run(File(Base(), {MkfileAction{.path = "/a", .owner = Owner{.user = "bob"}},
+                        MkfileAction{.path = "/b", .owner = Owner{.user = "bob", .group = "staff"}},
+                        MkfileAction{.path = "/c", .owner = Owner{.user = "nobody"}}}));
   EXPECT_EQ(runner_.Describe(ref, "/a"), "0644 1000:1001");
   EXPECT_EQ(runner_.Describe(ref, "/b"), "0644 1000:50");
   EXPECT_EQ(runner_.Describe(ref, "/c"), "0644 0:0");
-  EXPECT_EQ(ErrorOf(File({}, {MkfileAction{.path = "/a", .owner = Owner{.user = "bob"}}})), "invalid user index: -1");
+  EXPECT_EQ(ErrorOf(File({}, {MkfileAction{.path = "/a", .owner = Owner{.user = "bob"}}})),
+            "invalid user index: -1");
 }
 
 TEST_F(FileOpTest, MakesSymlinks) {
-  auto ref = Run(File(Base(), {SymlinkAction{.old_path = "/nowhere", .new_path = "/s", .owner = Owner{.user = 3U}}}));
+  auto ref = Run(
+      File(Base(),
+           {SymlinkAction{.old_path = "/nowhere", .new_path = "/s", .owner = Owner{.user = 3U}}}));
   EXPECT_EQ(runner_.Describe(ref, "/s"), "0777 3:3 -> /nowhere");
   EXPECT_NE(ErrorOf(File(Base(), {SymlinkAction{.old_path = "x", .new_path = "/d"}})), "");
 }
 
 TEST_F(FileOpTest, RemovesByWildcard) {
-  auto ref = Run(File(Base(), {MkfileAction{.path = "/d/x1"}, MkfileAction{.path = "/d/x2"},
-                               RmAction{.path = "/d/x*", .allow_wildcard = true},
-                               RmAction{.path = "/d/none*", .allow_wildcard = true}, RmAction{.path = "/etc"}}));
+  auto ref = Run(File(
+      Base(), {MkfileAction{.path = "/d/x1"}, MkfileAction{.path = "/d/x2"},
+               RmAction{.path = "/d/x*", .allow_wildcard = true},
+               RmAction{.path = "/d/none*", .allow_wildcard = true}, RmAction{.path = "/etc"}}));
   EXPECT_THAT(runner_.List(ref), ElementsAre("/d/", "/d/f", "/d/sub/", "/d/sub/g", "/l"));
-  EXPECT_EQ(ErrorOf(File(Base(), {RmAction{.path = "/none"}})), "lstat /none: no such file or directory");
+  EXPECT_EQ(ErrorOf(File(Base(), {RmAction{.path = "/none"}})),
+            "lstat /none: no such file or directory");
   EXPECT_EQ(ErrorOf(File(Base(), {RmAction{.path = "/none", .allow_not_found = true}})), "");
   EXPECT_NE(ErrorOf(File(Base(), {RmAction{.path = "/"}})), "");
 }
 
 TEST_F(FileOpTest, RemovesLinksNotTargets) {
-  auto ref = Run(File(Base(), {SymlinkAction{.old_path = "/nowhere", .new_path = "/dangling"}, RmAction{.path = "/l"},
-                               RmAction{.path = "/dangling"}}));
+  auto ref = Run(File(Base(), {SymlinkAction{.old_path = "/nowhere", .new_path = "/dangling"},
+                               RmAction{.path = "/l"}, RmAction{.path = "/dangling"}}));
   EXPECT_EQ(runner_.Describe(ref, "/l"), "<missing>");
   EXPECT_EQ(runner_.Describe(ref, "/dangling"), "<missing>");
   EXPECT_EQ(runner_.Read(ref, "/d/f"), "f");
@@ -142,7 +154,11 @@ TEST_F(FileOpTest, FailuresNameTheAction) {
 }
 
 TEST_F(FileOpTest, RequiredPathsAreChecked) {
-  CopyAction copy{.from = Base(), .src = "/", .dest = "/", .dir_copy_contents = true, .include_patterns = {"d/f"},
+  CopyAction copy{.from = Base(),
+                  .src = "/",
+                  .dest = "/",
+                  .dir_copy_contents = true,
+                  .include_patterns = {"d/f"},
                   .required_paths = {"/d/f"}};
   auto digest = runner_.ContentDigest(File(File({}, {MkdirAction{.path = "/x"}}), {copy}), 1);
   EXPECT_TRUE(digest.ok()) << digest.error().ToString();
@@ -158,7 +174,9 @@ TEST_F(FileOpTest, MissingSourcesFailInTheKey) {
   CopyAction copy{.from = Base(), .src = "/none", .dest = "/"};
   auto digest = runner_.ContentDigest(File(File({}, {MkdirAction{.path = "/x"}}), {copy}), 1);
   ASSERT_FALSE(digest.ok());
-  EXPECT_THAT(digest.error().ToString(), testing::MatchesRegex("failed to compute cache key: failed to calculate checksum of ref .*: \"/none\": not found"));
+  EXPECT_THAT(digest.error().ToString(),
+              testing::MatchesRegex("failed to compute cache key: failed to calculate checksum of "
+                                    "ref .*: \"/none\": not found"));
 }
 
 }  // namespace

@@ -12,12 +12,15 @@ void AddExecParts(const pb::ExecOp& exec, std::vector<solver::KeyPart>& parts) {
   if (!meta.user().empty()) parts.push_back({"user", meta.user()});
   for (const std::string& env : meta.env()) {
     auto pair = Cut(env, "=");
-    parts.push_back({"env " + std::string(pair ? pair->first : env), std::string(pair ? pair->second : "")});
+    parts.push_back(
+        {"env " + std::string(pair ? pair->first : env), std::string(pair ? pair->second : "")});
   }
   for (const pb::Mount& mount : exec.mounts())
-    if (mount.dest() != "/") parts.push_back({"mount " + mount.dest(), pb::MountType_Name(mount.mounttype())});
+    if (mount.dest() != "/")
+      parts.push_back({"mount " + mount.dest(), pb::MountType_Name(mount.mounttype())});
   if (exec.network() != pb::UNSET) parts.push_back({"network", pb::NetMode_Name(exec.network())});
-  if (exec.security() != pb::SANDBOX) parts.push_back({"security", pb::SecurityMode_Name(exec.security())});
+  if (exec.security() != pb::SANDBOX)
+    parts.push_back({"security", pb::SecurityMode_Name(exec.security())});
 }
 
 }  // namespace
@@ -31,7 +34,8 @@ std::vector<solver::KeyPart> KeyPartsOf(const llb::Vertex& vertex) {
       break;
     case llb::OpKind::kFile:
       for (int i = 0; i < vertex.op.file().actions_size(); ++i)
-        parts.push_back({fmt::format("action {}", i), vertex.op.file().actions(i).ShortDebugString()});
+        parts.push_back(
+            {fmt::format("action {}", i), vertex.op.file().actions(i).ShortDebugString()});
       break;
     case llb::OpKind::kMerge:
     case llb::OpKind::kDiff:

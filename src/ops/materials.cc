@@ -1,7 +1,7 @@
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <iterator>
+
+#include <nlohmann/json.hpp>
 
 #include "oci/json.h"
 #include "oci/json_fields.h"
@@ -19,7 +19,7 @@ struct KindText {
 };
 
 constexpr KindText kKinds[] = {
-    {Material::Kind::kImage, "image"},         {Material::Kind::kOciLayout, "oci-layout"},
+    {Material::Kind::kImage, "image"},          {Material::Kind::kOciLayout, "oci-layout"},
     {Material::Kind::kImageBlob, "image-blob"}, {Material::Kind::kOciLayoutBlob, "oci-layout-blob"},
     {Material::Kind::kLocal, "local"},
 };
@@ -33,7 +33,8 @@ Result<Material> DecodeOne(const nlohmann::json& json) {
   TRY(fields.String("name", material.name));
   TRY(fields.String("digest", material.digest));
   TRY(fields.String("platform", platform));
-  const auto* found = std::find_if(std::begin(kKinds), std::end(kKinds), [&](const KindText& entry) { return entry.text == kind; });
+  const auto* found = std::find_if(std::begin(kKinds), std::end(kKinds),
+                                   [&](const KindText& entry) { return entry.text == kind; });
   if (found == std::end(kKinds)) return InvalidArgument("unknown kind of material {}", kind);
   material.kind = found->kind;
   if (!platform.empty()) {
@@ -48,8 +49,9 @@ std::string EncodeMaterials(const std::vector<Material>& materials) {
   oci::JsonWriter json;
   json.BeginArray();
   for (const Material& material : materials) {
-    const auto* kind = std::find_if(std::begin(kKinds), std::end(kKinds),
-                                    [&](const KindText& entry) { return entry.kind == material.kind; });
+    const auto* kind =
+        std::find_if(std::begin(kKinds), std::end(kKinds),
+                     [&](const KindText& entry) { return entry.kind == material.kind; });
     json.BeginObject();
     json.Key("kind").String(kind->text);
     json.Key("name").String(material.name);

@@ -13,8 +13,10 @@ class MergeOp final : public SnapshotOp {
  protected:
   bool ReadsInput(int /*input*/) const override { return false; }
 
-  Result<StepOutput> RunStep(solver::RunContext& /*context*/, const std::vector<store::SnapshotRef>& inputs) override {
-    TRY_ASSIGN(store::SnapshotRef ref, services().store.Merge(inputs, {.description = vertex().name}));
+  Result<StepOutput> RunStep(solver::RunContext& /*context*/,
+                             const std::vector<store::SnapshotRef>& inputs) override {
+    TRY_ASSIGN(store::SnapshotRef ref,
+               services().store.Merge(inputs, {.description = vertex().name}));
     return StepOutput{.results = {std::move(ref)}};
   }
 };
@@ -29,7 +31,8 @@ class DiffOp final : public SnapshotOp {
   bool ReadsInput(int /*input*/) const override { return false; }
 
   // Inputs are consumed by position: lower first, unless it is scratch.
-  Result<StepOutput> RunStep(solver::RunContext& context, const std::vector<store::SnapshotRef>& inputs) override {
+  Result<StepOutput> RunStep(solver::RunContext& context,
+                             const std::vector<store::SnapshotRef>& inputs) override {
     size_t next = 0;
     store::SnapshotRef lower;
     store::SnapshotRef upper;
@@ -50,18 +53,21 @@ class DiffOp final : public SnapshotOp {
 };
 
 template <typename Op>
-Result<solver::OpPtr> MakeSnapshotOp(const Services& services, const llb::Vertex& vertex, const OpOptions& options) {
+Result<solver::OpPtr> MakeSnapshotOp(const Services& services, const llb::Vertex& vertex,
+                                     const OpOptions& options) {
   TRY_ASSIGN(llb::KeyMap key, llb::KeyMapOf(vertex));
   return solver::OpPtr(std::make_shared<Op>(services, vertex, options, std::move(key)));
 }
 
 }  // namespace
 
-Result<solver::OpPtr> MakeMergeOp(const Services& services, const llb::Vertex& vertex, const OpOptions& options) {
+Result<solver::OpPtr> MakeMergeOp(const Services& services, const llb::Vertex& vertex,
+                                  const OpOptions& options) {
   return MakeSnapshotOp<MergeOp>(services, vertex, options);
 }
 
-Result<solver::OpPtr> MakeDiffOp(const Services& services, const llb::Vertex& vertex, const OpOptions& options) {
+Result<solver::OpPtr> MakeDiffOp(const Services& services, const llb::Vertex& vertex,
+                                 const OpOptions& options) {
   return MakeSnapshotOp<DiffOp>(services, vertex, options);
 }
 

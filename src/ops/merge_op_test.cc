@@ -16,8 +16,10 @@ using testing::ElementsAre;
 
 TEST(MergeOpTest, StacksInputs) {
   GraphRunner runner;
-  llb::Output a = File({}, {MkfileAction{.path = "/a", .data = "a"}, MkfileAction{.path = "/both", .data = "from a"}});
-  llb::Output b = File({}, {MkfileAction{.path = "/b", .data = "b"}, MkfileAction{.path = "/both", .data = "from b"}});
+  llb::Output a = File({}, {MkfileAction{.path = "/a", .data = "a"},
+                            MkfileAction{.path = "/both", .data = "from a"}});
+  llb::Output b = File({}, {MkfileAction{.path = "/b", .data = "b"},
+                            MkfileAction{.path = "/both", .data = "from b"}});
   auto ref = runner.Run(llb::Merge({a, b}));
   ASSERT_TRUE(ref.ok()) << ref.error().ToString();
   EXPECT_THAT(runner.List(*ref), ElementsAre("/a", "/b", "/both"));
@@ -29,8 +31,10 @@ TEST(MergeOpTest, StacksInputs) {
 
 TEST(DiffOpTest, HasOnlyWhatChanged) {
   GraphRunner runner;
-  llb::Output lower = File({}, {MkfileAction{.path = "/a", .data = "a"}, MkfileAction{.path = "/gone"}});
-  llb::Output upper = File(lower, {MkfileAction{.path = "/b", .data = "b"}, RmAction{.path = "/gone"}});
+  llb::Output lower =
+      File({}, {MkfileAction{.path = "/a", .data = "a"}, MkfileAction{.path = "/gone"}});
+  llb::Output upper =
+      File(lower, {MkfileAction{.path = "/b", .data = "b"}, RmAction{.path = "/gone"}});
   auto ref = runner.Run(llb::Diff(lower, upper));
   ASSERT_TRUE(ref.ok()) << ref.error().ToString();
   EXPECT_THAT(runner.List(*ref), ElementsAre("/b"));

@@ -43,7 +43,8 @@ std::optional<uint32_t> FindGroup(std::string_view group, std::string_view name)
   return std::nullopt;
 }
 
-Result<FileOwner> ResolveOwner(const pb::ChownOpt& owner, const store::TreeView& users, const store::TreeView& groups) {
+Result<FileOwner> ResolveOwner(const pb::ChownOpt& owner, const store::TreeView& users,
+                               const store::TreeView& groups) {
   FileOwner result;
   if (owner.user().has_byname()) {
     TRY_ASSIGN(std::string passwd, ReadDatabase(users, "/etc/passwd"));

@@ -7,7 +7,8 @@ namespace {
 
 TEST(OwnerTest, ReadsPasswdAndGroup) {
   constexpr std::string_view kPasswd =
-      "root:x:0:0:root:/root:/bin/sh\n# comment\nbad\nbob:x:1000:1001::/home/bob:/bin/sh\nbob:x:7:7::/:\n";
+      "root:x:0:0:root:/root:/bin/sh\n# "
+      "comment\nbad\nbob:x:1000:1001::/home/bob:/bin/sh\nbob:x:7:7::/:\n";
   EXPECT_EQ(FindUser(kPasswd, "bob"), (FileOwner{1000, 1001}));
   EXPECT_EQ(FindUser(kPasswd, "eve"), std::nullopt);
   EXPECT_EQ(FindUser(kPasswd, ""), std::nullopt);

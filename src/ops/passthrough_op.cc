@@ -13,16 +13,19 @@ class PassthroughOp final : public SnapshotOp {
  protected:
   bool ReadsInput(int /*input*/) const override { return false; }
 
-  Result<StepOutput> RunStep(solver::RunContext& /*context*/, const std::vector<store::SnapshotRef>& inputs) override {
+  Result<StepOutput> RunStep(solver::RunContext& /*context*/,
+                             const std::vector<store::SnapshotRef>& inputs) override {
     StepOutput output;
-    for (int64_t input : vertex().op.passthrough().outputs()) output.results.push_back(inputs[input]);
+    for (int64_t input : vertex().op.passthrough().outputs())
+      output.results.push_back(inputs[input]);
     return output;
   }
 };
 
 }  // namespace
 
-Result<solver::OpPtr> MakePassthroughOp(const Services& services, const llb::Vertex& vertex, const OpOptions& options) {
+Result<solver::OpPtr> MakePassthroughOp(const Services& services, const llb::Vertex& vertex,
+                                        const OpOptions& options) {
   TRY_ASSIGN(llb::KeyMap key, llb::KeyMapOf(vertex));
   return solver::OpPtr(std::make_shared<PassthroughOp>(services, vertex, options, std::move(key)));
 }

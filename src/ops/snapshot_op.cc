@@ -11,7 +11,8 @@
 namespace kiln::ops {
 namespace {
 
-std::vector<store::HashSelector> ToHashSelectors(const std::vector<llb::ContentSelector>& selectors) {
+std::vector<store::HashSelector> ToHashSelectors(
+    const std::vector<llb::ContentSelector>& selectors) {
   std::vector<store::HashSelector> result;
   for (const llb::ContentSelector& selector : selectors)
     result.push_back({.path = selector.path,
@@ -32,7 +33,8 @@ std::string LabelOf(const llb::KeyInput& input) {
 
 }  // namespace
 
-Status EnsureLocal(store::Store& store, const progress::Activity& activity, const solver::StoredResultPtr& result) {
+Status EnsureLocal(store::Store& store, const progress::Activity& activity,
+                   const solver::StoredResultPtr& result) {
   if (result == nullptr || !result->lazy()) return OkStatus();
   TRY(cachedb::ToSolverError(store.EnsureLocal(activity, cachedb::RefOf(result))));
   static_cast<cachedb::SnapshotResult&>(*result).MarkLocal();
@@ -54,7 +56,8 @@ Error AsStepError(Error error) {
   }
 }
 
-SnapshotOp::SnapshotOp(const Services& services, llb::Vertex vertex, OpOptions options, llb::KeyMap key)
+SnapshotOp::SnapshotOp(const Services& services, llb::Vertex vertex, OpOptions options,
+                       llb::KeyMap key)
     : services_(services),
       vertex_(std::move(vertex)),
       options_(std::move(options)),
@@ -68,7 +71,8 @@ solver::OpIdentity SnapshotOp::identity() const {
           .location = options_.location};
 }
 
-void SnapshotOp::KeyMap(int /*part*/, progress::Activity /*activity*/, solver::Callback<solver::KeyMapPart> done) {
+void SnapshotOp::KeyMap(int /*part*/, progress::Activity /*activity*/,
+                        solver::Callback<solver::KeyMapPart> done) {
   solver::KeyMapPart part;
   part.digest = key_.digest.ToString();
   part.parts = KeyPartsOf(vertex_);
@@ -97,7 +101,8 @@ Result<std::string> SnapshotOp::DigestOf(int input, const solver::ResultHandle& 
   if (!digest.ok()) {
     Error error = cachedb::ToSolverError(std::move(digest).error());
     if (!solver::IsLost(error))
-      error.AddContext(fmt::format("failed to calculate checksum of ref {}", ref.id())).AddContext("failed to compute cache key");
+      error.AddContext(fmt::format("failed to calculate checksum of ref {}", ref.id()))
+          .AddContext("failed to compute cache key");
     return error;
   }
   return digest->ToString();
@@ -105,8 +110,8 @@ Result<std::string> SnapshotOp::DigestOf(int input, const solver::ResultHandle& 
 
 void SnapshotOp::ContentDigest(int input, solver::ResultHandle result, progress::Activity activity,
                                solver::Callback<std::string> done) {
-  services_.pool.Submit([self = shared_from_this(), input, result = std::move(result), activity = std::move(activity),
-                         done = std::move(done)] {
+  services_.pool.Submit([self = shared_from_this(), input, result = std::move(result),
+                         activity = std::move(activity), done = std::move(done)] {
     auto digest = self->DigestOf(input, result, activity);
     if (digest.ok()) {
       done(std::move(digest));
@@ -116,10 +121,12 @@ void SnapshotOp::ContentDigest(int input, solver::ResultHandle result, progress:
   });
 }
 
-void SnapshotOp::Prepare(int input, solver::ResultHandle result, progress::Activity activity, solver::StatusCallback done) {
-  if (!ReadsInput(input) || result.result() == nullptr || !result.result()->lazy()) return done(OkStatus());
-  services_.pool.Submit([self = shared_from_this(), result = std::move(result), activity = std::move(activity),
-                         done = std::move(done)] {
+void SnapshotOp::Prepare(int input, solver::ResultHandle result, progress::Activity activity,
+                         solver::StatusCallback done) {
+  if (!ReadsInput(input) || result.result() == nullptr || !result.result()->lazy())
+    return done(OkStatus());
+  services_.pool.Submit([self = shared_from_this(), result = std::move(result),
+                         activity = std::move(activity), done = std::move(done)] {
     Status status = EnsureLocal(self->services_.store, activity, result.result());
     if (status.ok()) {
       done(OkStatus());
@@ -132,24 +139,27 @@ void SnapshotOp::Prepare(int input, solver::ResultHandle result, progress::Activ
 Result<solver::RunOutput> SnapshotOp::RunNow(solver::RunContext& context) {
   TRY(context.activity().Check());
   std::vector<store::SnapshotRef> inputs;
-  for (const solver::ResultHandle& input : context.inputs()) inputs.push_back(cachedb::RefOf(input));
+  for (const solver::ResultHandle& input : context.inputs())
+    inputs.push_back(cachedb::RefOf(input));
   auto output = RunStep(context, inputs);
   if (!output.ok()) return AsStepError(std::move(output).error());
   if (output->results.size() != static_cast<size_t>(output_count_))
-    return Internal("{} yielded {} results, not {}", vertex_.name, output->results.size(), output_count_);
+    return Internal("{} yielded {} results, not {}", vertex_.name, output->results.size(),
+                    output_count_);
   solver::RunOutput run;
   run.capture = std::move(output->capture);
   for (store::SnapshotRef& ref : output->results) {
-    TRY_ASSIGN(solver::StoredResultPtr result, cachedb::SnapshotResult::Make(services_.store, std::move(ref)));
+    TRY_ASSIGN(solver::StoredResultPtr result,
+               cachedb::SnapshotResult::Make(services_.store, std::move(ref)));
     run.results.push_back(std::move(result));
   }
   return run;
 }
 
-void SnapshotOp::Run(std::shared_ptr<solver::RunContext> context, solver::Callback<solver::RunOutput> done) {
-  services_.pool.Submit([self = shared_from_this(), context = std::move(context), done = std::move(done)] {
-    done(self->RunNow(*context));
-  });
+void SnapshotOp::Run(std::shared_ptr<solver::RunContext> context,
+                     solver::Callback<solver::RunOutput> done) {
+  services_.pool.Submit([self = shared_from_this(), context = std::move(context),
+                         done = std::move(done)] { done(self->RunNow(*context)); });
 }
 
 }  // namespace kiln::ops

@@ -10,7 +10,8 @@ namespace {
 
 class SourceOp final : public solver::Op, public std::enable_shared_from_this<SourceOp> {
  public:
-  SourceOp(const Services& services, const llb::Vertex& vertex, OpOptions options, source::SourcePtr source)
+  SourceOp(const Services& services, const llb::Vertex& vertex, OpOptions options,
+           source::SourcePtr source)
       : services_(services),
         name_(vertex.name),
         platform_(oci::Format(vertex.platform())),
@@ -23,14 +24,14 @@ class SourceOp final : public solver::Op, public std::enable_shared_from_this<So
 
   bool ShowsKeyMap() const override { return source_->shows_key(); }
 
-  void KeyMap(int part, progress::Activity activity, solver::Callback<solver::KeyMapPart> done) override {
-    services_.pool.Submit([self = shared_from_this(), part, activity = std::move(activity), done = std::move(done)] {
-      done(self->KeyNow(part, activity));
-    });
+  void KeyMap(int part, progress::Activity activity,
+              solver::Callback<solver::KeyMapPart> done) override {
+    services_.pool.Submit([self = shared_from_this(), part, activity = std::move(activity),
+                           done = std::move(done)] { done(self->KeyNow(part, activity)); });
   }
 
-  void ContentDigest(int /*input*/, solver::ResultHandle /*result*/, progress::Activity /*activity*/,
-                     solver::Callback<std::string> done) override {
+  void ContentDigest(int /*input*/, solver::ResultHandle /*result*/,
+                     progress::Activity /*activity*/, solver::Callback<std::string> done) override {
     done(Internal("sources have no inputs"));
   }
 
@@ -41,15 +42,17 @@ class SourceOp final : public solver::Op, public std::enable_shared_from_this<So
 
   solver::RunNeeds needs() const override { return {.slot = solver::SlotKind::kSource}; }
 
-  void Run(std::shared_ptr<solver::RunContext> context, solver::Callback<solver::RunOutput> done) override {
-    services_.pool.Submit([self = shared_from_this(), context = std::move(context), done = std::move(done)] {
-      auto output = self->RunNow(*context);
-      if (output.ok()) {
-        done(std::move(output));
-      } else {
-        done(AsStepError(std::move(output).error()));
-      }
-    });
+  void Run(std::shared_ptr<solver::RunContext> context,
+           solver::Callback<solver::RunOutput> done) override {
+    services_.pool.Submit(
+        [self = shared_from_this(), context = std::move(context), done = std::move(done)] {
+          auto output = self->RunNow(*context);
+          if (output.ok()) {
+            done(std::move(output));
+          } else {
+            done(AsStepError(std::move(output).error()));
+          }
+        });
   }
 
  private:
@@ -57,14 +60,16 @@ class SourceOp final : public solver::Op, public std::enable_shared_from_this<So
     auto key = source_->Key(activity, part);
     if (!key.ok()) return AsStepError(std::move(key).error());
     solver::KeyMapPart result{.digest = llb::SourceKeyDigest(key->key), .last = key->last};
-    for (auto& [label, value] : key->parts) result.parts.push_back({std::move(label), std::move(value)});
+    for (auto& [label, value] : key->parts)
+      result.parts.push_back({std::move(label), std::move(value)});
     return result;
   }
 
   Result<solver::RunOutput> RunNow(solver::RunContext& context) const {
     TRY(context.activity().Check());
     TRY_ASSIGN(store::SnapshotRef ref, source_->Fetch(context.activity()));
-    TRY_ASSIGN(solver::StoredResultPtr result, cachedb::SnapshotResult::Make(services_.store, std::move(ref)));
+    TRY_ASSIGN(solver::StoredResultPtr result,
+               cachedb::SnapshotResult::Make(services_.store, std::move(ref)));
     solver::RunOutput output;
     output.results.push_back(std::move(result));
     if (auto material = source_->material()) output.capture = EncodeMaterials({*material});
@@ -81,9 +86,11 @@ class SourceOp final : public solver::Op, public std::enable_shared_from_this<So
 }  // namespace
 
 OpMaker MakeSourceOps(const Services& services, const source::Sources& sources) {
-  return [services, &sources](const llb::Vertex& vertex, const OpOptions& options) -> Result<solver::OpPtr> {
+  return [services, &sources](const llb::Vertex& vertex,
+                              const OpOptions& options) -> Result<solver::OpPtr> {
     const auto& attrs = vertex.op.source().attrs();
-    TRY_ASSIGN(llb::SourceId id, llb::ParseSource(vertex.op.source().identifier(), {attrs.begin(), attrs.end()}));
+    TRY_ASSIGN(llb::SourceId id,
+               llb::ParseSource(vertex.op.source().identifier(), {attrs.begin(), attrs.end()}));
     TRY_ASSIGN(source::SourcePtr source, sources.Make(id, vertex.platform()));
     return solver::OpPtr(std::make_shared<SourceOp>(services, vertex, options, std::move(source)));
   };

@@ -46,8 +46,10 @@ mode_t SymbolicMode::ParseWho(std::string_view clause, size_t& at) {
   return who;
 }
 
-void SymbolicMode::ParsePermissions(std::string_view clause, size_t& at, bool who_given, Change& change) {
-  bool special = !who_given || (change.who & ~kOther) != 0;  // s and t mean nothing for others alone
+void SymbolicMode::ParsePermissions(std::string_view clause, size_t& at, bool who_given,
+                                    Change& change) {
+  bool special =
+      !who_given || (change.who & ~kOther) != 0;  // s and t mean nothing for others alone
   for (; at < clause.size() && !IsOperator(clause[at]); ++at) {
     switch (clause[at]) {
       case 'r':

@@ -113,7 +113,7 @@ class Unpacker {
       directories_.emplace_back(path, std::move(meta));
       return OkStatus();
     }
-    TRY_ASSIGN(store::WriterDir* dir, ParentOf(path));
+    TRY_ASSIGN(store::WriterDir * dir, ParentOf(path));
     std::string name = BaseName(path);
     switch (entry.type) {
       case EntryType::kFile:
@@ -123,9 +123,11 @@ class Unpacker {
       case EntryType::kHardlink:
         return PlaceHardLink(entry, *dir, name);
       case EntryType::kCharDevice:
-        return writer_.PutNode(*dir, name, S_IFCHR, makedev(entry.device_major, entry.device_minor), meta);
+        return writer_.PutNode(*dir, name, S_IFCHR, makedev(entry.device_major, entry.device_minor),
+                               meta);
       case EntryType::kBlockDevice:
-        return writer_.PutNode(*dir, name, S_IFBLK, makedev(entry.device_major, entry.device_minor), meta);
+        return writer_.PutNode(*dir, name, S_IFBLK, makedev(entry.device_major, entry.device_minor),
+                               meta);
       case EntryType::kFifo:
         return writer_.PutNode(*dir, name, S_IFIFO, 0, meta);
       case EntryType::kDirectory:
@@ -134,7 +136,8 @@ class Unpacker {
     return OkStatus();
   }
 
-  Status PlaceFile(const TarEntry& entry, const store::NodeMeta& meta, store::WriterDir& dir, const std::string& name) {
+  Status PlaceFile(const TarEntry& entry, const store::NodeMeta& meta, store::WriterDir& dir,
+                   const std::string& name) {
     std::vector<char> buffer(kBuffer);
     Fd spill;
     std::string data;
@@ -160,10 +163,12 @@ class Unpacker {
   }
 
   Status PlaceHardLink(const TarEntry& entry, store::WriterDir& dir, const std::string& name) {
-    TRY_ASSIGN(std::string existing, writer_.Resolve(JoinPath(dest_, entry.link), store::Follow::kNo));
+    TRY_ASSIGN(std::string existing,
+               writer_.Resolve(JoinPath(dest_, entry.link), store::Follow::kNo));
     TRY_ASSIGN(auto found, writer_.Stat(existing));
     if (!found) return NotFound("hard link to {}: no such file or directory", entry.link);
-    if (found->info.IsDirectory()) return InvalidArgument("hard link to {}: is a directory", entry.link);
+    if (found->info.IsDirectory())
+      return InvalidArgument("hard link to {}: is a directory", entry.link);
     if (!found->in_upper) {
       // From a layer below: brought up first, so that both names are one inode here.
       store::NodeMeta meta{.mode = found->info.mode & 07777,

@@ -15,12 +15,15 @@ namespace {
 
 class PlainContext final : public solver::RunContext {
  public:
-  PlainContext(progress::Activity activity, std::vector<solver::StoredResultPtr> inputs) : activity_(std::move(activity)) {
+  PlainContext(progress::Activity activity, std::vector<solver::StoredResultPtr> inputs)
+      : activity_(std::move(activity)) {
     for (auto& input : inputs) inputs_.emplace_back(solver::EdgeId(), 1, std::move(input));
   }
   const progress::Activity& activity() const override { return activity_; }
   const std::vector<solver::ResultHandle>& inputs() const override { return inputs_; }
-  Result<std::shared_ptr<solver::Scope>> OpenScope() override { return Unimplemented("no nested graphs here"); }
+  Result<std::shared_ptr<solver::Scope>> OpenScope() override {
+    return Unimplemented("no nested graphs here");
+  }
 
  private:
   progress::Activity activity_;
@@ -47,7 +50,8 @@ GraphRunner::~GraphRunner() {
   (void)sys::RemoveTree(root_);
 }
 
-Result<solver::RunOutput> GraphRunner::RunOp(solver::Op& op, std::vector<solver::StoredResultPtr> inputs) {
+Result<solver::RunOutput> GraphRunner::RunOp(solver::Op& op,
+                                             std::vector<solver::StoredResultPtr> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     std::promise<Status> prepared;
     op.Prepare(static_cast<int>(i), solver::ResultHandle(solver::EdgeId(), 1, inputs[i]), activity_,
@@ -60,11 +64,13 @@ Result<solver::RunOutput> GraphRunner::RunOp(solver::Op& op, std::vector<solver:
   return promise.get_future().get();
 }
 
-Result<std::vector<solver::StoredResultPtr>> GraphRunner::RunVertices(const llb::Graph& graph, size_t count,
+Result<std::vector<solver::StoredResultPtr>> GraphRunner::RunVertices(const llb::Graph& graph,
+                                                                      size_t count,
                                                                       std::vector<Step>& steps) {
   auto inputs_of = [&](const llb::Vertex& vertex) {
     std::vector<solver::StoredResultPtr> inputs;
-    for (const llb::Edge& edge : vertex.inputs) inputs.push_back(steps[edge.vertex].results[edge.output]);
+    for (const llb::Edge& edge : vertex.inputs)
+      inputs.push_back(steps[edge.vertex].results[edge.output]);
     return inputs;
   };
   for (size_t i = 0; i < count; ++i) {
@@ -110,7 +116,8 @@ std::string GraphRunner::Describe(const store::SnapshotRef& ref, const std::stri
   auto tree = ref.is_scratch() ? Result<store::TreeView>(store::TreeView()) : store_->Tree(ref);
   CHECK(tree.ok());
   auto entry = tree->Lookup(path, store::Follow::kNo);
-  if (!entry.ok()) return entry.error().code() == Code::kNotFound ? "<missing>" : entry.error().ToString();
+  if (!entry.ok())
+    return entry.error().code() == Code::kNotFound ? "<missing>" : entry.error().ToString();
   const store::TreeNode& node = *entry->node;
   std::string text = fmt::format("{:04o} {}:{}", node.mode & 07777, node.uid, node.gid);
   if (node.IsSymlink()) text += " -> " + node.link_target;
@@ -131,7 +138,8 @@ std::vector<std::string> GraphRunner::List(const store::SnapshotRef& ref) {
   return paths;
 }
 
-std::optional<int64_t> GraphRunner::MtimeNs(const store::SnapshotRef& ref, const std::string& path) {
+std::optional<int64_t> GraphRunner::MtimeNs(const store::SnapshotRef& ref,
+                                            const std::string& path) {
   auto tree = store_->Tree(ref);
   CHECK(tree.ok());
   auto entry = tree->Lookup(path, store::Follow::kNo);
