@@ -12,14 +12,11 @@ KeyId Engine::MintId(bool memory) {
   return (memory ? std::string(kMemoryPrefix) : std::string("k:")) + unique;
 }
 
-std::vector<std::vector<KeyAlternative>> Engine::Snapshot(const Edge& edge,
-                                                          bool lookup_only) const {
+std::vector<std::vector<KeyAlternative>> Engine::Snapshot(const Edge& edge) const {
   std::vector<std::vector<KeyAlternative>> alternatives(edge.inputs.size());
   for (size_t i = 0; i < edge.inputs.size(); ++i) {
     for (Usable& usable : Alternatives(edge, i)) {
-      if (usable.lookup || !lookup_only) {
-        alternatives[i].push_back({std::move(usable.node), std::move(usable.selector)});
-      }
+      alternatives[i].push_back({std::move(usable.node), std::move(usable.selector)});
     }
   }
   return alternatives;
@@ -34,7 +31,7 @@ KeyNodePtr Engine::KeyForChild(const Edge& edge, SourceId source, const KeyId& c
   node->digest = edge.vertex->parts.front().digest;
   node->output = edge.output;
   node->ids.emplace_back(source, child);
-  if (source != kLocalSource) node->inputs = Snapshot(edge, true);
+  if (source != kLocalSource) node->inputs = Snapshot(edge);
   return node;
 }
 
@@ -50,17 +47,20 @@ std::optional<Engine::Candidate> Engine::BestCandidate(Edge& edge, SourceMatch& 
   }
   std::optional<Candidate> best;
   std::tuple<uint64_t, WallTime, RecordId> best_rank;
+  std::vector<std::pair<uint64_t, RecordInfo>> rivals;
   for (const auto& [child, seq] : children) {
     const auto info = source.info.find(child);
     if (info == source.info.end()) continue;
     for (const RecordInfo& record : info->second.records) {
       if (edge.barred.contains({source.id, record.id})) continue;
+      if (probe_ != nullptr) rivals.emplace_back(seq, record);
       std::tuple rank(faults_.newest_ignores_seq ? ~seq : seq, record.created, record.id);
       if (best && rank <= best_rank) continue;
       best_rank = std::move(rank);
-      best = Candidate{source.id, source.importer, record, child, {}, {}};
+      best = Candidate{source.id, source.importer, record, child, {}, {}, seq};
     }
   }
+  if (best) best->rivals = std::move(rivals);
   return best;
 }
 
@@ -78,7 +78,7 @@ bool Engine::TryClaim(Edge& edge) {
 }
 
 void Engine::StartClaim(Edge& edge, Candidate candidate) {
-  candidate.alternatives = Snapshot(edge, false);
+  candidate.alternatives = Snapshot(edge);
   for (size_t i = 0; i < edge.inputs.size(); ++i) {
     const KeyNodePtr* content = ContentKey(edge, i);
     candidate.content.push_back(content != nullptr ? *(*content)->IdIn(kLocalSource) : KeyId());
@@ -118,8 +118,8 @@ void Engine::OnClaim(Edge& edge, const Candidate& candidate, Result<Claimed> cla
     return;
   }
   if (probe_ != nullptr) {
-    probe_->OnHit({edge.vertex->id, edge.output, candidate.record, candidate.source,
-                   candidate.content});
+    probe_->OnHit({edge.vertex->id, edge.output, candidate.record, candidate.source, edge.serial,
+                   candidate.seq, candidate.rivals, candidate.content});
   }
   ShowCached(*edge.vertex, true);
   if (candidate.importer == nullptr) {
@@ -150,7 +150,13 @@ void Engine::FinishLocalHit(Edge& edge, const Candidate& candidate, StoredResult
   if (edge.vertex->is_root()) {
     keys = RootKeys(edge);
   } else {
-    local_.Assert(LinksTo(edge, candidate, candidate.child));
+    std::weak_ptr<Engine> weak = weak_from_this();
+    local_.Assert(LinksTo(edge, candidate, candidate.child),
+                  [weak, loop = &loop_, digest = edge.vertex->parts.front().digest](const Status&) {
+                    loop->Post([weak, digest] {
+                      if (const auto engine = weak.lock()) engine->NoteCommit(digest);
+                    });
+                  });
     keys.push_back(KeyForChild(edge, kLocalSource, candidate.child));
   }
   Finish(edge, std::move(result), std::move(keys), {{kLocalSource, candidate.record.id}});

@@ -62,6 +62,7 @@ void Engine::StartPrepare(Edge& edge) {
     // Fetching what is lazy shows as the step that promised it.
     TicketPtr& ticket = preparation.tickets[i];
     ticket = NewTicket(edge.inputs[i].edge->vertex, handle.result()->lazy());
+    ticket->op = edge.vertex->op;
     edge.vertex->op->Prepare(static_cast<int>(i), handle, ActivityFor(*ticket),
                              Bind<void>(ticket, [this, &edge, i](const Status& status) {
                                OnPrepared(edge, i, status);

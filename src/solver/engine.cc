@@ -185,6 +185,7 @@ TicketPtr Engine::NewTicket(const Vertex* vertex, bool visible) {
   auto ticket = std::make_shared<Ticket>();
   ticket->serial = NewSerial();
   ticket->sink = std::make_shared<FanOut>(0, faults_);
+  if (vertex != nullptr) ticket->op = vertex->op;
   if (vertex != nullptr) RefreshFanOut(*ticket->sink, {vertex});
   if (visible) ticket->sink->Start(clock_.Now());
   open_tickets_[ticket->serial] = {ticket, vertex};
@@ -317,7 +318,8 @@ void Engine::Finish(Edge& edge, StoredResultPtr result, std::vector<KeyNodePtr> 
   edge.importer_late = false;
   edge.last_error.reset();
   edge.failed_for.clear();
-  if (!faults_.ask_leak) DropInputAsks(edge);
+  ShowCached(*edge.vertex, false);  // builds that came too late to see it run
+  DropInputAsks(edge);
   if (faults_.leaked_handle) leaked_.push_back(edge.result);
   MarkAskersDirty(edge);
   AnswerDone(edge);

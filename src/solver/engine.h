@@ -157,6 +157,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
     // Of each input, as they stood when the record was chosen.
     std::vector<std::vector<KeyAlternative>> alternatives;
     std::vector<KeyId> content;
+    uint64_t seq = 0;
+    std::vector<std::pair<uint64_t, RecordInfo>> rivals;  // for the probe
     KeyId local_child;  // of an importer's candidate: the local key that matched too, or ""
   };
   std::optional<Candidate> BestCandidate(Edge& edge, SourceMatch& source);
@@ -167,7 +169,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void Import(Edge& edge, const Candidate& candidate, Claimed claimed);
   KeyId ImportedId(Edge& edge, const Candidate& candidate, SaveBatch& batch);
   KeyNodePtr KeyForChild(const Edge& edge, SourceId source, const KeyId& child) const;
-  std::vector<std::vector<KeyAlternative>> Snapshot(const Edge& edge, bool lookup_only) const;
+  std::vector<std::vector<KeyAlternative>> Snapshot(const Edge& edge) const;
   std::vector<Link> LinksTo(const Edge& edge, const Candidate& candidate, const KeyId& child) const;
   void EnsureLocalIds(const KeyNodePtr& node, SaveBatch& batch);
   KeyId MintId(bool memory);
@@ -190,7 +192,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   };
   Resolved Resolve(Edge& edge);
   std::vector<KeyId> ResolveOutput(const Edge& edge, int output) const;
-  std::vector<std::vector<KeyId>> ResolutionParents(const Edge& edge) const;
+  std::vector<std::vector<std::pair<KeyId, std::string>>> ResolutionParents(const Edge& edge) const;
   std::vector<LinkTuple> TuplesOf(const Edge& edge) const;
   void EnterFlight(Edge& edge);
   FlightPtr FlightOf(const Resolved& resolved) const;

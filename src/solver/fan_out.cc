@@ -14,11 +14,13 @@ void FanOut::Set(std::vector<Target> targets, std::vector<std::string> sessions,
   for (const Target& former : targets) {
     if (std::find(targets_.begin(), targets_.end(), former) != targets_.end()) continue;
     former.events->Complete(former.vertex, *started_, now, "context canceled");
+    left_[{former.job, former.vertex}] = {logs_dropped_ + logs_.size(), warnings_.size()};
   }
   for (const Target& target : targets_) {
     if (std::find(targets.begin(), targets.end(), target) != targets.end()) continue;
     if (!faults_.late_member_untold) target.events->Start(target.vertex, *started_);
-    Replay(target);
+    const auto seen = left_.find({target.job, target.vertex});
+    Replay(target, seen == left_.end() ? Seen{} : seen->second);
   }
 }
 
@@ -43,7 +45,7 @@ std::vector<std::string> FanOut::SessionIds() const {
   return sessions_;
 }
 
-void FanOut::Replay(const Target& target) {
+void FanOut::Replay(const Target& target, Seen seen) {
   progress::Sink& sink = target.events->sink();
   for (const progress::Vertex& vertex : vertices_) sink.OnVertex(vertex);
   auto send = [&](auto event, auto method) {
@@ -51,15 +53,18 @@ void FanOut::Replay(const Target& target) {
     (sink.*method)(event);
   };
   for (const auto& status : statuses_) send(status, &progress::Sink::OnStatus);
-  if (clipped_) {
+  if (logs_dropped_ > seen.logs) {
     progress::VertexLog note;
     note.timestamp = logs_.empty() ? *started_ : logs_.front().timestamp;
     note.stream = progress::Stream::kStderr;
     note.data = "[earlier output of this step is not shown: it began in another build]\n";
     send(note, &progress::Sink::OnLog);
   }
-  for (const auto& log : logs_) send(log, &progress::Sink::OnLog);
-  for (const auto& warning : warnings_) send(warning, &progress::Sink::OnWarning);
+  const uint64_t skip = seen.logs > logs_dropped_ ? seen.logs - logs_dropped_ : 0;
+  for (size_t i = skip; i < logs_.size(); ++i) send(logs_[i], &progress::Sink::OnLog);
+  for (size_t i = seen.warnings; i < warnings_.size(); ++i) {
+    send(warnings_[i], &progress::Sink::OnWarning);
+  }
 }
 
 template <typename Event>
@@ -119,7 +124,7 @@ void FanOut::OnLog(const progress::VertexLog& log) {
     while (log_bytes_ > backlog_bytes_) {
       log_bytes_ -= logs_.front().data.size();
       logs_.pop_front();
-      clipped_ = true;
+      ++logs_dropped_;
     }
   }
   Forward(log, &progress::Sink::OnLog);

@@ -49,7 +49,12 @@ class FanOut final : public progress::Sink, public progress::SessionGroup {
   void OnWarning(const progress::VertexWarning& warning) override;
 
  private:
-  void Replay(const Target& target);
+  // What a target that left and comes back has seen already.
+  struct Seen {
+    uint64_t logs = 0;
+    size_t warnings = 0;
+  };
+  void Replay(const Target& target, Seen seen);
   template <typename Event>
   void Forward(const Event& event, void (progress::Sink::*method)(const Event&));
 
@@ -63,9 +68,10 @@ class FanOut final : public progress::Sink, public progress::SessionGroup {
   std::vector<progress::Vertex> vertices_;  // sub-vertices, by digest
   std::vector<progress::VertexStatus> statuses_;
   std::deque<progress::VertexLog> logs_;
+  uint64_t logs_dropped_ = 0;
+  std::map<std::pair<uint64_t, Digest>, Seen> left_;
   std::vector<progress::VertexWarning> warnings_;
   size_t log_bytes_ = 0;
-  bool clipped_ = false;
 };
 
 }  // namespace kiln::solver

@@ -23,7 +23,7 @@ struct FaultPlan {
   bool no_cycle_check = false;
   bool no_last_match = false;
   bool late_member_untold = false;     // who joins a running flight sees no start
-  bool ask_leak = false;               // done edges keep asking their inputs
+  bool ask_leak = false;               // edges whose run begins keep asking their inputs
   bool one_output_saved = false;
   bool lost_not_barred = false;
   bool digest_not_used = false;        // a known content digest does not rule out other children

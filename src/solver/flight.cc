@@ -7,14 +7,15 @@
 
 namespace kiln::solver {
 
-// Per input the local ids that decide which key a run has: the content key where it is known.
-std::vector<std::vector<KeyId>> Engine::ResolutionParents(const Edge& edge) const {
-  std::vector<std::vector<KeyId>> parents(edge.inputs.size());
+// Per input the local ids, with selectors, that decide which key a run has: the content key where it is
+// known.
+std::vector<std::vector<std::pair<KeyId, std::string>>> Engine::ResolutionParents(const Edge& edge) const {
+  std::vector<std::vector<std::pair<KeyId, std::string>>> parents(edge.inputs.size());
   for (size_t i = 0; i < edge.inputs.size(); ++i) {
     const KeyNodePtr* content = ContentKey(edge, i);
     for (const Usable& usable : Alternatives(edge, i)) {
       if (content != nullptr && usable.node != *content) continue;
-      if (const KeyId* id = usable.node->IdIn(kLocalSource)) parents[i].push_back(*id);
+      if (const KeyId* id = usable.node->IdIn(kLocalSource)) parents[i].emplace_back(*id, usable.selector);
     }
   }
   return parents;
@@ -23,14 +24,14 @@ std::vector<std::vector<KeyId>> Engine::ResolutionParents(const Edge& edge) cons
 // The keys that the run's output has by stored and pending links; those that links were asserted to
 // last come first.
 std::vector<KeyId> Engine::ResolveOutput(const Edge& edge, int output) const {
-  const std::vector<std::vector<KeyId>> parents = ResolutionParents(edge);
+  const auto parents = ResolutionParents(edge);
   const SourceMatch& local = edge.sources.front();
   const auto answers = local.answers.find(output);
-  const KeyMapPart& part = edge.vertex->parts.front();
+  const KeyDigest& digest = edge.vertex->parts.front().digest;
   ChildMap common;
   for (size_t i = 0; i < parents.size(); ++i) {
     ChildMap children;
-    for (const KeyId& parent : parents[i]) {
+    for (const auto& [parent, selector] : parents[i]) {
       if (answers != local.answers.end() && i < answers->second.size()) {
         const auto found = answers->second[i].find(parent);
         if (found != answers->second[i].end()) {
@@ -40,12 +41,11 @@ std::vector<KeyId> Engine::ResolveOutput(const Edge& edge, int output) const {
           }
         }
       }
-      for (const std::string& selector : {part.inputs[i].selector, std::string()}) {
-        const auto found = pending_.find({parent, static_cast<int>(i), part.digest, output, selector});
-        if (found == pending_.end()) continue;
-        for (const auto& [child, count] : found->second) {
-          children[child] = std::numeric_limits<uint64_t>::max();
-        }
+      const auto found =
+          pending_.find({parent, static_cast<int>(i), digest, output, selector});
+      if (found == pending_.end()) continue;
+      for (const auto& [child, count] : found->second) {
+        children[child] = std::numeric_limits<uint64_t>::max();
       }
     }
     if (i == 0) {
@@ -77,7 +77,7 @@ Engine::Resolved Engine::Resolve(Edge& edge) {
   }
   for (const auto& parents : ResolutionParents(edge)) {
     if (parents.empty()) resolved.saved = false;
-    if (std::all_of(parents.begin(), parents.end(), [](const KeyId& id) { return IsMemoryId(id); })) {
+    if (std::all_of(parents.begin(), parents.end(), [](const auto& parent) { return IsMemoryId(parent.first); })) {
       resolved.memory = true;
     }
   }
@@ -224,6 +224,12 @@ void Engine::Lead(Edge& edge, Resolved resolved, bool solitary) {
   flight->depth = DepthOf(vertex);
   flight->enclosing = EnclosingFlights(vertex);
   flight->miss = MissOf(edge);
+  for (const uint64_t scope : ScopesOver(vertex)) {
+    if (FindScope(scope)->is_job) {
+      flight->origin_ref = FindScope(scope)->ref;
+      break;
+    }
+  }
   if (probe_ != nullptr) ProbeStart(edge, *flight, solitary);
   AddLinks(*flight, edge);
   if (flight->saved && !solitary) {
@@ -236,7 +242,7 @@ void Engine::Lead(Edge& edge, Resolved resolved, bool solitary) {
   edge.phase = Phase::kFlight;
   edge.flight = flight;
   DropWork(edge);
-  DropInputAsks(edge);
+  if (!faults_.ask_leak) DropInputAsks(edge);
   RefreshFanOut(*flight->sink, {&vertex});
   waits_changed_ = true;
   flight->resources = resources_.Request(flight->op->needs(), [this, weak = std::weak_ptr(flight)] {
@@ -294,6 +300,9 @@ void Engine::LeaveFlight(Edge& edge) {
   if (flight->state == FlightState::kCommitting) return;
   flight->cancelled = true;
   if (!faults_.cancel_not_told) flight->cancel.Cancel();
+  for (const uint64_t scope : flight->scopes) {
+    CancelScope(*FindScope(scope), Cancelled("{}: nobody wants the run any more", flight->name));
+  }
   if (flight->state != FlightState::kQueued) return;
   resources_.Release(flight->resources);
   if (probe_ != nullptr) probe_->OnRunWithdrawn(flight->serial);

@@ -27,6 +27,7 @@ struct ScopeState;
 // is then ignored, and the work told.
 struct Ticket {
   uint64_t serial = 0;
+  OpPtr op;                          // kept until it has answered
   bool live = true;
   CancelSource cancel;
   std::shared_ptr<FanOut> sink;      // its events and sessions, if it has some

@@ -137,7 +137,19 @@ void LocalView::AddLink(const Link& link, uint64_t seq) {
 
 std::vector<RecordId> LocalView::SaveMemory(const SaveBatch& batch) {
   const uint64_t seq = ++seq_;
-  for (const Link& link : batch.links) AddLink(link, seq);
+  // A key is worth keeping while each of its inputs has a parent that may come up again.
+  std::map<KeyId, std::map<int, bool>> alive;
+  for (const Link& link : batch.links) {
+    bool& input = alive[link.child][link.tuple.input];
+    input = input || Alive(link.tuple.parent);
+  }
+  for (const Link& link : batch.links) {
+    const auto& inputs = alive.at(link.child);
+    const bool keep = !IsMemoryId(link.child) ||
+                      std::all_of(inputs.begin(), inputs.end(),
+                                  [](const auto& input) { return input.second; });
+    if (keep) AddLink(link, seq);
+  }
   std::vector<RecordId> ids;
   for (const NewRecord& record : batch.records) {
     RecordId id = fmt::format("{}{}", kMemoryPrefix, next_record_++);
@@ -150,7 +162,7 @@ std::vector<RecordId> LocalView::SaveMemory(const SaveBatch& batch) {
   return ids;
 }
 
-void LocalView::Assert(std::vector<Link> links) {
+void LocalView::Assert(std::vector<Link> links, StatusCallback done) {
   const uint64_t seq = ++seq_;
   std::vector<Link> disk;
   for (Link& link : links) {
@@ -162,7 +174,8 @@ void LocalView::Assert(std::vector<Link> links) {
       disk.push_back(std::move(link));
     }
   }
-  if (!disk.empty()) disk_->Assert(std::move(disk), [](Status) {});
+  if (disk.empty()) return done(OkStatus());
+  disk_->Assert(std::move(disk), std::move(done));
 }
 
 void LocalView::ReleaseRoot(const KeyId& id) {

@@ -40,7 +40,8 @@ class LocalView {
   };
   static Parts Split(SaveBatch batch);
   std::vector<RecordId> SaveMemory(const SaveBatch& batch);
-  void Assert(std::vector<Link> links);
+  // `done` (not null) is called when the disk has it.
+  void Assert(std::vector<Link> links, StatusCallback done);
 
   // A live vertex has (no longer has) that random root key.
   void AddRoot(const KeyId& id) { ++roots_[id]; }

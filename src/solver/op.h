@@ -67,7 +67,8 @@ class RunContext {
 // One step. Immutable after loading, shared between builds; its methods are called on the solver's
 // loop and return at once, the work being done elsewhere (a WorkerPool). Each completion is called
 // exactly once, from any thread, also after cancellation: a cancelled run must still complete, when it
-// has really stopped. Errors of KeyMap, ContentDigest, Prepare and Run fail the vertex; LostError of
+// has really stopped. The op itself lives until all its completions were called
+// or dropped. Errors of KeyMap, ContentDigest, Prepare and Run fail the vertex; LostError of
 // ContentDigest and Prepare has the input repaired instead.
 class Op {
  public:

@@ -34,6 +34,10 @@ class Probe {
     int output = 0;
     RecordInfo record;
     uint64_t source = 0;
+    uint64_t edge = 0;  // serial
+    uint64_t seq = 0;   // smallest over the inputs, of the child that the record is of
+    // What else could have been chosen from that source: (seq, record).
+    std::vector<std::pair<uint64_t, RecordInfo>> rivals;
     // Content keys known of inputs when the record was chosen; "" where none.
     std::vector<KeyId> content;
   };
@@ -42,6 +46,9 @@ class Probe {
   virtual void OnRunWithdrawn(uint64_t /*flight*/) {}
   virtual void OnHit(const Hit&) {}
   virtual void OnImporterLate() {}
+  // The edge's result was lost; these records of its sources with it.
+  virtual void OnLost(uint64_t /*edge*/,
+                      const std::vector<std::pair<uint64_t, RecordId>>& /*records*/) {}
 };
 
 }  // namespace kiln::solver

@@ -9,6 +9,7 @@ namespace kiln::solver {
 // The result is lost: its records are barred for good, and whoever asks has it worked out again.
 void Engine::Invalidate(Edge& edge, const std::string& why) {
   if (edge.phase != Phase::kDone) return;
+  if (probe_ != nullptr) probe_->OnLost(edge.serial, edge.result_records);
   for (const auto& [source, record] : std::exchange(edge.result_records, {})) {
     if (faults_.lost_not_barred) continue;
     edge.barred.insert({source, record});

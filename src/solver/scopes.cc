@@ -34,10 +34,9 @@ void Engine::OpenNested(uint64_t serial, const FlightPtr& flight) {
   scope->is_job = false;
   scope->flight = flight;
   scope->depth = flight->depth + 1;
-  if (flight->state == FlightState::kRunning) {
-    flight->scopes.insert(serial);
-  } else {
-    scope->cancelled = Cancelled("the run has ended");
+  if (flight->state == FlightState::kRunning) flight->scopes.insert(serial);
+  if (flight->state != FlightState::kRunning || flight->cancelled) {
+    scope->cancelled = Cancelled("{}: nobody wants the run any more", flight->name);
   }
   ++nested_scopes_;
   scopes_[serial] = std::move(scope);

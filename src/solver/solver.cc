@@ -7,10 +7,9 @@
 #include "solver/scope_handle.h"
 
 namespace kiln::solver {
-namespace {
 
 // Refs of live jobs; shared with the handles, which give theirs back.
-class Refs {
+class Solver::Refs {
  public:
   bool Take(const std::string& ref) {
     const std::lock_guard lock(mutex_);
@@ -26,10 +25,12 @@ class Refs {
   std::set<std::string> refs_;
 };
 
+namespace {
+
 class JobHandle final : public ScopeHandle<Job> {
  public:
   JobHandle(const std::shared_ptr<Engine>& engine, uint64_t serial, std::string ref,
-            std::shared_ptr<Refs> refs)
+            std::shared_ptr<Solver::Refs> refs)
       : ScopeHandle<Job>(engine, serial), ref_(std::move(ref)), refs_(std::move(refs)) {}
   ~JobHandle() override { refs_->Free(ref_); }
 
@@ -45,28 +46,27 @@ class JobHandle final : public ScopeHandle<Job> {
   }
 
   const std::string ref_;
-  const std::shared_ptr<Refs> refs_;
+  const std::shared_ptr<Solver::Refs> refs_;
 };
 
 }  // namespace
 
-struct Solver::Shared : Refs {};
 
 Solver::Solver(TaskQueue& loop, const Clock& clock, LocalCacheSourcePtr local,
                SolverOptions options)
     : engine_(std::make_shared<Engine>(loop, clock, std::move(local), std::move(options))),
-      shared_(std::make_shared<Shared>()) {}
+      refs_(std::make_shared<Refs>()) {}
 
 Solver::~Solver() = default;
 
 Result<JobPtr> Solver::NewJob(JobOptions options) {
-  if (!shared_->Take(options.ref)) return AlreadyExists("job ID {} exists", options.ref);
+  if (!refs_->Take(options.ref)) return AlreadyExists("job ID {} exists", options.ref);
   const uint64_t serial = engine_->NewSerial();
   std::string ref = options.ref;
   engine_->Post([engine = engine_.get(), serial, options = std::move(options)] {
     engine->OpenJob(serial, options);
   });
-  return JobPtr(std::make_shared<JobHandle>(engine_, serial, std::move(ref), shared_));
+  return JobPtr(std::make_shared<JobHandle>(engine_, serial, std::move(ref), refs_));
 }
 
 void Solver::MarkLost(std::vector<std::string> blobs) {

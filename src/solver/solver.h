@@ -90,11 +90,11 @@ class Solver {
 
   // For tests on the loop's thread.
   Engine& engine() { return *engine_; }
+  class Refs;
 
  private:
-  struct Shared;
   std::shared_ptr<Engine> engine_;
-  std::shared_ptr<Shared> shared_;
+  std::shared_ptr<Refs> refs_;
 };
 
 }  // namespace kiln::solver
