@@ -1,0 +1,76 @@
+#include "cmd/build_command.h"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/strings.h"
+#include "cmd/error_report.h"
+#include "cmd/interrupt.h"
+
+namespace kiln::cmd {
+namespace {
+
+using Response = std::map<std::string, std::string>;
+
+// What `docker build --iidfile` writes: the config's digest, or the image's where there is no single config.
+std::string ImageId(const Response& response) {
+  for (const char* key : {"containerimage.config.digest", "containerimage.digest"}) {
+    if (auto it = response.find(key); it != response.end()) return it->second;
+  }
+  return "";
+}
+
+// Values that are JSON (or base64 of it) are written as such.
+std::string MetadataJson(const client::BuildReport& report) {
+  nlohmann::json object = nlohmann::json::object();
+  object["buildx.build.ref"] = report.ref;
+  for (const auto& [key, value] : report.exporter_response) {
+    auto decoded = Base64Decode(value);
+    auto parsed = nlohmann::json::parse(decoded.value_or(value), nullptr, false);
+    if (parsed.is_object() || parsed.is_array()) {
+      object[key] = std::move(parsed);
+    } else {
+      object[key] = value;
+    }
+  }
+  return object.dump(2) + "\n";
+}
+
+Status WriteFiles(const BuildFlags& flags, const client::BuildReport& report) {
+  if (!flags.iid_file.empty()) TRY(WriteFileAtomically(flags.iid_file, ImageId(report.exporter_response)));
+  if (!flags.metadata_file.empty()) TRY(WriteFileAtomically(flags.metadata_file, MetadataJson(report)));
+  return OkStatus();
+}
+
+Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* spawner) {
+  TRY_ASSIGN(auto mode, client::ParseDisplayMode(flags.quiet ? "quiet" : flags.progress));
+  TRY_ASSIGN(auto prepared, Prepare(flags));
+  TRY_ASSIGN(auto engine, OpenEngine(choice, spawner));
+  SystemClock clock;
+  CancelSource cancel;
+  InterruptWatcher watcher([&](int) { cancel.Cancel(Cancelled("context canceled")); });
+  auto display = client::MakeDisplay(mode, stderr, clock);
+  progress::Activity activity;
+  activity.cancel = cancel.token();
+  activity.sink = display;
+  auto report = client::Build(engine->connection(), prepared.request, activity);
+  display->Finish();
+  if (!report.ok()) return std::move(report).error();
+  TRY(WriteFiles(flags, *report));
+  if (flags.quiet) std::printf("%s\n", ImageId(report->exporter_response).c_str());
+  return OkStatus();
+}
+
+}  // namespace
+
+int RunBuild(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* spawner) {
+  Status status = Run(flags, choice, spawner);
+  if (status.ok()) return 0;
+  std::fputs(DescribeError(status.error()).c_str(), stderr);
+  return 1;
+}
+
+}  // namespace kiln::cmd

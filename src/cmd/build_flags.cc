@@ -1,0 +1,380 @@
+#include "cmd/build_flags.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <climits>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/fd.h"
+#include "base/ids.h"
+#include "base/strings.h"
+#include "oci/layout.h"
+#include "oci/manifest.h"
+#include "oci/reference.h"
+
+namespace kiln::cmd {
+namespace {
+
+using Attrs = std::map<std::string, std::string>;
+
+constexpr size_t kMaxDockerfileBytes = size_t{16} << 20;
+
+Result<std::pair<std::string, std::string>> KeyValue(const std::string& flag, const std::string& text) {
+  auto cut = Cut(text, "=");
+  if (!cut || cut->first.empty()) return InvalidArgument("invalid value {} for {}: want key=value", Quoted(text), flag);
+  return std::pair{std::string(cut->first), std::string(cut->second)};
+}
+
+Result<Attrs> CsvAttrs(const std::string& flag, const std::string& text) {
+  TRY_ASSIGN(auto fields, ParseCsv(text));
+  Attrs attrs;
+  for (const auto& field : fields) {
+    TRY_ASSIGN(auto pair, KeyValue(flag, field));
+    attrs[ToLower(pair.first)] = pair.second;
+  }
+  return attrs;
+}
+
+std::string JoinComma(const std::vector<std::string>& parts) { return Join(parts, ","); }
+
+bool IsFolder(const std::string& path) {
+  struct stat st;
+  return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool IsRemote(std::string_view context) {
+  for (std::string_view prefix : {"http://", "https://", "git://", "git@", "ssh://", "github.com/"}) {
+    if (context.starts_with(prefix)) return true;
+  }
+  return false;
+}
+
+Result<std::string> AbsoluteFolder(const std::string& what, const std::string& path) {
+  char buffer[PATH_MAX];
+  if (::realpath(path.c_str(), buffer) == nullptr) return ErrnoError(errno, "{} {}", what, Quoted(path));
+  if (!IsFolder(buffer)) return InvalidArgument("{} {} is not a directory", what, Quoted(path));
+  return std::string(buffer);
+}
+
+// Build arguments without a value take it from the environment; unset ones are left out.
+Status AddBuildArgs(const BuildFlags& flags, Attrs& attrs) {
+  for (const auto& arg : flags.build_args) {
+    if (auto cut = Cut(arg, "=")) {
+      attrs["build-arg:" + std::string(cut->first)] = cut->second;
+    } else if (const char* value = std::getenv(arg.c_str())) {
+      attrs["build-arg:" + arg] = value;
+    }
+  }
+  return OkStatus();
+}
+
+Status AddPairs(const std::string& flag, const std::string& prefix, const std::vector<std::string>& texts, Attrs& attrs) {
+  for (const auto& text : texts) {
+    TRY_ASSIGN(auto pair, KeyValue(flag, text));
+    attrs[prefix + pair.first] = pair.second;
+  }
+  return OkStatus();
+}
+
+Status AddHosts(const BuildFlags& flags, Attrs& attrs) {
+  std::vector<std::string> hosts;
+  for (const auto& text : flags.add_hosts) {
+    size_t at = text.find_first_of("=:");
+    if (at == std::string::npos || at == 0) return InvalidArgument("invalid value {} for --add-host: want host:ip", Quoted(text));
+    hosts.push_back(text.substr(0, at) + "=" + text.substr(at + 1));
+  }
+  if (!hosts.empty()) attrs["add-hosts"] = JoinComma(hosts);
+  return OkStatus();
+}
+
+Status AddNetwork(const BuildFlags& flags, PreparedBuild& build) {
+  if (flags.network.empty() || flags.network == "default") return OkStatus();
+  if (flags.network != "host" && flags.network != "none") {
+    return InvalidArgument("network mode {} is not supported by --network: want default, host or none", Quoted(flags.network));
+  }
+  build.request.frontend_attrs["force-network-mode"] = flags.network;
+  if (flags.network == "host") build.request.entitlements.push_back("network.host");
+  return OkStatus();
+}
+
+// "512m": bytes, with binary units.
+Result<int64_t> ParseSize(const std::string& flag, const std::string& text) {
+  std::string_view number = text;
+  int64_t unit = 1;
+  if (!number.empty() && (number.back() == 'b' || number.back() == 'B')) number.remove_suffix(1);
+  if (!number.empty()) {
+    size_t power = std::string_view("kmgt").find(ToLower(number.substr(number.size() - 1)));
+    if (power != std::string_view::npos) {
+      unit = int64_t{1} << (10 * (power + 1));
+      number.remove_suffix(1);
+    }
+  }
+  auto value = ParseInt(number);
+  if (!value || *value < 0 || *value > INT64_MAX / unit) return InvalidArgument("invalid size {} for {}", Quoted(text), flag);
+  return *value * unit;
+}
+
+// An OCI layout on disk as a named context: clients name the image by digest and serve its blobs.
+Status AddLayoutContext(const std::string& name, std::string_view place, PreparedBuild& build) {
+  std::string wanted;
+  std::string path(place);
+  if (auto cut = Cut(place, "@")) {
+    path = cut->first;
+    wanted = cut->second;
+  } else if (size_t colon = path.rfind(':'); colon != std::string::npos && path.find('/', colon) == std::string::npos) {
+    wanted = path.substr(colon + 1);
+    path.resize(colon);
+  }
+  TRY_ASSIGN(path, AbsoluteFolder("--build-context " + name, path));
+  TRY_ASSIGN_CTX(auto text, ReadFile(path + "/index.json", oci::kMaxManifestBytes), "OCI layout {}", path);
+  TRY_ASSIGN_CTX(auto index, oci::DecodeIndex(text), "OCI layout {}", path);
+  auto found = oci::FindInLayout(index, wanted.empty() ? "latest" : wanted);
+  if (!found && wanted.empty()) found = oci::FindInLayout(index, "");
+  if (!found) return NotFound("OCI layout {} has no image {}", path, Quoted(wanted.empty() ? "latest" : wanted));
+  std::string store = NewId();
+  bool tagged = !wanted.empty() && !wanted.starts_with("sha256:");
+  std::string tag = tagged ? ":" + wanted : "";
+  build.request.oci_layouts[store] = path;
+  build.request.frontend_attrs["context:" + name] =
+      "oci-layout://" + store + tag + "@" + found->digest.ToString();
+  return OkStatus();
+}
+
+Status AddNamedContexts(const BuildFlags& flags, PreparedBuild& build) {
+  for (const auto& text : flags.build_contexts) {
+    TRY_ASSIGN(auto pair, KeyValue("--build-context", text));
+    const auto& [name, value] = pair;
+    std::string attr = "context:" + name;
+    if (value.starts_with("oci-layout://")) {
+      TRY(AddLayoutContext(name, std::string_view(value).substr(13), build));
+    } else if (value.starts_with("docker-image://") || value.starts_with("target:") || IsRemote(value)) {
+      build.request.frontend_attrs[attr] = value;
+    } else {
+      TRY_ASSIGN(build.request.local_dirs[name], AbsoluteFolder("--build-context " + name, value));
+      build.request.frontend_attrs[attr] = "local:" + name;
+    }
+  }
+  return OkStatus();
+}
+
+// A Dockerfile from standard input gets a folder of its own.
+Status ReadDockerfileFromInput(PreparedBuild& build) {
+  TRY_ASSIGN_CTX(auto text, ReadAll(STDIN_FILENO, kMaxDockerfileBytes), "Dockerfile on standard input");
+  std::string pattern = (std::filesystem::temp_directory_path() / "kiln-dockerfile-XXXXXX").string();
+  if (::mkdtemp(pattern.data()) == nullptr) return ErrnoError(errno, "create {}", pattern);
+  build.temporary_dir = pattern;
+  TRY(WriteFileAtomically(pattern + "/Dockerfile", text));
+  build.request.local_dirs["dockerfile"] = pattern;
+  build.request.frontend_attrs["filename"] = "Dockerfile";
+  return OkStatus();
+}
+
+Status AddContext(const BuildFlags& flags, PreparedBuild& build) {
+  auto& attrs = build.request.frontend_attrs;
+  if (flags.context.empty()) return InvalidArgument("kiln build needs a context: a folder, as in `kiln build .`");
+  if (flags.context == "-") return Unimplemented("a context on standard input is not served: give a folder");
+  if (IsRemote(flags.context)) {
+    attrs["context"] = flags.context;
+    if (!flags.file.empty()) attrs["filename"] = flags.file;
+    return OkStatus();
+  }
+  auto& dirs = build.request.local_dirs;
+  TRY_ASSIGN(dirs["context"], AbsoluteFolder("context", flags.context));
+  build.request.shared_key = dirs["context"];
+  if (flags.file == "-") return ReadDockerfileFromInput(build);
+  std::string file = flags.file.empty() ? dirs["context"] + "/Dockerfile" : flags.file;
+  std::string folder = DirName(file);
+  TRY_ASSIGN(dirs["dockerfile"], AbsoluteFolder("folder of Dockerfile", folder));
+  attrs["filename"] = BaseName(file);
+  return OkStatus();
+}
+
+Status AddOutputs(const BuildFlags& flags, PreparedBuild& build) {
+  auto& outputs = build.request.outputs;
+  for (const auto& text : flags.outputs) {
+    TRY_ASSIGN(auto output, ParseOutput(text));
+    outputs.push_back(std::move(output));
+  }
+  if (flags.load) return Unimplemented("--load is not served: write an archive with -o type=docker,dest=image.tar");
+  if (flags.push) {
+    if (outputs.empty()) outputs.push_back({"image", {}, ""});
+    bool pushed = false;
+    for (auto& output : outputs) {
+      if (output.type != "image") continue;
+      output.attrs["push"] = "true";
+      pushed = true;
+    }
+    if (!pushed) return InvalidArgument("push and {} output can't be used together", outputs.front().type);
+  }
+  if (outputs.empty() && !flags.tags.empty()) outputs.push_back({"image", {}, ""});
+  for (auto& output : outputs) {
+    bool image = output.type == "image" || output.type == "oci" || output.type == "docker";
+    if (!image) continue;
+    if (!flags.tags.empty()) output.attrs["name"] = JoinComma(flags.tags);
+    for (const auto& annotation : flags.annotations) {
+      TRY_ASSIGN(auto pair, KeyValue("--annotation", annotation));
+      auto typed = Cut(pair.first, ":");
+      output.attrs[typed ? fmt::format("annotation-{}.{}", typed->first, typed->second) : "annotation." + pair.first] =
+          pair.second;
+    }
+  }
+  return OkStatus();
+}
+
+Status AddSecrets(const BuildFlags& flags, PreparedBuild& build) {
+  for (const auto& text : flags.secrets) {
+    TRY_ASSIGN(auto attrs, CsvAttrs("--secret", text));
+    client::Secret secret;
+    std::string type = attrs["type"];
+    for (const auto& [key, value] : attrs) {
+      if (key == "id") {
+        secret.id = value;
+      } else if (key == "src" || key == "source") {
+        (type == "env" ? secret.env : secret.file) = value;
+      } else if (key == "env") {
+        secret.env = value;
+      } else if (key != "type") {
+        return InvalidArgument("unexpected key {} in --secret {}", Quoted(key), Quoted(text));
+      }
+    }
+    if (!type.empty() && type != "file" && type != "env") return InvalidArgument("unsupported secret type {}", Quoted(type));
+    if (secret.id.empty()) return InvalidArgument("--secret {} has no id", Quoted(text));
+    // Without a source: an environment variable of that name, else a file.
+    if (secret.file.empty() && secret.env.empty()) {
+      (type == "env" || (type.empty() && std::getenv(secret.id.c_str()) != nullptr) ? secret.env : secret.file) = secret.id;
+    }
+    build.request.secrets.push_back(std::move(secret));
+  }
+  return OkStatus();
+}
+
+Status AddSsh(const BuildFlags& flags, PreparedBuild& build) {
+  for (const auto& text : flags.ssh) {
+    auto cut = Cut(text, "=");
+    client::SshAgent agent;
+    agent.id = cut ? std::string(cut->first) : text;
+    agent.socket = cut ? std::string(cut->second) : "";
+    if (agent.socket.empty()) {
+      const char* socket = std::getenv("SSH_AUTH_SOCK");
+      if (socket == nullptr) return InvalidArgument("--ssh {}: SSH_AUTH_SOCK is not set", Quoted(text));
+      agent.socket = socket;
+    }
+    build.request.ssh_agents.push_back(std::move(agent));
+  }
+  return OkStatus();
+}
+
+Status AddCaches(const std::string& flag, const std::vector<std::string>& texts, std::vector<client::CacheEntry>& entries) {
+  for (const auto& text : texts) {
+    client::CacheEntry entry;
+    if (text.find('=') == std::string::npos) {
+      entry = {"registry", {{"ref", text}}};
+    } else {
+      TRY_ASSIGN(entry.attrs, CsvAttrs(flag, text));
+      entry.type = entry.attrs["type"];
+      entry.attrs.erase("type");
+      if (entry.type.empty()) return InvalidArgument("{} {}: type required", flag, Quoted(text));
+    }
+    entries.push_back(std::move(entry));
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+PreparedBuild::~PreparedBuild() {
+  std::error_code ignored;
+  if (!temporary_dir.empty()) std::filesystem::remove_all(temporary_dir, ignored);
+}
+
+Result<std::vector<std::string>> ParseCsv(const std::string& text) {
+  std::vector<std::string> fields(1);
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (quoted && c == '"' && i + 1 < text.size() && text[i + 1] == '"') {
+      fields.back().push_back('"');
+      ++i;
+    } else if (c == '"' && (quoted || fields.back().empty())) {
+      quoted = !quoted;
+    } else if (c == ',' && !quoted) {
+      fields.emplace_back();
+    } else {
+      fields.back().push_back(c);
+    }
+  }
+  if (quoted) return InvalidArgument("unterminated quote in {}", Quoted(text));
+  return fields;
+}
+
+Result<client::Output> ParseOutput(const std::string& text) {
+  client::Output output;
+  if (text.find('=') == std::string::npos) {
+    if (text.empty()) return InvalidArgument("--output needs a folder, \"-\" or type=…");
+    output.type = text == "-" ? "tar" : "local";
+    output.dest = text;
+    return output;
+  }
+  TRY_ASSIGN(auto fields, ParseCsv(text));
+  for (const auto& field : fields) {
+    TRY_ASSIGN(auto pair, KeyValue("--output", field));
+    if (pair.first == "type") {
+      output.type = pair.second;
+    } else if (pair.first == "dest") {
+      output.dest = pair.second;
+    } else {
+      output.attrs[pair.first] = pair.second;
+    }
+  }
+  if (output.type.empty()) return InvalidArgument("--output {}: type is required", Quoted(text));
+  if (output.type == "registry") {
+    output.type = "image";
+    output.attrs["push"] = "true";
+  }
+  bool sends = output.type == "local" || output.type == "tar" || output.type == "oci" || output.type == "docker";
+  if (!sends && output.type != "image") return InvalidArgument("unknown output type {}", Quoted(output.type));
+  if (output.type == "local" && output.dest.empty()) return InvalidArgument("dest is required for local output");
+  if (sends && output.dest.empty()) output.dest = "-";
+  if (output.dest == "-" && ::isatty(STDOUT_FILENO) == 1) {
+    return InvalidArgument("dest file is required for {} output: refusing to write to a terminal", output.type);
+  }
+  return output;
+}
+
+Result<PreparedBuild> Prepare(const BuildFlags& flags) {
+  PreparedBuild build;
+  auto& attrs = build.request.frontend_attrs;
+  build.request.entitlements = flags.allow;
+  TRY(AddContext(flags, build));
+  TRY(AddNamedContexts(flags, build));
+  TRY(AddBuildArgs(flags, attrs));
+  TRY(AddPairs("--label", "label:", flags.labels, attrs));
+  TRY(AddHosts(flags, attrs));
+  TRY(AddNetwork(flags, build));
+  if (!flags.target.empty()) attrs["target"] = flags.target;
+  if (flags.no_cache) attrs["no-cache"] = "";
+  if (!flags.no_cache_filters.empty()) {
+    if (flags.no_cache) return InvalidArgument("--no-cache and --no-cache-filter cannot currently be used together");
+    attrs["no-cache"] = JoinComma(flags.no_cache_filters);
+  }
+  if (flags.pull) attrs["image-resolve-mode"] = "pull";
+  if (!flags.platforms.empty()) attrs["platform"] = JoinComma(flags.platforms);
+  if (!flags.ulimits.empty()) attrs["ulimit"] = JoinComma(flags.ulimits);
+  if (!flags.cgroup_parent.empty()) attrs["cgroup-parent"] = flags.cgroup_parent;
+  if (!flags.shm_size.empty()) {
+    TRY_ASSIGN(int64_t bytes, ParseSize("--shm-size", flags.shm_size));
+    attrs["shm-size"] = std::to_string(bytes);
+  }
+  for (const auto& tag : flags.tags) TRY_CTX(oci::Reference::ParseNormalized(tag), "invalid tag {}", Quoted(tag));
+  TRY(AddOutputs(flags, build));
+  TRY(AddSecrets(flags, build));
+  TRY(AddSsh(flags, build));
+  TRY(AddCaches("--cache-from", flags.cache_from, build.request.cache_imports));
+  TRY(AddCaches("--cache-to", flags.cache_to, build.request.cache_exports));
+  return build;
+}
+
+}  // namespace kiln::cmd

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "client/build.h"
+#include "client/display.h"
+
+namespace kiln::cmd {
+
+// `kiln build` as written on the command line; meanings as in `docker buildx build`.
+struct BuildFlags {
+  std::string context;
+  std::vector<std::string> tags;
+  std::string file;
+  std::string target;
+  std::vector<std::string> build_args;
+  std::vector<std::string> build_contexts;
+  std::vector<std::string> labels;
+  std::vector<std::string> annotations;
+  std::vector<std::string> outputs;
+  std::vector<std::string> platforms;
+  std::vector<std::string> secrets;
+  std::vector<std::string> ssh;
+  std::vector<std::string> add_hosts;
+  std::vector<std::string> ulimits;
+  std::vector<std::string> allow;
+  std::vector<std::string> cache_from;
+  std::vector<std::string> cache_to;
+  std::vector<std::string> no_cache_filters;
+  std::string network;
+  std::string shm_size;
+  std::string cgroup_parent;
+  std::string iid_file;
+  std::string metadata_file;
+  std::string progress = "auto";
+  bool no_cache = false;
+  bool pull = false;
+  bool push = false;
+  bool load = false;
+  bool quiet = false;
+
+  // Where the engine is.
+  std::string addr;
+  std::string root;
+};
+
+// A build request made from flags, and what must be done around it.
+struct PreparedBuild {
+  client::BuildRequest request;
+  // Folder made for a Dockerfile read from standard input; removed with this.
+  std::string temporary_dir;
+
+  PreparedBuild() = default;
+  PreparedBuild(PreparedBuild&& other) noexcept
+      : request(std::move(other.request)), temporary_dir(std::exchange(other.temporary_dir, {})) {}
+  PreparedBuild& operator=(PreparedBuild&&) = delete;
+  ~PreparedBuild();
+};
+
+// Looks at the folders that are named. Errors name the flag; what is not served is refused by name.
+Result<PreparedBuild> Prepare(const BuildFlags& flags);
+
+// One line of comma-separated values with quotes (RFC 4180), as buildx' flags have it.
+Result<std::vector<std::string>> ParseCsv(const std::string& text);
+// "-o": a folder, "-" (a tar on standard output), or `type=…,dest=…`.
+Result<client::Output> ParseOutput(const std::string& text);
+
+}  // namespace kiln::cmd

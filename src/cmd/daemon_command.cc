@@ -1,0 +1,164 @@
+#include "cmd/daemon_command.h"
+
+#include <grp.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <cstring>
+#include <future>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "cmd/engine.h"
+#include "cmd/interrupt.h"
+#include "control/daemon.h"
+
+namespace kiln::cmd {
+namespace {
+
+constexpr auto kDrainTime = std::chrono::minutes(5);
+
+// Flags of buildkitd that are not served, and those that may be given because they change nothing.
+constexpr const char* kUnserved[] = {
+    "--debugaddr", "--otel-socket-path", "--cdi-spec-dir", "--oci-worker-proxy-snapshotter-path", "--oci-worker-platform",
+    "--oci-cni-config-path", "--oci-cni-binary-dir", "--oci-cni-pool-size", "--oci-worker-selinux", "--oci-worker-rootless",
+    "--oci-worker-no-process-sandbox", "--containerd-worker-addr", "--containerd-worker-namespace", "--rootless",
+    "--proxy-network"};
+constexpr const char* kWithoutEffect[] = {"--trace", "--cdi-disabled", "--save-cache-debug", "--containerd-worker", "--oci-worker",
+                                          "--log-format"};
+
+void AddOthers(CLI::App& app) {
+  for (const char* name : kUnserved) {
+    CLI::callback_t refuse = [name = std::string(name)](const CLI::results_t& values) -> bool {
+      if (!values.empty() && (values.front() == "false" || values.front() == "0")) return true;
+      throw CLI::ValidationError(name, "this flag of buildkitd is not served");
+    };
+    app.add_option(name, refuse, "")->expected(0, 1)->group("");
+  }
+  for (const char* name : kWithoutEffect) {
+    app.add_option(name, CLI::callback_t([](const CLI::results_t&) { return true; }), "")->expected(0, 1)->group("");
+  }
+}
+
+Result<gid_t> GroupId(const std::string& text) {
+  if (auto number = ParseUint(text)) return static_cast<gid_t>(*number);
+  const struct group* found = ::getgrnam(text.c_str());
+  if (found == nullptr) return InvalidArgument("unknown group {}", Quoted(text));
+  return found->gr_gid;
+}
+
+// systemd's readiness protocol, where NOTIFY_SOCKET is set (sd_notify(3)).
+void Notify(std::string_view state) {
+  const char* path = std::getenv("NOTIFY_SOCKET");
+  if (path == nullptr || *path == '\0') return;
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  size_t size = std::min(std::strlen(path), sizeof name.sun_path - 1);
+  std::memcpy(name.sun_path, path, size);
+  if (name.sun_path[0] == '@') name.sun_path[0] = '\0';
+  Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + size);
+  if (::sendto(socket.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&name), length) < 0) {
+    LOG_WARNING("notify {}: {}", path, std::strerror(errno));
+  }
+}
+
+Status Serve(const control::Config& config, sys::Spawner& spawner) {
+  std::promise<int> interrupted;
+  InterruptWatcher watcher([&](int signal) { interrupted.set_value(signal); });
+  TRY_ASSIGN(auto daemon, control::Daemon::Start(config, spawner));
+  TRY(daemon->ListenAll());
+  if (auto served = daemon->Listen(PrivateAddress(config.root)); !served.ok()) LOG_INFO("{}", served.error());
+  LOG_INFO("kilnd serves {} on {}", Join(config.addresses, ", "), config.root);
+  Notify("READY=1");
+  int signal = interrupted.get_future().get();
+  LOG_INFO("kilnd stops on signal {}; {} builds are running", signal, daemon->active_builds());
+  Notify("STOPPING=1");
+  daemon->Shutdown(kDrainTime);
+  return OkStatus();
+}
+
+}  // namespace
+
+void AddDaemonOptions(CLI::App& app, DaemonFlags& flags) {
+  app.add_option("--config", flags.config_file, "Configuration file (buildkitd.toml's keys)");
+  app.add_option("--root", flags.root, "State folder");
+  app.add_option("--addr", flags.addresses, "Listen here: unix://PATH, tcp://HOST:PORT or fd://")->allow_extra_args(false)->take_all();
+  app.add_option("--group", flags.group, "Group of the unix sockets");
+  app.add_option("--log-level", flags.log_level, "debug, info, warn or error")->envname("BUILDKITD_LOG_LEVEL");
+  app.add_flag("--debug", flags.debug, "Same as --log-level debug");
+  app.add_option("--tlscert", flags.tls_cert, "Certificate (PEM)");
+  app.add_option("--tlskey", flags.tls_key, "Its key");
+  app.add_option("--tlscacert", flags.tls_ca, "Authority that clients' certificates must come from");
+  app.add_option("--allow-insecure-entitlement", flags.entitlements, "network.host or security.insecure")
+      ->allow_extra_args(false)->take_all();
+  app.add_option("--oci-worker-labels", flags.labels, "Label of the worker, KEY=VALUE")->allow_extra_args(false)->take_all();
+  app.add_option("--oci-worker-snapshotter", flags.snapshotter, "auto or overlayfs");
+  app.add_option("--oci-worker-net", flags.network, "auto, host or none");
+  app.add_option("--oci-worker-binary", flags.runtime_binary, "OCI runtime");
+  app.add_option("--oci-worker-apparmor-profile", flags.apparmor_profile, "AppArmor profile of steps");
+  app.add_option("--oci-worker-gc-keepstorage", flags.keep_storage, "Reserved[,Free[,Max]] in MB");
+  app.add_option("--oci-max-parallelism", flags.max_parallelism, "Steps at a time");
+  app.add_option("--oci-worker-gc", flags.gc, "Collect automatically");
+  AddOthers(app);
+}
+
+Result<control::Config> ConfigOf(const DaemonFlags& flags) {
+  control::Config config;
+  config.root = DefaultRoot();
+  bool named = !flags.config_file.empty();
+  TRY(control::ApplyTomlFile(named ? flags.config_file : DefaultConfigFile(), !named, &config));
+  if (!flags.root.empty()) config.root = flags.root;
+  if (!flags.addresses.empty()) config.addresses = flags.addresses;
+  if (config.addresses.empty()) config.addresses = {DefaultAddress()};
+  if (!flags.group.empty()) {
+    TRY_ASSIGN(gid_t gid, GroupId(flags.group));
+    config.socket_owner.gid = static_cast<int>(gid);
+  }
+  if (!flags.tls_cert.empty()) config.tls.cert = flags.tls_cert;
+  if (!flags.tls_key.empty()) config.tls.key = flags.tls_key;
+  if (!flags.tls_ca.empty()) config.tls.ca = flags.tls_ca;
+  if (!flags.entitlements.empty()) {
+    config.entitlements.clear();
+    for (const auto& name : flags.entitlements) TRY(control::AddEntitlement(name, &config));
+  }
+  for (const auto& label : flags.labels) {
+    auto cut = Cut(label, "=");
+    if (!cut) return InvalidArgument("invalid value {} for --oci-worker-labels: want KEY=VALUE", Quoted(label));
+    config.labels[std::string(cut->first)] = cut->second;
+  }
+  if (!flags.snapshotter.empty() && flags.snapshotter != "auto") {
+    if (flags.snapshotter != "overlayfs") return Unimplemented("snapshotter {} is not served", Quoted(flags.snapshotter));
+    config.snapshotter = flags.snapshotter;
+  }
+  if (!flags.network.empty() && flags.network != "auto") {
+    if (flags.network != "host" && flags.network != "none") {
+      return Unimplemented("network mode {} is not served", Quoted(flags.network));
+    }
+    config.network_mode = flags.network;
+  }
+  if (!flags.runtime_binary.empty()) config.runtime_binary = flags.runtime_binary;
+  if (!flags.apparmor_profile.empty()) config.apparmor_profile = flags.apparmor_profile;
+  if (!flags.keep_storage.empty()) TRY(control::ApplyKeepStorage(flags.keep_storage, &config));
+  if (flags.max_parallelism > 0) config.max_parallelism = flags.max_parallelism;
+  if (!flags.gc) config.gc = false;
+  if (!flags.log_level.empty()) {
+    TRY_ASSIGN(config.log_level, control::ParseLogLevel(flags.log_level));
+  }
+  if (flags.debug) config.log_level = LogLevel::kDebug;
+  return config;
+}
+
+int RunDaemon(const control::Config& config, sys::Spawner& spawner) {
+  SetLogLevel(config.log_level.value_or(LogLevel::kInfo));
+  Status status = Serve(config, spawner);
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "kilnd: %s\n", status.error().ToString().c_str());
+  return 1;
+}
+
+}  // namespace kiln::cmd

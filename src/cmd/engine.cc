@@ -1,0 +1,124 @@
+#include "cmd/engine.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "control/daemon.h"
+
+namespace kiln::cmd {
+namespace {
+
+constexpr std::string_view kUnixPrefix = "unix://";
+constexpr auto kGuestPoll = std::chrono::milliseconds(100);
+
+std::string Env(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+// Whether something accepts connections on a unix address.
+bool Answers(const std::string& address) {
+  std::string path = address.substr(kUnixPrefix.size());
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  if (path.size() >= sizeof name.sun_path) return false;
+  std::memcpy(name.sun_path, path.data(), path.size());
+  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return socket && ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0;
+}
+
+class RemoteEngine final : public Engine {
+ public:
+  explicit RemoteEngine(client::Connection connection) : connection_(std::move(connection)) {}
+  const client::Connection& connection() const override { return connection_; }
+
+ private:
+  const client::Connection connection_;
+};
+
+class EmbeddedEngine final : public Engine {
+ public:
+  explicit EmbeddedEngine(std::unique_ptr<control::Daemon> daemon)
+      : daemon_(std::move(daemon)),
+        connection_(client::Connection::InProcess(
+            daemon_->InProcessChannel(),
+            [daemon = daemon_.get()](const std::string& id, filesync::TreeSource* trees) { daemon->ShareTrees(id, trees); })) {}
+  ~EmbeddedEngine() override {
+    while (daemon_->active_builds() > 0) std::this_thread::sleep_for(kGuestPoll);
+    daemon_->Shutdown(std::chrono::milliseconds(0));
+  }
+  const client::Connection& connection() const override { return connection_; }
+
+ private:
+  const std::unique_ptr<control::Daemon> daemon_;
+  const client::Connection connection_;
+};
+
+Result<std::unique_ptr<Engine>> Connect(const std::string& address) {
+  TRY_ASSIGN(auto connection, client::Connection::Connect(address));
+  return std::unique_ptr<Engine>(std::make_unique<RemoteEngine>(std::move(connection)));
+}
+
+}  // namespace
+
+std::string DefaultRoot() {
+  if (::geteuid() == 0) return "/var/lib/kiln";
+  std::string data = Env("XDG_DATA_HOME");
+  return (data.empty() ? Env("HOME") + "/.local/share" : data) + "/kiln";
+}
+
+std::string DefaultAddress() {
+  std::string runtime = ::geteuid() == 0 ? "/run" : Env("XDG_RUNTIME_DIR");
+  return std::string(kUnixPrefix) + runtime + "/kiln/kilnd.sock";
+}
+
+std::string DefaultConfigFile() {
+  if (::geteuid() == 0) return "/etc/kiln/kilnd.toml";
+  std::string config = Env("XDG_CONFIG_HOME");
+  return (config.empty() ? Env("HOME") + "/.config" : config) + "/kiln/kilnd.toml";
+}
+
+std::string PrivateAddress(const std::string& root) { return std::string(kUnixPrefix) + root + "/kiln.sock"; }
+
+EngineChoice ChooseEngine(const std::string& addr, const std::string& root) {
+  EngineChoice choice{addr, root.empty() ? DefaultRoot() : root};
+  if (!choice.address.empty()) return choice;
+  // A root that is named means that very state, not some daemon's.
+  if (root.empty()) {
+    for (const char* name : {"KILN_HOST", "BUILDKIT_HOST"}) {
+      if (auto value = Env(name); !value.empty()) return {value, choice.root};
+    }
+    if (Answers(DefaultAddress())) return {DefaultAddress(), choice.root};
+  }
+  if (Answers(PrivateAddress(choice.root))) choice.address = PrivateAddress(choice.root);
+  return choice;
+}
+
+Result<std::unique_ptr<Engine>> OpenEngine(const EngineChoice& choice, sys::Spawner* spawner) {
+  if (!choice.address.empty()) return Connect(choice.address);
+  CHECK(spawner != nullptr);
+  control::Config config;
+  config.root = choice.root;
+  // Whoever runs the engine in a process of their own may use what they ask for with --allow or --network.
+  TRY(control::AddEntitlement("network.host", &config));
+  auto daemon = control::Daemon::Start(config, *spawner);
+  if (!daemon.ok()) {
+    // Somebody else took the root meanwhile and serves us.
+    bool taken = daemon.error().code() == Code::kUnavailable && Answers(PrivateAddress(choice.root));
+    if (taken) return Connect(PrivateAddress(choice.root));
+    return std::move(daemon).error();
+  }
+  if (auto served = (*daemon)->Listen(PrivateAddress(choice.root)); !served.ok()) {
+    LOG_INFO("other builds on {} will have to wait: {}", choice.root, served.error());
+  }
+  return std::unique_ptr<Engine>(std::make_unique<EmbeddedEngine>(std::move(*daemon)));
+}
+
+}  // namespace kiln::cmd

@@ -1,0 +1,80 @@
+// kiln and kilnd: one binary, told apart by the name it is called by.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+#include "base/log.h"
+#include "cmd/build_command.h"
+#include "cmd/build_options.h"
+#include "cmd/daemon_command.h"
+#include "cmd/interrupt.h"
+#include "sys/main_early.h"
+
+namespace kiln::cmd {
+namespace {
+
+constexpr int kUsageError = 2;
+
+std::string Version() { return std::string("v0.34.2+kiln.") + KILN_VERSION; }
+
+// Parses; nullopt to go on, else the exit status (help and version: 0).
+std::optional<int> Parse(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    int status = app.exit(error);
+    return status == 0 ? 0 : kUsageError;
+  }
+}
+
+int Fail(const char* program, const Error& error) {
+  std::fprintf(stderr, "%s: %s\n", program, error.ToString().c_str());
+  return 1;
+}
+
+int DaemonMain(int argc, char** argv) {
+  CLI::App app{"kilnd, the build daemon", "kilnd"};
+  app.set_version_flag("--version", "kilnd kiln " + Version());
+  DaemonFlags flags;
+  AddDaemonOptions(app, flags);
+  if (auto status = Parse(app, argc, argv)) return *status;
+  auto config = ConfigOf(flags);
+  if (!config.ok()) return Fail("kilnd", config.error());
+  auto spawner = sys::MainEarly();
+  if (!spawner.ok()) return Fail("kilnd", spawner.error());
+  BlockInterrupts();
+  return RunDaemon(*config, **spawner);
+}
+
+int ClientMain(int argc, char** argv) {
+  CLI::App app{"kiln builds container images", "kiln"};
+  app.set_version_flag("--version", "kiln " + Version());
+  app.require_subcommand(1);
+  BuildFlags build;
+  bool debug = false;
+  app.add_flag("--debug", debug, "Log what the engine does");
+  CLI::App* build_command = app.add_subcommand("build", "Build an image from a Dockerfile");
+  AddBuildOptions(*build_command, build);
+  if (auto status = Parse(app, argc, argv)) return *status;
+  if (debug) SetLogLevel(LogLevel::kDebug);
+  EngineChoice choice = ChooseEngine(build.addr, build.root);
+  std::unique_ptr<sys::Spawner> spawner;
+  if (choice.address.empty()) {
+    auto made = sys::MainEarly();
+    if (!made.ok()) return Fail("kiln", made.error());
+    spawner = std::move(*made);
+  }
+  BlockInterrupts();
+  return RunBuild(build, choice, spawner.get());
+}
+
+}  // namespace
+}  // namespace kiln::cmd
+
+int main(int argc, char** argv) {
+  const char* slash = std::strrchr(argv[0], '/');
+  std::string_view name = slash != nullptr ? slash + 1 : argv[0];
+  return name == "kilnd" ? kiln::cmd::DaemonMain(argc, argv) : kiln::cmd::ClientMain(argc, argv);
+}
