@@ -30,8 +30,13 @@ mode_t TypeBits(EntryType type) {
 // Applies one layer; lives for one ApplyLayer.
 class Applier {
  public:
-  Applier(ByteSource& tar, const sys::RootedPath& root, const ApplyOptions& options, const CancelToken& cancel)
-      : source_(tar), reader_(tar, options.limits), root_(root), options_(options), cancel_(cancel),
+  Applier(ByteSource& tar, const sys::RootedPath& root, const ApplyOptions& options,
+          const CancelToken& cancel)
+      : source_(tar),
+        reader_(tar, options.limits),
+        root_(root),
+        options_(options),
+        cancel_(cancel),
         opaque_name_(options.userxattr ? "user.overlay.opaque" : "trusted.overlay.opaque") {}
 
   Result<ApplyResult> Run() {
@@ -65,7 +70,8 @@ class Applier {
     }
     Digest content;
     TRY(Place(entry, &content));
-    for (std::string path = entry.path; !path.empty() && applied_.insert(path).second;) path = DirOf(path);
+    for (std::string path = entry.path; !path.empty() && applied_.insert(path).second;)
+      path = DirOf(path);
     return Report(entry, content, OkStatus());
   }
 
@@ -117,7 +123,8 @@ class Applier {
     bool hides_below = false;
     bool keep = old.ok() && old->IsDirectory() && entry.type == EntryType::kDirectory;
     if (old.ok() && !keep) {
-      hides_below = options_.overlay_whiteouts && old->IsWhiteout() && entry.type == EntryType::kDirectory;
+      hides_below =
+          options_.overlay_whiteouts && old->IsWhiteout() && entry.type == EntryType::kDirectory;
       TRY(sys::RemoveTreeAt(parent_.get(), name));
     }
     TRY(Create(entry, name, keep, content));
@@ -140,10 +147,12 @@ class Applier {
       case EntryType::kFile:
         return WriteFile(entry, name, content);
       case EntryType::kDirectory:
-        if (!keep && ::mkdirat(dir, name.c_str(), 0700) != 0) return ErrnoError(errno, "create directory");
+        if (!keep && ::mkdirat(dir, name.c_str(), 0700) != 0)
+          return ErrnoError(errno, "create directory");
         return OkStatus();
       case EntryType::kSymlink:
-        if (::symlinkat(entry.link.c_str(), dir, name.c_str()) != 0) return ErrnoError(errno, "create link");
+        if (::symlinkat(entry.link.c_str(), dir, name.c_str()) != 0)
+          return ErrnoError(errno, "create link");
         return OkStatus();
       case EntryType::kHardlink:
         return MakeHardLink(entry, name);
@@ -152,7 +161,8 @@ class Applier {
         if (!options_.privileged) return OkStatus();
         [[fallthrough]];
       case EntryType::kFifo: {
-        dev_t device = entry.type == EntryType::kFifo ? 0 : makedev(entry.device_major, entry.device_minor);
+        dev_t device =
+            entry.type == EntryType::kFifo ? 0 : makedev(entry.device_major, entry.device_minor);
         if (options_.overlay_whiteouts && entry.type == EntryType::kCharDevice && device == 0) {
           return InvalidArgument("character device 0:0 is not allowed in a layer");
         }
@@ -167,7 +177,8 @@ class Applier {
 
   Status MakeHardLink(const TarEntry& entry, const std::string& name) {
     TRY_ASSIGN_CTX(auto target, root_.OpenParent(entry.link), "link to {}", Quoted(entry.link));
-    TRY_ASSIGN_CTX(auto info, sys::StatAt(target.dir.get(), target.name), "link to {}", Quoted(entry.link));
+    TRY_ASSIGN_CTX(auto info, sys::StatAt(target.dir.get(), target.name), "link to {}",
+                   Quoted(entry.link));
     if (info.IsDirectory() || info.IsWhiteout()) {
       return InvalidArgument("link to {}, which is not a file", Quoted(entry.link));
     }
@@ -178,7 +189,8 @@ class Applier {
   }
 
   Status WriteFile(const TarEntry& entry, const std::string& name, Digest* content) {
-    int fd = ::openat(parent_.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int fd = ::openat(parent_.get(), name.c_str(),
+                      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) return ErrnoError(errno, "create file");
     Fd file(fd);
     hash_.Reset();
@@ -195,7 +207,8 @@ class Applier {
       if (options_.on_entry) hash_.Update(buffer_.data(), count);
       TRY(WriteAll(file.get(), {buffer_.data(), count}));
     }
-    if (written != entry.size) return DataLoss("has {} bytes, its header says {}", written, entry.size);
+    if (written != entry.size)
+      return DataLoss("has {} bytes, its header says {}", written, entry.size);
     if (options_.on_entry) *content = hash_.Finish();
     return OkStatus();
   }
@@ -226,7 +239,8 @@ class Applier {
   }
 
   Status ApplyOpaque(const std::string& dir) {
-    if (dir.empty() && options_.overlay_whiteouts) return OkStatus();  // the root: hidden by the caller's choice of lowers
+    if (dir.empty() && options_.overlay_whiteouts)
+      return OkStatus();  // the root: hidden by the caller's choice of lowers
     if (!dir.empty()) {
       TRY(ReplaceWhiteoutByDirectory(dir));
       TRY(MakeParents(dir));
@@ -272,7 +286,8 @@ class Applier {
       return OkStatus();
     }
     if (old.ok()) {
-      return old->IsDirectory() ? sys::SetXattrAt(parent_.get(), name, opaque_name_, "y") : OkStatus();
+      return old->IsDirectory() ? sys::SetXattrAt(parent_.get(), name, opaque_name_, "y")
+                                : OkStatus();
     }
     if (::mknodat(parent_.get(), name.c_str(), S_IFCHR, makedev(0, 0)) != 0) {
       return ErrnoError(errno, "create whiteout");
@@ -289,7 +304,7 @@ class Applier {
   ApplyResult result_;
   std::unordered_set<std::string> applied_;  // paths of this layer and the directories above them
   std::vector<std::pair<std::string, WallTime>> directories_;  // times to set at the end
-  Fd parent_;  // of the last entry
+  Fd parent_;                                                  // of the last entry
   std::string parent_path_;
   Sha256 hash_;
   std::array<char, 128 << 10> buffer_;
@@ -297,8 +312,8 @@ class Applier {
 
 }  // namespace
 
-Result<ApplyResult> ApplyLayer(ByteSource& tar, const sys::RootedPath& root, const ApplyOptions& options,
-                               const CancelToken& cancel) {
+Result<ApplyResult> ApplyLayer(ByteSource& tar, const sys::RootedPath& root,
+                               const ApplyOptions& options, const CancelToken& cancel) {
   return std::make_unique<Applier>(tar, root, options, cancel)->Run();
 }
 

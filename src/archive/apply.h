@@ -17,17 +17,20 @@ struct AppliedEntry {
 };
 
 struct ApplyOptions {
-  // Whiteouts become overlayfs' form (character device 0:0, trusted.overlay.opaque=y, or user.overlay.opaque
-  // with `userxattr`), for a layer that will be an overlay's lower directory. Otherwise they delete.
+  // Whiteouts become overlayfs' form (character device 0:0, trusted.overlay.opaque=y, or
+  // user.overlay.opaque with `userxattr`), for a layer that will be an overlay's lower directory.
+  // Otherwise they delete.
   bool overlay_whiteouts = true;
   bool userxattr = false;
   // Refuse with ResourceExhausted beyond these (a bomb).
   int64_t max_bytes = int64_t{1} << 42;
   TarLimits limits;
-  // Attributes for a directory that the layer needs but does not list: from the layers below, else 0755 root.
-  // Called with clean relative paths; nullopt if the layers below have no such directory.
+  // Attributes for a directory that the layer needs but does not list: from the layers below, else
+  // 0755 root. Called with clean relative paths; nullopt if the layers below have no such
+  // directory.
   std::function<std::optional<TarEntry>(const std::string& path)> parent_attributes;
-  // Told of every entry (whiteouts too, by their marker names) in archive order; an error stops the apply.
+  // Told of every entry (whiteouts too, by their marker names) in archive order; an error stops the
+  // apply.
   std::function<Status(const AppliedEntry&)> on_entry;
   // Restore owners, device nodes and trusted.* (needs root in the initial user namespace).
   bool privileged = true;
@@ -38,10 +41,11 @@ struct ApplyResult {
   int64_t bytes = 0;  // of regular files
 };
 
-// Unpacks a layer tar (uncompressed bytes) below `root`, as OCI image-spec v1.1 layer.md says. Nothing
-// outside `root` is read or written, whatever the names, links and whiteouts say; an entry that tries is an
-// InvalidArgument that names it. Directory times are set at the end. On an error `root` is left half-filled:
-// the caller discards it. Reads the source to its end, so that a hash over it is complete.
+// Unpacks a layer tar (uncompressed bytes) below `root`, as OCI image-spec v1.1 layer.md says.
+// Nothing outside `root` is read or written, whatever the names, links and whiteouts say; an entry
+// that tries is an InvalidArgument that names it. Directory times are set at the end. On an error
+// `root` is left half-filled: the caller discards it. Reads the source to its end, so that a hash
+// over it is complete.
 Result<ApplyResult> ApplyLayer(ByteSource& tar, const sys::RootedPath& root,
                                const ApplyOptions& options, const CancelToken& cancel);
 

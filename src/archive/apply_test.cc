@@ -24,7 +24,8 @@ class ApplyTest : public testing::Test {
     EXPECT_TRUE(sys::RemoveTree(base_).ok());
   }
 
-  static TarEntry Entry(EntryType type, std::string path, uint32_t mode = 0644, std::string link = {}) {
+  static TarEntry Entry(EntryType type, std::string path, uint32_t mode = 0644,
+                        std::string link = {}) {
     TarEntry entry;
     entry.type = type;
     entry.path = std::move(path);

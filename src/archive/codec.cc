@@ -13,9 +13,10 @@ void AppendLittleEndian(std::string& text, uint32_t value) {
   for (int shift = 0; shift < 32; shift += 8) text.push_back(static_cast<char>(value >> shift));
 }
 
-// gzip (RFC 1952) from blocks of raw deflate, each ended on a byte boundary by a sync flush and primed
-// with the 32 KiB before it. ISA-L's levels 1 and 2 give the same bytes on every x86-64; level 3 does not,
-// and level 0 writes damaged streams when primed (seen with 2.30: a test holds mixed data against it).
+// gzip (RFC 1952) from blocks of raw deflate, each ended on a byte boundary by a sync flush and
+// primed with the 32 KiB before it. ISA-L's levels 1 and 2 give the same bytes on every x86-64;
+// level 3 does not, and level 0 writes damaged streams when primed (seen with 2.30: a test holds
+// mixed data against it).
 class GzipCodec final : public BlockCodec {
  public:
   explicit GzipCodec(int level) : level_(level < 0 || level > 3 ? 2 : 1) {}
@@ -26,7 +27,8 @@ class GzipCodec final : public BlockCodec {
   // No name, no time, unknown system: as Go writes it.
   std::string Header() const override { return std::string("\x1f\x8b\x08\0\0\0\0\0\0\xff", 10); }
 
-  Result<std::string> CompressBlock(std::string_view history, std::string_view block) const override {
+  Result<std::string> CompressBlock(std::string_view history,
+                                    std::string_view block) const override {
     uint32_t level_bytes = level_ == 1 ? ISAL_DEF_LVL1_DEFAULT : ISAL_DEF_LVL2_DEFAULT;
     auto level_buffer = std::make_unique<uint8_t[]>(level_bytes);
     auto stream = std::make_unique<isal_zstream>();
@@ -73,7 +75,11 @@ class ZstdCodec final : public BlockCodec {
  public:
   // The four classes that BuildKit's levels fall into.
   explicit ZstdCodec(int level)
-      : level_(level < 0 ? 3 : level < 3 ? 1 : level < 6 ? 3 : level < 10 ? 7 : 12) {}
+      : level_(level < 0    ? 3
+               : level < 3  ? 1
+               : level < 6  ? 3
+               : level < 10 ? 7
+                            : 12) {}
 
   size_t block_bytes() const override { return 4 << 20; }
 
@@ -83,7 +89,8 @@ class ZstdCodec final : public BlockCodec {
     ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, level_);
     ZSTD_CCtx_setParameter(context.get(), ZSTD_c_checksumFlag, 1);
     std::string output(ZSTD_compressBound(block.size()), '\0');
-    size_t size = ZSTD_compress2(context.get(), output.data(), output.size(), block.data(), block.size());
+    size_t size =
+        ZSTD_compress2(context.get(), output.data(), output.size(), block.data(), block.size());
     if (ZSTD_isError(size)) return Internal("zstd: {}", ZSTD_getErrorName(size));
     output.resize(size);
     return output;

@@ -8,8 +8,8 @@
 
 namespace kiln::archive {
 
-// One way of compressing a stream as independent blocks whose outputs are concatenated in order: what
-// LayerPipeline runs in parallel. Stateless and safe from any thread.
+// One way of compressing a stream as independent blocks whose outputs are concatenated in order:
+// what LayerPipeline runs in parallel. Stateless and safe from any thread.
 class BlockCodec {
  public:
   virtual ~BlockCodec() = default;
@@ -17,7 +17,8 @@ class BlockCodec {
   // How much of the preceding input CompressBlock wants to see.
   virtual size_t history_bytes() const { return 0; }
   virtual std::string Header() const { return {}; }
-  virtual Result<std::string> CompressBlock(std::string_view history, std::string_view block) const = 0;
+  virtual Result<std::string> CompressBlock(std::string_view history,
+                                            std::string_view block) const = 0;
   virtual std::string Trailer(uint32_t /*crc*/, uint64_t /*bytes*/) const { return {}; }
   virtual bool wants_crc() const { return false; }
 };

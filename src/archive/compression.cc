@@ -120,7 +120,8 @@ struct LayerPipeline::State {
   }
 };
 
-LayerPipeline::LayerPipeline(CompressionOptions options, ByteSink& out, WorkerPool& pool, size_t threads)
+LayerPipeline::LayerPipeline(CompressionOptions options, ByteSink& out, WorkerPool& pool,
+                             size_t threads)
     : state_(std::make_unique<State>(options, out, pool, threads)) {}
 
 LayerPipeline::~LayerPipeline() { state_->WaitForTasks(); }
@@ -151,7 +152,8 @@ Result<LayerBlob> LayerPipeline::Finish() {
   TRY(state.Begin());
   if (state.codec) {
     // An empty zstd stream still needs a frame.
-    if (!state.current.empty() || (state.input_bytes == 0 && !state.codec->wants_crc())) state.Submit();
+    if (!state.current.empty() || (state.input_bytes == 0 && !state.codec->wants_crc()))
+      state.Submit();
     TRY(state.WriteOut(0));
     TRY(state.out.Write(state.codec->Trailer(state.crc, static_cast<uint64_t>(state.input_bytes))));
   }

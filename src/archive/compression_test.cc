@@ -10,7 +10,8 @@ namespace {
 std::string SomeText(size_t bytes) {
   std::mt19937 random(7);
   std::string text;
-  while (text.size() < bytes) text += "word" + std::to_string(random() % 5000) + (random() % 9 == 0 ? "\n" : " ");
+  while (text.size() < bytes)
+    text += "word" + std::to_string(random() % 5000) + (random() % 9 == 0 ? "\n" : " ");
   text.resize(bytes);
   return text;
 }
@@ -39,11 +40,13 @@ std::string MixedData(size_t bytes) {
   return data;
 }
 
-std::string Compress(std::string_view data, CompressionOptions options, size_t threads, LayerBlob* blob = nullptr) {
+std::string Compress(std::string_view data, CompressionOptions options, size_t threads,
+                     LayerBlob* blob = nullptr) {
   WorkerPool pool("cpu", threads);
   StringSink sink;
   LayerPipeline pipeline(options, sink, pool, threads);
-  for (size_t at = 0; at < data.size(); at += 70'001) EXPECT_TRUE(pipeline.Write(data.substr(at, 70'001)).ok());
+  for (size_t at = 0; at < data.size(); at += 70'001)
+    EXPECT_TRUE(pipeline.Write(data.substr(at, 70'001)).ok());
   auto made = pipeline.Finish();
   EXPECT_TRUE(made.ok());
   if (blob != nullptr) *blob = *made;
@@ -87,7 +90,9 @@ TEST_P(CompressionTest, RoundTripsMixedData) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, CompressionTest, testing::Values(Compression::kNone, Compression::kGzip, Compression::kZstd),
+INSTANTIATE_TEST_SUITE_P(All, CompressionTest,
+                         testing::Values(Compression::kNone, Compression::kGzip,
+                                         Compression::kZstd),
                          [](const auto& info) { return std::string(CompressionName(info.param)); });
 
 TEST(DecompressTest, ReadsSeveralMembersAndRefusesDamage) {
@@ -113,7 +118,8 @@ TEST(CompressionNameTest, NamesAreTheExporters) {
 
 // Bytes of gzip that were seen on other machines; a change of ISA-L or of the settings shows here.
 TEST(CompressionTest, GzipBytesAreStable) {
-  EXPECT_EQ(Sha256Of(Compress(SomeText(3 << 20), {Compression::kGzip, -1}, 2)).hex(), "247bb503357fccb9fde0d20ee66cc4cb9324ce1a19ee535c1ed9408f799f8418");
+  EXPECT_EQ(Sha256Of(Compress(SomeText(3 << 20), {Compression::kGzip, -1}, 2)).hex(),
+            "247bb503357fccb9fde0d20ee66cc4cb9324ce1a19ee535c1ed9408f799f8418");
 }
 
 }  // namespace

@@ -154,7 +154,8 @@ class ZstdSource final : public ByteSource {
 
 }  // namespace
 
-Result<std::unique_ptr<ByteSource>> Decompress(ByteSource& from, std::optional<Compression> compression) {
+Result<std::unique_ptr<ByteSource>> Decompress(ByteSource& from,
+                                               std::optional<Compression> compression) {
   auto input = std::make_unique<Input>(from);
   if (!compression) {
     TRY_ASSIGN(auto head, input->Peek(4));

@@ -13,7 +13,8 @@ namespace kiln::archive {
 
 enum class EntryType { kFile, kDirectory, kSymlink, kHardlink, kCharDevice, kBlockDevice, kFifo };
 
-// One entry of a tar. `path` is relative, '/'-separated, clean, without trailing slash; never empty.
+// One entry of a tar. `path` is relative, '/'-separated, clean, without trailing slash; never
+// empty.
 struct TarEntry {
   std::string path;
   EntryType type = EntryType::kFile;
@@ -28,9 +29,9 @@ struct TarEntry {
   std::map<std::string, std::string> xattrs;  // by full name, "security.capability"
 };
 
-// Writes a tar as Go's archive/tar does, byte for byte, so that equal trees get the diff IDs BuildKit
-// gives them: USTAR where everything fits, else a PAX header with sorted records; mtime in whole
-// seconds; no user or group names; two zero blocks at the end. One thread at a time.
+// Writes a tar as Go's archive/tar does, byte for byte, so that equal trees get the diff IDs
+// BuildKit gives them: USTAR where everything fits, else a PAX header with sorted records; mtime in
+// whole seconds; no user or group names; two zero blocks at the end. One thread at a time.
 class TarWriter {
  public:
   explicit TarWriter(ByteSink& out) : out_(out) {}
@@ -59,9 +60,10 @@ struct TarLimits {
   int64_t max_xattr_bytes = 1 << 20;  // per entry, names and values
 };
 
-// Reads any tar (USTAR, PAX, GNU, old V7) with libarchive; expects it uncompressed. Hostile input is
-// safe to read: paths are checked and cleaned, an absolute path loses its leading slashes, one with ".."
-// beyond its start is InvalidArgument, and so are NUL bytes, unknown types, negative sizes.
+// Reads any tar (USTAR, PAX, GNU, old V7) with libarchive; expects it uncompressed. Hostile input
+// is safe to read: paths are checked and cleaned, an absolute path loses its leading slashes, one
+// with ".." beyond its start is InvalidArgument, and so are NUL bytes, unknown types, negative
+// sizes.
 class TarReader {
  public:
   // `from` must outlive the reader.
@@ -70,8 +72,8 @@ class TarReader {
   TarReader(const TarReader&) = delete;
   TarReader& operator=(const TarReader&) = delete;
 
-  // The next entry, or false at the end. What is left of the last entry's data is skipped. Entries for
-  // the root itself ("./") have path "".
+  // The next entry, or false at the end. What is left of the last entry's data is skipped. Entries
+  // for the root itself ("./") have path "".
   Result<bool> Next(TarEntry* entry);
   // Data of the current file, 0 at its end; holes of sparse files read as zeros.
   Result<size_t> Read(char* buffer, size_t size);

@@ -80,8 +80,8 @@ Status TakeXattrs(archive_entry* from, const TarLimits& limits, TarEntry* entry)
     std::string_view key = OrEmpty(name);
     total += static_cast<int64_t>(key.size() + size);
     if (total > limits.max_xattr_bytes) {
-      return InvalidArgument("tar: {} has more than {} bytes of extended attributes", Quoted(entry->path),
-                             limits.max_xattr_bytes);
+      return InvalidArgument("tar: {} has more than {} bytes of extended attributes",
+                             Quoted(entry->path), limits.max_xattr_bytes);
     }
     entry->xattrs[std::string(key)] = std::string(static_cast<const char*>(value), size);
   }
@@ -156,8 +156,10 @@ Result<bool> TarReader::Next(TarEntry* entry) {
                                            state.limits.max_path_bytes));
   } else if (*type == EntryType::kSymlink) {
     entry->link = OrEmpty(archive_entry_symlink(from));
-    if (entry->link.empty() || static_cast<int64_t>(entry->link.size()) > state.limits.max_path_bytes) {
-      return InvalidArgument("tar: {} is a link with an empty or too long target", Quoted(entry->path));
+    if (entry->link.empty() ||
+        static_cast<int64_t>(entry->link.size()) > state.limits.max_path_bytes) {
+      return InvalidArgument("tar: {} is a link with an empty or too long target",
+                             Quoted(entry->path));
     }
   }
   entry->mode = archive_entry_perm(from) & 07777;

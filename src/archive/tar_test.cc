@@ -41,7 +41,8 @@ std::vector<Item> Everything() {
   add(Make(EntryType::kFile, std::string(180, 'x'), 0644));
   add(Make(EntryType::kDirectory, "grün", 0755));
   add(Make(EntryType::kFile, "grün/é", 0644)).uid = 3'000'000;
-  add(Make(EntryType::kFile, "cap", 0755)).xattrs["security.capability"] = std::string("\1\0\0\2a", 5);
+  add(Make(EntryType::kFile, "cap", 0755)).xattrs["security.capability"] =
+      std::string("\1\0\0\2a", 5);
   add(Make(EntryType::kFile, "old", 0755)).mtime = WallTime(std::chrono::seconds(-5));
   add(Make(EntryType::kSymlink, "ls", 0777)).link = std::string(120, 'l');
   return items;
@@ -62,7 +63,8 @@ std::string Write(const std::vector<Item>& items) {
 TEST(TarWriterTest, WritesTheBytesThatGoWrites) {
   std::string tar = Write(Everything());
   EXPECT_EQ(tar.size(), 14848U);
-  EXPECT_EQ(Sha256Of(tar).hex(), "dec27eeebe6f8b3d300db567770722cf2724012f8da4f9bf8605f428a434cf11");
+  EXPECT_EQ(Sha256Of(tar).hex(),
+            "dec27eeebe6f8b3d300db567770722cf2724012f8da4f9bf8605f428a434cf11");
 }
 
 TEST(TarReaderTest, ReadsBackWhatWasWritten) {
@@ -84,7 +86,8 @@ TEST(TarReaderTest, ReadsBackWhatWasWritten) {
     EXPECT_EQ(entry.xattrs, item.entry.xattrs) << entry.path;
     EXPECT_EQ(entry.device_minor, item.entry.device_minor);
     EXPECT_EQ(std::chrono::floor<std::chrono::seconds>(entry.mtime),
-              std::chrono::floor<std::chrono::seconds>(item.entry.mtime)) << entry.path;
+              std::chrono::floor<std::chrono::seconds>(item.entry.mtime))
+        << entry.path;
     char data[16];
     auto count = reader.Read(data, sizeof data);
     ASSERT_TRUE(count.ok());
@@ -132,7 +135,9 @@ TEST(TarReaderTest, CleansAndRefusesPaths) {
 TEST(TarReaderTest, CutOrDamagedInputIsAnError) {
   std::string tar = Write(Everything());
   EXPECT_FALSE(ReadTar(std::string_view(tar).substr(0, 1100)).ok());
-  EXPECT_FALSE(ReadTar("this is not a tar at all, but it is long enough to be looked at" + std::string(600, 'z')).ok());
+  EXPECT_FALSE(ReadTar("this is not a tar at all, but it is long enough to be looked at" +
+                       std::string(600, 'z'))
+                   .ok());
   std::string damaged = tar;
   damaged[20] ^= 1;  // the checksum no longer fits
   EXPECT_FALSE(ReadTar(damaged).ok());

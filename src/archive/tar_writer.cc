@@ -62,7 +62,8 @@ void PutOctal(char (&field)[N], int64_t value) {
   for (size_t i = N - 1; i-- > 0; rest >>= 3) field[i] = static_cast<char>('0' + (rest & 7));
 }
 
-// Cut where too long; a cut that leaves a trailing '/' would make a directory of a file for old readers.
+// Cut where too long; a cut that leaves a trailing '/' would make a directory of a file for old
+// readers.
 template <size_t N>
 void PutString(char (&field)[N], std::string_view text) {
   std::memcpy(field, text.data(), std::min(N, text.size()));
@@ -132,9 +133,10 @@ int64_t Seconds(WallTime time) {
   return std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count();
 }
 
-// What of an entry USTAR cannot hold. `needed` is set if there is anything; records are filled either way
-// (a splittable long path counts only if something else needs PAX).
-PaxRecords NeededRecords(const TarEntry& entry, const std::string& name, int64_t size, bool* needed) {
+// What of an entry USTAR cannot hold. `needed` is set if there is anything; records are filled
+// either way (a splittable long path counts only if something else needs PAX).
+PaxRecords NeededRecords(const TarEntry& entry, const std::string& name, int64_t size,
+                         bool* needed) {
   PaxRecords records;
   *needed = false;
   auto number = [&](const char* key, size_t field_bytes, int64_t value) {
@@ -178,7 +180,8 @@ Status WritePaxHeader(ByteSink& out, const std::string& name, const PaxRecords& 
   size_t slash = name.rfind('/');
   std::string dir = slash == std::string::npos ? "" : name.substr(0, slash + 1);
   std::string base = slash == std::string::npos ? name : name.substr(slash + 1);
-  std::string header_name = ToAscii(JoinPath(JoinPath(dir, "PaxHeaders.0"), base)).substr(0, kNameBytes);
+  std::string header_name =
+      ToAscii(JoinPath(JoinPath(dir, "PaxHeaders.0"), base)).substr(0, kNameBytes);
   while (header_name.ends_with('/')) header_name.pop_back();
   UstarHeader header{};
   PutString(header.name, header_name);
@@ -197,7 +200,8 @@ Status WritePaxHeader(ByteSink& out, const std::string& name, const PaxRecords& 
 }  // namespace
 
 Status TarWriter::Add(const TarEntry& entry) {
-  if (data_left_ != 0) return Internal("tar: {} bytes of the previous file are missing", data_left_);
+  if (data_left_ != 0)
+    return Internal("tar: {} bytes of the previous file are missing", data_left_);
   TRY(PadEntry());
   return WriteHeaders(entry);
 }
@@ -237,7 +241,8 @@ Status TarWriter::WriteHeaders(const TarEntry& entry) {
 
 Status TarWriter::WriteData(std::string_view data) {
   if (static_cast<int64_t>(data.size()) > data_left_) {
-    return Internal("tar: {} bytes more than the file's size", static_cast<int64_t>(data.size()) - data_left_);
+    return Internal("tar: {} bytes more than the file's size",
+                    static_cast<int64_t>(data.size()) - data_left_);
   }
   data_left_ -= static_cast<int64_t>(data.size());
   return out_.Write(data);

@@ -10,13 +10,13 @@ namespace kiln {
 
 }  // namespace kiln
 
-#define CHECK(condition)                                                       \
-  do {                                                                         \
-    if (!(condition)) [[unlikely]]                                             \
-      ::kiln::CheckFailed(__FILE__, __LINE__, #condition, {});                 \
+#define CHECK(condition)                                       \
+  do {                                                         \
+    if (!(condition)) [[unlikely]]                             \
+      ::kiln::CheckFailed(__FILE__, __LINE__, #condition, {}); \
   } while (false)
-#define CHECK_MSG(condition, message)                                          \
-  do {                                                                         \
-    if (!(condition)) [[unlikely]]                                             \
-      ::kiln::CheckFailed(__FILE__, __LINE__, #condition, (message));          \
+#define CHECK_MSG(condition, message)                                 \
+  do {                                                                \
+    if (!(condition)) [[unlikely]]                                    \
+      ::kiln::CheckFailed(__FILE__, __LINE__, #condition, (message)); \
   } while (false)

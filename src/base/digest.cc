@@ -45,7 +45,9 @@ Result<Digest> Digest::FromHex(std::string_view hex) {
   return Digest(bytes);
 }
 
-std::string Digest::hex() const { return HexEncode({reinterpret_cast<const char*>(bytes_.data()), kBytes}); }
+std::string Digest::hex() const {
+  return HexEncode({reinterpret_cast<const char*>(bytes_.data()), kBytes});
+}
 
 std::string Digest::ToString() const {
   return empty() ? std::string() : std::string(kPrefix) + hex();

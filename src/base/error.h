@@ -67,9 +67,9 @@ class Error {
   std::vector<ErrorDetail> details_;
 };
 
-#define KILN_ERROR_MAKER(Name)                                            \
-  template <typename... Args>                                             \
-  Error Name(fmt::format_string<Args...> format, Args&&... args) {        \
+#define KILN_ERROR_MAKER(Name)                                                     \
+  template <typename... Args>                                                      \
+  Error Name(fmt::format_string<Args...> format, Args&&... args) {                 \
     return Error(Code::k##Name, fmt::format(format, std::forward<Args>(args)...)); \
   }
 KILN_ERROR_MAKER(Cancelled)

@@ -32,7 +32,8 @@ class Fd {
   int fd_ = -1;
 };
 
-// open(2) with O_CLOEXEC, EINTR retried. For paths of our own; container paths go through sys::RootedPath.
+// open(2) with O_CLOEXEC, EINTR retried. For paths of our own; container paths go through
+// sys::RootedPath.
 Result<Fd> OpenFile(const std::string& path, int flags, unsigned mode = 0644);
 // Whole file; an error if it is larger than `limit` bytes.
 Result<std::string> ReadFile(const std::string& path, size_t limit = 64 << 20);

@@ -17,9 +17,9 @@ spdlog::logger& Logger() {
 }
 
 spdlog::level::level_enum ToSpdlog(LogLevel level) {
-  static constexpr spdlog::level::level_enum kLevels[] = {
-      spdlog::level::debug, spdlog::level::info, spdlog::level::warn, spdlog::level::err,
-      spdlog::level::off};
+  static constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info,
+                                                          spdlog::level::warn, spdlog::level::err,
+                                                          spdlog::level::off};
   return kLevels[static_cast<int>(level)];
 }
 

@@ -17,8 +17,8 @@ void LogLine(LogLevel level, std::string_view text);
 
 }  // namespace kiln
 
-#define KILN_LOG(level, ...)                                                       \
-  do {                                                                             \
+#define KILN_LOG(level, ...)                                                           \
+  do {                                                                                 \
     if (::kiln::LogEnabled(level)) ::kiln::LogLine(level, ::fmt::format(__VA_ARGS__)); \
   } while (false)
 #define LOG_DEBUG(...) KILN_LOG(::kiln::LogLevel::kDebug, __VA_ARGS__)

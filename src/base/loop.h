@@ -13,7 +13,8 @@
 
 namespace kiln {
 
-// Where tasks are handed over. Post may be called from any thread; tasks run in order, one at a time.
+// Where tasks are handed over. Post may be called from any thread; tasks run in order, one at a
+// time.
 class TaskQueue {
  public:
   virtual ~TaskQueue() = default;

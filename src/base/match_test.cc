@@ -17,15 +17,17 @@ TEST(GlobTest, FollowsGoPathMatch) {
     const char* name;
     bool match;
   };
-  const Case kCases[] = {
-      {"abc", "abc", true},      {"*", "abc", true},        {"*c", "abc", true},
-      {"a*", "a", true},         {"a*", "ab/c", false},     {"a*/b", "abc/b", true},
-      {"a*/b", "a/c/b", false},  {"a*b*c*d*e*/f", "axbxcxdxe/f", true},
-      {"ab[c]", "abc", true},    {"ab[b-d]", "abc", true},  {"ab[^c]", "abc", false},
-      {"a?b", "a/b", false},     {"a\\*b", "a*b", true},    {"a\\*b", "ab", false},
-      {"[a-ζ]*", "a", true},     {"*x", "xxx", true},       {"a[^a]b", "a/b", false},
-      {"", "", true},            {"", "a", false},          {"a*b?c*x", "abxbbxdbxebxczzx", true},
-      {"[\\]a]", "]", true},     {"[x\\-]", "-", true}};
+  const Case kCases[] = {{"abc", "abc", true},     {"*", "abc", true},
+                         {"*c", "abc", true},      {"a*", "a", true},
+                         {"a*", "ab/c", false},    {"a*/b", "abc/b", true},
+                         {"a*/b", "a/c/b", false}, {"a*b*c*d*e*/f", "axbxcxdxe/f", true},
+                         {"ab[c]", "abc", true},   {"ab[b-d]", "abc", true},
+                         {"ab[^c]", "abc", false}, {"a?b", "a/b", false},
+                         {"a\\*b", "a*b", true},   {"a\\*b", "ab", false},
+                         {"[a-ζ]*", "a", true},    {"*x", "xxx", true},
+                         {"a[^a]b", "a/b", false}, {"", "", true},
+                         {"", "a", false},         {"a*b?c*x", "abxbbxdbxebxczzx", true},
+                         {"[\\]a]", "]", true},    {"[x\\-]", "-", true}};
   for (const auto& test : kCases) {
     auto match = GlobMatch(test.pattern, test.name);
     ASSERT_TRUE(match.ok()) << test.pattern;
@@ -97,12 +99,15 @@ TEST(PatternMatcherTest, KnowsWhereToLook) {
 }
 
 TEST(FilterTest, SelectsByFields) {
-  const std::map<std::string, std::string> object = {{"id", "x1"}, {"type", "regular"}, {"labels.a b", "v"}};
+  const std::map<std::string, std::string> object = {
+      {"id", "x1"}, {"type", "regular"}, {"labels.a b", "v"}};
   auto lookup = [&](const std::vector<std::string>& path) -> std::optional<std::string> {
     auto it = object.find(Join(path, "."));
     return it == object.end() ? std::nullopt : std::optional(it->second);
   };
-  auto matches = [&](std::vector<std::string> filters) { return Filter::Parse(filters)->Matches(lookup); };
+  auto matches = [&](std::vector<std::string> filters) {
+    return Filter::Parse(filters)->Matches(lookup);
+  };
   EXPECT_TRUE(matches({}));
   EXPECT_TRUE(matches({""}));
   EXPECT_TRUE(matches({"id==x1"}));

@@ -29,7 +29,8 @@ struct Round {
       Status status = (*current)(index);
       lock.lock();
       --running;
-      if (!status.ok() && (!failure || index < failure->first)) failure = {index, std::move(status).error()};
+      if (!status.ok() && (!failure || index < failure->first))
+        failure = {index, std::move(status).error()};
     }
     idle.notify_all();
   }
@@ -37,7 +38,8 @@ struct Round {
 
 }  // namespace
 
-Status ForEachParallel(WorkerPool& pool, size_t limit, size_t count, const std::function<Status(size_t)>& work) {
+Status ForEachParallel(WorkerPool& pool, size_t limit, size_t count,
+                       const std::function<Status(size_t)>& work) {
   auto round = std::make_shared<Round>();
   round->work = &work;
   round->count = count;

@@ -48,7 +48,8 @@ struct PatternMatcher::Pattern {
   std::unique_ptr<RE2> regex;  // null for literals
 
   bool Matches(std::string_view path) const {
-    return regex ? RE2::FullMatch(re2::StringPiece(path.data(), path.size()), *regex) : path == text;
+    return regex ? RE2::FullMatch(re2::StringPiece(path.data(), path.size()), *regex)
+                 : path == text;
   }
 
   bool MatchesAParent(std::string_view path) const {
@@ -95,7 +96,8 @@ Result<PatternMatcher> PatternMatcher::Create(const std::vector<std::string>& pa
       options.set_log_errors(false);
       options.set_dot_nl(true);
       pattern->regex = std::make_unique<RE2>(ToRegex(pattern->text), options);
-      if (!pattern->regex->ok()) return InvalidArgument("syntax error in pattern {}", Quoted(original));
+      if (!pattern->regex->ok())
+        return InvalidArgument("syntax error in pattern {}", Quoted(original));
     }
     matcher.patterns_.push_back(std::move(pattern));
   }
@@ -116,7 +118,8 @@ bool PatternMatcher::MatchesOrParentMatches(std::string_view path) const {
   return Matches(path, nullptr, &info);
 }
 
-bool PatternMatcher::Matches(std::string_view path, const MatchInfo* parent, MatchInfo* info) const {
+bool PatternMatcher::Matches(std::string_view path, const MatchInfo* parent,
+                             MatchInfo* info) const {
   bool parent_known = parent != nullptr && !parent->empty();
   bool matched = false;
   info->assign(patterns_.size(), false);

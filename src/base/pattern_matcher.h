@@ -32,10 +32,11 @@ class PatternMatcher {
   // Decides for a path met on a walk: `parent` is what the call for its parent directory stored in
   // `info` (null or empty for top-level entries). Linear in the number of patterns.
   bool Matches(std::string_view path, const MatchInfo* parent, MatchInfo* info) const;
-  // For walks that list what is to be INCLUDED: whether something below directory `path` could match
-  // although `path` itself does not. Never false when it could.
+  // For walks that list what is to be INCLUDED: whether something below directory `path` could
+  // match although `path` itself does not. Never false when it could.
   bool CouldMatchBelow(std::string_view path) const;
-  // For walks that EXCLUDE: whether an exception pattern could match below excluded directory `path`.
+  // For walks that EXCLUDE: whether an exception pattern could match below excluded directory
+  // `path`.
   bool ExceptionCouldMatchBelow(std::string_view path) const;
 
  private:

@@ -1,8 +1,9 @@
 #pragma once
 
-#include <tl/expected.hpp>
 #include <type_traits>
 #include <utility>
+
+#include <tl/expected.hpp>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -72,32 +73,32 @@ inline Status OkStatus() { return {}; }
 #define KILN_CONCAT(a, b) KILN_CONCAT_INNER(a, b)
 
 // Returns the error of a Result or Status expression from the enclosing function.
-#define TRY(expression)                                                        \
-  do {                                                                         \
-    if (auto try_status = (expression); !try_status.ok()) [[unlikely]]         \
-      return std::move(try_status).error();                                    \
+#define TRY(expression)                                                \
+  do {                                                                 \
+    if (auto try_status = (expression); !try_status.ok()) [[unlikely]] \
+      return std::move(try_status).error();                            \
   } while (false)
 
 // The same, adding a context (fmt arguments).
-#define TRY_CTX(expression, ...)                                               \
-  do {                                                                         \
-    if (auto try_status = (expression); !try_status.ok()) [[unlikely]]         \
+#define TRY_CTX(expression, ...)                                                   \
+  do {                                                                             \
+    if (auto try_status = (expression); !try_status.ok()) [[unlikely]]             \
       return std::move(try_status.error().AddContext(::fmt::format(__VA_ARGS__))); \
   } while (false)
 
 // TRY_ASSIGN(auto fd, OpenFile(path));
-#define TRY_ASSIGN(declaration, expression)                                    \
+#define TRY_ASSIGN(declaration, expression) \
   TRY_ASSIGN_INNER(KILN_CONCAT(try_result_, __LINE__), declaration, expression)
-#define TRY_ASSIGN_INNER(result, declaration, expression)                      \
-  auto result = (expression);                                                  \
-  if (!result.ok()) [[unlikely]]                                               \
-    return std::move(result).error();                                          \
+#define TRY_ASSIGN_INNER(result, declaration, expression) \
+  auto result = (expression);                             \
+  if (!result.ok()) [[unlikely]]                          \
+    return std::move(result).error();                     \
   declaration = std::move(result).value()
 
-#define TRY_ASSIGN_CTX(declaration, expression, ...)                           \
+#define TRY_ASSIGN_CTX(declaration, expression, ...) \
   TRY_ASSIGN_CTX_INNER(KILN_CONCAT(try_result_, __LINE__), declaration, expression, __VA_ARGS__)
-#define TRY_ASSIGN_CTX_INNER(result, declaration, expression, ...)             \
-  auto result = (expression);                                                  \
-  if (!result.ok()) [[unlikely]]                                               \
-    return std::move(result.error().AddContext(::fmt::format(__VA_ARGS__)));   \
+#define TRY_ASSIGN_CTX_INNER(result, declaration, expression, ...)           \
+  auto result = (expression);                                                \
+  if (!result.ok()) [[unlikely]]                                             \
+    return std::move(result.error().AddContext(::fmt::format(__VA_ARGS__))); \
   declaration = std::move(result).value()

@@ -1,11 +1,10 @@
 #include "base/strings.h"
 
+#include <fmt/format.h>
 #include <openssl/evp.h>
 
 #include <algorithm>
 #include <charconv>
-
-#include <fmt/format.h>
 
 namespace kiln {
 namespace {
@@ -188,8 +187,11 @@ std::optional<std::string> Base64Decode(std::string_view text) {
 bool IsValidUtf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     auto lead = static_cast<unsigned char>(text[i]);
-    size_t more = lead < 0x80 ? 0 : lead >= 0xc2 && lead < 0xe0 ? 1 : lead >= 0xe0 && lead < 0xf0 ? 2
-                  : lead >= 0xf0 && lead < 0xf5 ? 3 : 4;
+    size_t more = lead < 0x80                   ? 0
+                  : lead >= 0xc2 && lead < 0xe0 ? 1
+                  : lead >= 0xe0 && lead < 0xf0 ? 2
+                  : lead >= 0xf0 && lead < 0xf5 ? 3
+                                                : 4;
     if (more == 4 || i + more >= text.size()) return false;
     uint32_t point = more == 0 ? lead : lead & (0x3fU >> more);
     for (size_t k = 1; k <= more; ++k) {
@@ -256,7 +258,8 @@ std::string BaseName(std::string_view path) {
 
 std::string DirName(std::string_view path) {
   size_t slash = path.rfind('/');
-  return CleanPath(slash == std::string_view::npos ? std::string_view() : path.substr(0, slash + 1));
+  return CleanPath(slash == std::string_view::npos ? std::string_view()
+                                                   : path.substr(0, slash + 1));
 }
 
 std::string HumanBytes(int64_t bytes) {

@@ -36,7 +36,8 @@ std::string Base64Encode(std::string_view bytes);
 std::optional<std::string> Base64Decode(std::string_view text);
 bool IsValidUtf8(std::string_view text);
 
-// The name of `names` nearest to `word` (Levenshtein, at most 2 edits and fewer than its length), or "".
+// The name of `names` nearest to `word` (Levenshtein, at most 2 edits and fewer than its length),
+// or "".
 std::string NearestName(std::string_view word, const std::vector<std::string>& names);
 
 // Lexical path cleaning with the rules of Go's path.Clean ("" becomes ".").

@@ -10,9 +10,9 @@ namespace {
 
 TEST(StringsTest, CleansPathsAsGoDoes) {
   const std::pair<const char*, const char*> kCases[] = {
-      {"", "."},         {"a/b", "a/b"},   {"a//b/", "a/b"},  {"./a", "a"},     {"a/../b", "b"},
-      {"../a", "../a"},  {"/../a", "/a"},  {"/", "/"},        {"a/..", "."},    {"/a/./b/../c", "/a/c"},
-      {"../../x/..", "../.."}};
+      {"", "."},       {"a/b", "a/b"},          {"a//b/", "a/b"},       {"./a", "a"},
+      {"a/../b", "b"}, {"../a", "../a"},        {"/../a", "/a"},        {"/", "/"},
+      {"a/..", "."},   {"/a/./b/../c", "/a/c"}, {"../../x/..", "../.."}};
   for (auto [path, clean] : kCases) EXPECT_EQ(CleanPath(path), clean) << path;
   EXPECT_EQ(JoinPath("/a", "../b"), "/b");
   EXPECT_EQ(JoinPath("", ""), "");
@@ -75,7 +75,8 @@ TEST(TimeTest, FormatsAndParsesRfc3339) {
   EXPECT_EQ(*ParseRfc3339("2026-11-23T11:31:02.5+02:30"), time);
   EXPECT_EQ(FormatRfc3339(FromUnixNanos(0)), "1970-01-01T00:00:00Z");
   EXPECT_EQ(UnixNanos(*ParseRfc3339("0001-01-01T00:00:00Z")), 0);
-  for (auto bad : {"", "2026-13-01T00:00:00Z", "2026-01-01", "2026-01-01T00:00:00", "2026-02-30T00:00:00Z"}) {
+  for (auto bad :
+       {"", "2026-13-01T00:00:00Z", "2026-01-01", "2026-01-01T00:00:00", "2026-02-30T00:00:00Z"}) {
     EXPECT_FALSE(ParseRfc3339(bad).ok()) << bad;
   }
 }

@@ -72,10 +72,10 @@ std::string FormatRfc3339(WallTime time) {
   auto days = std::chrono::floor<std::chrono::days>(time);
   std::chrono::year_month_day date(days);
   std::chrono::hh_mm_ss clock(time - days);
-  std::string text = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", static_cast<int>(date.year()),
-                                 static_cast<unsigned>(date.month()),
-                                 static_cast<unsigned>(date.day()), clock.hours().count(),
-                                 clock.minutes().count(), clock.seconds().count());
+  std::string text =
+      fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", static_cast<int>(date.year()),
+                  static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                  clock.hours().count(), clock.minutes().count(), clock.seconds().count());
   if (auto nanos = clock.subseconds().count(); nanos != 0) {
     std::string fraction = fmt::format("{:09}", nanos);
     fraction.erase(fraction.find_last_not_of('0') + 1);

@@ -9,7 +9,8 @@ namespace {
 
 // "open /x: no such file or directory": what Go programs expect to read.
 Error Explain(Error error, std::string_view verb, const std::string& path) {
-  if (error.code() == Code::kNotFound) return NotFound("{} {}: no such file or directory", verb, path);
+  if (error.code() == Code::kNotFound)
+    return NotFound("{} {}: no such file or directory", verb, path);
   return std::move(error.AddContext(fmt::format("{} {}", verb, path)));
 }
 
@@ -25,7 +26,8 @@ sys::FileInfo InfoOf(const store::TreeNode& node) {
   return info;
 }
 
-Result<FileStat> StatOf(const store::TreeView& tree, const store::TreeEntry& entry, std::string path) {
+Result<FileStat> StatOf(const store::TreeView& tree, const store::TreeEntry& entry,
+                        std::string path) {
   FileStat stat{std::move(path), InfoOf(*entry.node), entry.node->link_target, {}};
   TRY_ASSIGN(stat.xattrs, tree.Xattrs(entry));
   return stat;
@@ -38,9 +40,11 @@ Result<store::TreeView> TreeOf(store::Store& store, const store::SnapshotRef& re
 
 }  // namespace
 
-Result<std::string> ReadFile(const progress::Activity& activity, Reference& reference, const std::string& path,
-                             std::optional<FileRange> range, size_t limit) {
-  if (range && (range->offset < 0 || range->length < 0)) return InvalidArgument("read {}: negative range", path);
+Result<std::string> ReadFile(const progress::Activity& activity, Reference& reference,
+                             const std::string& path, std::optional<FileRange> range,
+                             size_t limit) {
+  if (range && (range->offset < 0 || range->length < 0))
+    return InvalidArgument("read {}: negative range", path);
   std::string data;
   TRY(reference.Use(activity, true, [&](const store::SnapshotRef& ref) -> Status {
     TRY_ASSIGN(auto tree, TreeOf(reference.store(), ref));
@@ -48,7 +52,8 @@ Result<std::string> ReadFile(const progress::Activity& activity, Reference& refe
     if (!entry.ok()) return Explain(std::move(entry).error(), "open", path);
     if (!entry->node->IsRegular()) return InvalidArgument("{} is not a regular file", path);
     data.clear();
-    if (range && (range->length == 0 || static_cast<uint64_t>(range->offset) >= entry->node->size)) return OkStatus();
+    if (range && (range->length == 0 || static_cast<uint64_t>(range->offset) >= entry->node->size))
+      return OkStatus();
     auto offset = range ? static_cast<uint64_t>(range->offset) : 0;
     auto length = range ? static_cast<uint64_t>(range->length) : 0;
     auto text = tree.ReadFile(path, offset, length, limit);
@@ -59,8 +64,8 @@ Result<std::string> ReadFile(const progress::Activity& activity, Reference& refe
   return data;
 }
 
-Result<std::vector<FileStat>> ReadDir(const progress::Activity& activity, Reference& reference, const std::string& path,
-                                      const std::string& include) {
+Result<std::vector<FileStat>> ReadDir(const progress::Activity& activity, Reference& reference,
+                                      const std::string& path, const std::string& include) {
   std::vector<std::string> patterns;
   if (!include.empty()) patterns.push_back(include);
   TRY_ASSIGN(auto matcher, PatternMatcher::Create(patterns));
@@ -83,7 +88,8 @@ Result<std::vector<FileStat>> ReadDir(const progress::Activity& activity, Refere
   return stats;
 }
 
-Result<FileStat> StatFile(const progress::Activity& activity, Reference& reference, const std::string& path) {
+Result<FileStat> StatFile(const progress::Activity& activity, Reference& reference,
+                          const std::string& path) {
   std::optional<FileStat> found;
   TRY(reference.Use(activity, true, [&](const store::SnapshotRef& ref) -> Status {
     TRY_ASSIGN(auto tree, TreeOf(reference.store(), ref));

@@ -22,14 +22,17 @@ struct FileRange {
   int64_t length = 0;
 };
 
-// Reads below the root of an evaluated reference, links resolved inside it. Errors name the path as asked
+// Reads below the root of an evaluated reference, links resolved inside it. Errors name the path as
+// asked
 // ("open /x: no such file or directory"). Scratch is an empty directory. All block.
-Result<std::string> ReadFile(const progress::Activity& activity, Reference& reference, const std::string& path,
-                             std::optional<FileRange> range = {}, size_t limit = 16 << 20);
+Result<std::string> ReadFile(const progress::Activity& activity, Reference& reference,
+                             const std::string& path, std::optional<FileRange> range = {},
+                             size_t limit = 16 << 20);
 // One level, sorted; `include` is a dockerignore-style pattern on names, "" for all.
-Result<std::vector<FileStat>> ReadDir(const progress::Activity& activity, Reference& reference, const std::string& path,
-                                      const std::string& include);
+Result<std::vector<FileStat>> ReadDir(const progress::Activity& activity, Reference& reference,
+                                      const std::string& path, const std::string& include);
 // Follows the last component.
-Result<FileStat> StatFile(const progress::Activity& activity, Reference& reference, const std::string& path);
+Result<FileStat> StatFile(const progress::Activity& activity, Reference& reference,
+                          const std::string& path);
 
 }  // namespace kiln::build

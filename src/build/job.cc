@@ -30,17 +30,20 @@ std::string LocationOf(const pb::Definition& definition, const llb::Vertex& vert
   auto found = source.locations().find(vertex.original.ToString());
   if (found == source.locations().end() || found->second.locations().empty()) return "";
   const auto& location = found->second.locations(0);
-  if (location.sourceindex() < 0 || location.sourceindex() >= source.infos_size() || location.ranges().empty()) {
+  if (location.sourceindex() < 0 || location.sourceindex() >= source.infos_size() ||
+      location.ranges().empty()) {
     return "";
   }
-  return fmt::format("{}:{}", source.infos(location.sourceindex()).filename(), location.ranges(0).start().line());
+  return fmt::format("{}:{}", source.infos(location.sourceindex()).filename(),
+                     location.ranges(0).start().line());
 }
 
 // An error about one op, with its lines.
 Error AtVertex(Error error, const llb::Vertex& vertex, const pb::Definition& definition) {
   std::string digest = vertex.original.ToString();
   error.AddDetail(llb::VertexDetail(digest));
-  for (auto& detail : llb::SourceDetails(definition.source(), digest)) error.AddDetail(std::move(detail));
+  for (auto& detail : llb::SourceDetails(definition.source(), digest))
+    error.AddDetail(std::move(detail));
   return error;
 }
 
@@ -69,11 +72,13 @@ Result<std::shared_ptr<Job>> Job::Start(const Environment& environment, JobOptio
   for (const auto& entitlement : options.entitlements) {
     // A device may carry arguments: "device=vendor.com/class=name".
     std::string name = entitlement.substr(0, entitlement.find('='));
-    if (std::find(std::begin(kKnownEntitlements), std::end(kKnownEntitlements), name) == std::end(kKnownEntitlements)) {
+    if (std::find(std::begin(kKnownEntitlements), std::end(kKnownEntitlements), name) ==
+        std::end(kKnownEntitlements)) {
       return InvalidArgument("unknown entitlement {}", entitlement);
     }
     if (!environment.allowed_entitlements.contains(name)) {
-      return PermissionDenied("granting entitlement {} is not allowed by build daemon configuration", entitlement);
+      return PermissionDenied(
+          "granting entitlement {} is not allowed by build daemon configuration", entitlement);
     }
   }
   std::shared_ptr<Job> job(new Job(environment, std::move(options)));
@@ -86,7 +91,8 @@ Result<std::shared_ptr<Job>> Job::Start(const Environment& environment, JobOptio
 }
 
 Job::Job(const Environment& environment, JobOptions options)
-    : environment_(environment), options_(std::move(options)),
+    : environment_(environment),
+      options_(std::move(options)),
       sessions_(std::make_shared<Sessions>(options_.session_ids)) {
   activity_.cancel = cancel_.token();
   activity_.sessions = sessions_;
@@ -122,14 +128,16 @@ Result<ReferencePtr> Job::Load(const pb::Definition& definition) {
   TRY(activity_.Check());
   auto shared = std::make_shared<const pb::Definition>(definition);
   if (definition.def_size() == 0) {
-    return std::make_shared<Reference>(environment_, solver_job_, std::nullopt, shared, std::nullopt);
+    return std::make_shared<Reference>(environment_, solver_job_, std::nullopt, shared,
+                                       std::nullopt);
   }
   size_t bytes = definition.ByteSizeLong();
   {
     std::lock_guard lock(mutex_);
     if (definition_bytes_ + bytes > options_.max_definition_bytes) {
-      return ResourceExhausted("failed to load LLB: the build's definitions are larger than {} bytes",
-                               options_.max_definition_bytes);
+      return ResourceExhausted(
+          "failed to load LLB: the build's definitions are larger than {} bytes",
+          options_.max_definition_bytes);
     }
     definition_bytes_ += bytes;
   }
@@ -140,10 +148,12 @@ Result<ReferencePtr> Job::Load(const pb::Definition& definition) {
   for (uint32_t index = 0; index < graph.vertices.size(); ++index) {
     const llb::Vertex& vertex = graph.vertices[index];
     if (auto served = llb::CheckCaps(vertex.metadata); !served.ok()) {
-      return AtVertex(std::move(served.error().AddContext("failed to load LLB")), vertex, definition);
+      return AtVertex(std::move(served.error().AddContext("failed to load LLB")), vertex,
+                      definition);
     }
     auto op = environment_.ops->Make(graph, index, {.location = LocationOf(definition, vertex)});
-    if (!op.ok()) return AtVertex(std::move(op.error().AddContext("failed to load LLB")), vertex, definition);
+    if (!op.ok())
+      return AtVertex(std::move(op.error().AddContext("failed to load LLB")), vertex, definition);
     solver::VertexSpec spec;
     spec.digest = vertex.original;
     spec.op_digest = vertex.digest.ToString();
@@ -152,7 +162,8 @@ Result<ReferencePtr> Job::Load(const pb::Definition& definition) {
     spec.ignore_cache = vertex.metadata.ignore_cache();
     spec.compatibility_version = options_.compatibility_version;
     spec.export_cache = ExportCacheOf(vertex.metadata);
-    for (const auto& input : vertex.inputs) spec.inputs.push_back({input.vertex, static_cast<int>(input.output)});
+    for (const auto& input : vertex.inputs)
+      spec.inputs.push_back({input.vertex, static_cast<int>(input.output)});
     spec.op = std::move(*op);
     specs.push_back(std::move(spec));
   }

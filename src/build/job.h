@@ -18,22 +18,24 @@
 namespace kiln::build {
 
 struct JobOptions {
-  std::string ref;          // the client's, unique among live jobs
+  std::string ref;  // the client's, unique among live jobs
   std::vector<std::string> session_ids;
   std::shared_ptr<progress::Sink> sink;
   std::set<std::string> entitlements;  // granted by the request
-  SourceRewriter rewrite_source;       // the build's source policy; null: none. Called from several threads
+  SourceRewriter
+      rewrite_source;  // the build's source policy; null: none. Called from several threads
   int compatibility_version = 30;
   int max_frontend_depth = 8;
   size_t max_definition_bytes = size_t{256} << 20;  // of all definitions loaded
 };
 
-// One client build, from the request to its end: loads definitions into the solver, resolves metadata of sources, holds
-// the job's cancellation. Shared by pointer: references, frontends and the bridge hold it. Safe from any thread.
+// One client build, from the request to its end: loads definitions into the solver, resolves
+// metadata of sources, holds the job's cancellation. Shared by pointer: references, frontends and
+// the bridge hold it. Safe from any thread.
 class Job : public std::enable_shared_from_this<Job> {
  public:
-  // `job ID X exists` (AlreadyExists); `unknown entitlement x`; `granting entitlement x is not allowed by build daemon
-  // configuration`.
+  // `job ID X exists` (AlreadyExists); `unknown entitlement x`; `granting entitlement x is not
+  // allowed by build daemon configuration`.
   static Result<std::shared_ptr<Job>> Start(const Environment& environment, JobOptions options);
   // Discards the solver's job.
   ~Job();
@@ -49,11 +51,12 @@ class Job : public std::enable_shared_from_this<Job> {
   void AddSession(const std::string& id);
   void AddImporter(solver::Importer importer);
 
-  // A definition as a lazy reference; nothing runs. An absent or empty definition is scratch. Errors are prefixed
-  // "failed to load LLB: " and carry source lines where they belong to an op.
+  // A definition as a lazy reference; nothing runs. An absent or empty definition is scratch.
+  // Errors are prefixed "failed to load LLB: " and carry source lines where they belong to an op.
   Result<ReferencePtr> Load(const pb::Definition& definition);
 
-  // Counts nested frontend requests: InvalidArgument beyond the limit. Pair each success with LeaveFrontend.
+  // Counts nested frontend requests: InvalidArgument beyond the limit. Pair each success with
+  // LeaveFrontend.
   Status EnterFrontend();
   void LeaveFrontend();
 

@@ -13,7 +13,8 @@ namespace {
 
 constexpr int kMaxRepairs = 4;
 
-// One answer that a thread waits for. Shared with the callback, which may come after the wait was given up.
+// One answer that a thread waits for. Shared with the callback, which may come after the wait was
+// given up.
 struct Answer {
   std::mutex mutex;
   std::condition_variable_any arrived;
@@ -22,9 +23,14 @@ struct Answer {
 
 }  // namespace
 
-Reference::Reference(const Environment& environment, solver::ScopePtr scope, std::optional<solver::EdgeId> edge,
-                     std::shared_ptr<const pb::Definition> definition, std::optional<oci::Platform> platform)
-    : environment_(environment), scope_(std::move(scope)), edge_(edge), definition_(std::move(definition)),
+Reference::Reference(const Environment& environment, solver::ScopePtr scope,
+                     std::optional<solver::EdgeId> edge,
+                     std::shared_ptr<const pb::Definition> definition,
+                     std::optional<oci::Platform> platform)
+    : environment_(environment),
+      scope_(std::move(scope)),
+      edge_(edge),
+      definition_(std::move(definition)),
       platform_(std::move(platform)) {}
 
 Result<solver::ResultHandle> Reference::Wait(
@@ -97,15 +103,18 @@ Status Reference::Use(const progress::Activity& activity, bool local,
   for (int attempt = 0;; ++attempt) {
     TRY_ASSIGN(auto handle, Get(activity));
     store::SnapshotRef ref = cachedb::RefOf(handle);
-    Status status = local && !ref.is_scratch() ? environment_.store->EnsureLocal(activity, ref) : OkStatus();
+    Status status =
+        local && !ref.is_scratch() ? environment_.store->EnsureLocal(activity, ref) : OkStatus();
     if (status.ok()) status = use(ref);
     if (status.ok() || !store::IsLost(status.error()) || attempt == kMaxRepairs) return status;
     TRY(Repair(activity, handle, cachedb::ToSolverError(std::move(status).error())));
   }
 }
 
-Status Reference::Repair(const progress::Activity& activity, const solver::ResultHandle& lost, const Error& error) {
-  auto repaired = Wait(activity, [&](auto done) { return scope_->Repair(lost, error, std::move(done)); });
+Status Reference::Repair(const progress::Activity& activity, const solver::ResultHandle& lost,
+                         const Error& error) {
+  auto repaired =
+      Wait(activity, [&](auto done) { return scope_->Repair(lost, error, std::move(done)); });
   if (!repaired.ok()) return Explain(std::move(repaired).error());
   std::lock_guard lock(mutex_);
   handle_ = *repaired;

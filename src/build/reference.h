@@ -13,13 +13,15 @@
 
 namespace kiln::build {
 
-// A result that a build asked for, known by the definition that makes it and worked out when first needed. Shared by
-// pointer between frontends, the build result and exporters; holds its graph in the solver and, once worked out, the
-// snapshot. Safe from any thread; methods with an Activity block: never on an event loop.
+// A result that a build asked for, known by the definition that makes it and worked out when first
+// needed. Shared by pointer between frontends, the build result and exporters; holds its graph in
+// the solver and, once worked out, the snapshot. Safe from any thread; methods with an Activity
+// block: never on an event loop.
 class Reference {
  public:
-  Reference(const Environment& environment, solver::ScopePtr scope, std::optional<solver::EdgeId> edge,
-            std::shared_ptr<const pb::Definition> definition, std::optional<oci::Platform> platform);
+  Reference(const Environment& environment, solver::ScopePtr scope,
+            std::optional<solver::EdgeId> edge, std::shared_ptr<const pb::Definition> definition,
+            std::optional<oci::Platform> platform);
 
   // What the client sent; empty for scratch.
   const pb::Definition& definition() const { return *definition_; }
@@ -28,16 +30,16 @@ class Reference {
   // Of the vertex that makes it; unset for scratch.
   const std::optional<oci::Platform>& platform() const { return platform_; }
 
-  // Runs what is needed. The snapshot may be lazy. Errors carry the failed vertex and its source lines as details. Callers
-  // of several references ask in parallel, each on a thread of its own.
+  // Runs what is needed. The snapshot may be lazy. Errors carry the failed vertex and its source
+  // lines as details. Callers of several references ask in parallel, each on a thread of its own.
   Result<store::SnapshotRef> Evaluate(const progress::Activity& activity);
   // Asks without waiting; `done` may run on the solver's loop and must not block.
   void EvaluateAsync(std::function<void(Result<store::SnapshotRef>)> done);
   // The last result, if there is one.
   std::optional<store::SnapshotRef> Evaluated() const;
 
-  // Evaluates, makes the snapshot local if `local`, and calls `use`; when the store reports data lost on the way, has the
-  // result worked out again and starts over, a few times.
+  // Evaluates, makes the snapshot local if `local`, and calls `use`; when the store reports data
+  // lost on the way, has the result worked out again and starts over, a few times.
   Status Use(const progress::Activity& activity, bool local,
              const std::function<Status(const store::SnapshotRef&)>& use);
 
@@ -48,9 +50,11 @@ class Reference {
 
  private:
   Result<solver::ResultHandle> Get(const progress::Activity& activity);
-  Status Repair(const progress::Activity& activity, const solver::ResultHandle& lost, const Error& error);
-  Result<solver::ResultHandle> Wait(const progress::Activity& activity,
-                                    const std::function<solver::AskId(solver::Callback<solver::ResultHandle>)>& ask);
+  Status Repair(const progress::Activity& activity, const solver::ResultHandle& lost,
+                const Error& error);
+  Result<solver::ResultHandle> Wait(
+      const progress::Activity& activity,
+      const std::function<solver::AskId(solver::Callback<solver::ResultHandle>)>& ask);
 
   const Environment& environment_;
   const solver::ScopePtr scope_;

@@ -22,7 +22,8 @@ Result<oci::Platform> DecodePlatform(const Json& object) {
   platform.architecture = TextOf(object, "architecture");
   platform.variant = TextOf(object, "variant");
   platform.os_version = TextOf(object, "os.version");
-  if (auto features = object.find("os.features"); features != object.end() && features->is_array()) {
+  if (auto features = object.find("os.features");
+      features != object.end() && features->is_array()) {
     for (const auto& feature : *features) {
       if (feature.is_string()) platform.os_features.push_back(feature.get<std::string>());
     }
@@ -35,12 +36,14 @@ Result<oci::Platform> DecodePlatform(const Json& object) {
 
 Result<std::vector<ResultPlatform>> DecodePlatforms(const std::string& text) {
   Json document = Json::parse(text, nullptr, false);
-  if (!document.is_object()) return InvalidArgument("failed to parse platforms passed to exporter: not JSON");
+  if (!document.is_object())
+    return InvalidArgument("failed to parse platforms passed to exporter: not JSON");
   auto list = document.find("Platforms");
   if (list == document.end() || !list->is_array() || list->empty()) {
     return InvalidArgument("invalid empty platforms index for exporter");
   }
-  if (list->size() > kMaxPlatforms) return InvalidArgument("too many platforms for exporter: {}", list->size());
+  if (list->size() > kMaxPlatforms)
+    return InvalidArgument("too many platforms for exporter: {}", list->size());
   std::vector<ResultPlatform> platforms;
   for (const auto& item : *list) {
     ResultPlatform platform;
@@ -109,10 +112,12 @@ std::string EncodePlatforms(const std::vector<ResultPlatform>& platforms) {
   return Json{{"Platforms", std::move(list)}}.dump();
 }
 
-const std::string* FindMetadata(const BuildResult& result, std::string_view key, const std::string& platform_id) {
+const std::string* FindMetadata(const BuildResult& result, std::string_view key,
+                                const std::string& platform_id) {
   std::string name(key);
   auto it = result.metadata.find(name + "/" + platform_id);
-  if (it == result.metadata.end() && (!result.is_map || result.refs.size() <= 1)) it = result.metadata.find(name);
+  if (it == result.metadata.end() && (!result.is_map || result.refs.size() <= 1))
+    it = result.metadata.find(name);
   return it == result.metadata.end() ? nullptr : &it->second;
 }
 

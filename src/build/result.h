@@ -29,11 +29,11 @@ struct Attestation {
   std::vector<AttestationSubject> in_toto_subjects;
 };
 
-// What a frontend returned: one reference, or one per key (platform) with metadata `refs.platforms` that says which.
-// A value; copies share the references.
+// What a frontend returned: one reference, or one per key (platform) with metadata `refs.platforms`
+// that says which. A value; copies share the references.
 struct BuildResult {
   bool is_map = false;
-  ReferencePtr ref;                           // not for maps; null: no reference
+  ReferencePtr ref;                          // not for maps; null: no reference
   std::map<std::string, ReferencePtr> refs;  // for maps; values may be null
   std::map<std::string, std::string> metadata;
   std::map<std::string, std::vector<Attestation>> attestations;  // by platform key
@@ -54,12 +54,14 @@ inline constexpr std::string_view kPlatformsKey = "refs.platforms";
 inline constexpr std::string_view kImageConfigKey = "containerimage.config";
 inline constexpr std::string_view kBaseConfigKey = "containerimage.base.config";
 
-// Of the metadata; without the key: the platform of the image config, else of the reference, else the host's. Errors as upstream's for an
-// empty list, an empty id or a map without the key (`build result contains multiple refs without platforms mapping`).
+// Of the metadata; without the key: the platform of the image config, else of the reference, else
+// the host's. Errors as upstream's for an empty list, an empty id or a map without the key (`build
+// result contains multiple refs without platforms mapping`).
 Result<std::vector<ResultPlatform>> PlatformsOf(const BuildResult& result);
 // The JSON of `refs.platforms`.
 std::string EncodePlatforms(const std::vector<ResultPlatform>& platforms);
 // metadata["key/<id>"], else metadata["key"] where there is one platform only; null if absent.
-const std::string* FindMetadata(const BuildResult& result, std::string_view key, const std::string& platform_id);
+const std::string* FindMetadata(const BuildResult& result, std::string_view key,
+                                const std::string& platform_id);
 
 }  // namespace kiln::build

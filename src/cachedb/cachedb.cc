@@ -5,8 +5,8 @@
 #include <cstdio>
 
 #include "base/log.h"
-#include "base/strings.h"
 #include "base/loop.h"
+#include "base/strings.h"
 #include "cachedb/snapshot_result.h"
 #include "cachedb/tables.h"
 #include "store/store.h"
@@ -53,7 +53,8 @@ struct CacheDb::State {
     if (status.ok()) status = db->Exec("COMMIT");
     if (!status.ok()) {
       // Some errors have rolled back already.
-      if (auto undone = db->Exec("ROLLBACK"); !undone.ok()) LOG_DEBUG("rollback: {}", undone.error());
+      if (auto undone = db->Exec("ROLLBACK"); !undone.ok())
+        LOG_DEBUG("rollback: {}", undone.error());
     }
     return status;
   }
@@ -86,7 +87,8 @@ struct CacheDb::State {
       }
       for (const auto& record : batch.records) {
         store::SnapshotRef ref = RefOf(record.result);
-        if (ref.is_ephemeral()) return Internal("record of {} has no lasting snapshot", record.origin.vertex_name);
+        if (ref.is_ephemeral())
+          return Internal("record of {} has no lasting snapshot", record.origin.vertex_name);
         TRY_ASSIGN(int64_t id, tables.PutRecord(record, ref.id()));
         ids.push_back(std::to_string(id));
         if (batch.miss && ids.size() == 1) TRY(tables.PutMiss(id, *batch.miss));
@@ -156,7 +158,8 @@ void CacheDb::Records(std::vector<solver::KeyId> ids, progress::Activity,
   });
 }
 
-void CacheDb::Claim(solver::RecordInfo record, progress::Activity, solver::Callback<solver::Claimed> done) {
+void CacheDb::Claim(solver::RecordInfo record, progress::Activity,
+                    solver::Callback<solver::Claimed> done) {
   state_->thread.Post([state = state_.get(), record = std::move(record), done = std::move(done)] {
     done(state->Claim(record));
   });

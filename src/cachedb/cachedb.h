@@ -20,13 +20,14 @@ struct Miss {
   solver::OpIdentity identity;
   solver::MissReason reason = solver::MissReason::kNoMatch;
   std::optional<WallTime> nearest;  // when the nearest record was made; unset: there was none
-  std::string label;                // the first key part that differs from it, "" if none or no nearest
-  std::string was;                  // its value there, or the digest of a long one
-  std::string is;                   // and here
+  std::string label;  // the first key part that differs from it, "" if none or no nearest
+  std::string was;    // its value there, or the digest of a long one
+  std::string is;     // and here
 };
 
-// The solver's keys, links, records and misses on disk: `cache.db` (docs/formats.md). All methods are safe from any thread; work happens on
-// one thread of its own, in call order. The file is disposable: a damaged or foreign one is moved aside
+// The solver's keys, links, records and misses on disk: `cache.db` (docs/formats.md). All methods
+// are safe from any thread; work happens on one thread of its own, in call order. The file is
+// disposable: a damaged or foreign one is moved aside
 // ("cache.db.damaged-<n>") and an empty one begun.
 class CacheDb final : public solver::LocalCacheSource {
  public:

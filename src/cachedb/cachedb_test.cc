@@ -58,7 +58,9 @@ class CacheDbTest : public testing::Test {
     EXPECT_TRUE(ref.ok());
     return *ref;
   }
-  solver::StoredResultPtr ResultOf(const store::SnapshotRef& ref) { return *SnapshotResult::Make(*store_, ref); }
+  solver::StoredResultPtr ResultOf(const store::SnapshotRef& ref) {
+    return *SnapshotResult::Make(*store_, ref);
+  }
 
   std::vector<solver::RecordId> Save(solver::SaveBatch batch) {
     Waiter<std::vector<solver::RecordId>> waiter;
@@ -91,7 +93,8 @@ class CacheDbTest : public testing::Test {
     done.get_future().wait();
   }
 
-  static solver::NewRecord Record(solver::KeyId key, solver::StoredResultPtr result, int64_t second = 1) {
+  static solver::NewRecord Record(solver::KeyId key, solver::StoredResultPtr result,
+                                  int64_t second = 1) {
     solver::NewRecord record;
     record.key = std::move(key);
     record.result = std::move(result);
@@ -159,7 +162,10 @@ TEST_F(CacheDbTest, LaterAssertionsCountMore) {
 
 TEST_F(CacheDbTest, ARecordTakesWhatOnlyLedToItAlong) {
   solver::LinkTuple upper{"k:x", 0, "sha256:e", 0, ""};
-  auto first = Save({{}, {{kTuple, "k:x"}, {upper, "k:y"}}, {Record("k:x", nullptr), Record("k:y", nullptr)}, {}});
+  auto first = Save({{},
+                     {{kTuple, "k:x"}, {upper, "k:y"}},
+                     {Record("k:x", nullptr), Record("k:y", nullptr)},
+                     {}});
   ASSERT_EQ(first.size(), 2U);
   Drop(first[0]);  // still leads to k:y
   EXPECT_EQ(Children(kTuple).size(), 1U);

@@ -17,7 +17,8 @@ namespace kiln::cachedb {
 // What ops produce and cachedb keeps: a held snapshot of the store. Safe from any thread.
 class SnapshotResult final : public solver::StoredResult {
  public:
-  // Reads the store (blocks). Scratch gives a null pointer, which is how the solver writes an empty result.
+  // Reads the store (blocks). Scratch gives a null pointer, which is how the solver writes an empty
+  // result.
   static Result<solver::StoredResultPtr> Make(store::Store& store, store::SnapshotRef ref);
 
   const store::SnapshotRef& ref() const { return ref_; }

@@ -39,13 +39,15 @@ INSERT INTO counter VALUES(0);
 
 // Fields of an identity in one text; the separator cannot stand in them.
 std::string IdentityText(const solver::OpIdentity& identity) {
-  return Join({identity.kind, identity.name, identity.platform, identity.location}, std::string_view("\0", 1));
+  return Join({identity.kind, identity.name, identity.platform, identity.location},
+              std::string_view("\0", 1));
 }
 
 solver::OpIdentity IdentityFromText(std::string_view text) {
   auto fields = Split(text, '\0');
   fields.resize(4);
-  return {std::string(fields[0]), std::string(fields[1]), std::string(fields[2]), std::string(fields[3])};
+  return {std::string(fields[0]), std::string(fields[1]), std::string(fields[2]),
+          std::string(fields[3])};
 }
 
 // Long values are kept by digest only: enough to say that they differ.
@@ -86,12 +88,17 @@ Result<int64_t> Tables::InternText(std::string_view text) {
 }
 
 Result<std::vector<solver::LinkChild>> Tables::Children(const solver::LinkTuple& tuple) {
-  TRY_ASSIGN(auto query, db_.Prepare("SELECT k.name, l.seq FROM links l "
-                                     "JOIN keys p ON p.id = l.parent JOIN texts d ON d.id = l.digest "
-                                     "JOIN texts s ON s.id = l.selector JOIN keys k ON k.id = l.child "
-                                     "WHERE p.name = ? AND l.input = ? AND d.text = ? AND l.output = ? "
-                                     "AND s.text = ? ORDER BY l.seq DESC LIMIT ?"));
-  query.Bind(tuple.parent).Bind(tuple.input).Bind(tuple.digest).Bind(tuple.output).Bind(tuple.selector);
+  TRY_ASSIGN(auto query,
+             db_.Prepare("SELECT k.name, l.seq FROM links l "
+                         "JOIN keys p ON p.id = l.parent JOIN texts d ON d.id = l.digest "
+                         "JOIN texts s ON s.id = l.selector JOIN keys k ON k.id = l.child "
+                         "WHERE p.name = ? AND l.input = ? AND d.text = ? AND l.output = ? "
+                         "AND s.text = ? ORDER BY l.seq DESC LIMIT ?"));
+  query.Bind(tuple.parent)
+      .Bind(tuple.input)
+      .Bind(tuple.digest)
+      .Bind(tuple.output)
+      .Bind(tuple.selector);
   query.Bind(int64_t{kMaxChildren});
   std::vector<solver::LinkChild> children;
   for (;;) {
@@ -106,8 +113,9 @@ Result<solver::KeyInfo> Tables::Key(const solver::KeyId& id) {
   TRY_ASSIGN(auto key, FindKey(id));
   if (!key) return info;
   info.known = true;
-  TRY_ASSIGN(auto query, db_.Prepare("SELECT id, created, vertex_name, build_ref, duration FROM records "
-                                     "WHERE key = ? ORDER BY created DESC, id DESC"));
+  TRY_ASSIGN(auto query,
+             db_.Prepare("SELECT id, created, vertex_name, build_ref, duration FROM records "
+                         "WHERE key = ? ORDER BY created DESC, id DESC"));
   query.Bind(*key);
   for (;;) {
     TRY_ASSIGN(bool more, query.Step());
@@ -122,10 +130,11 @@ Result<solver::KeyInfo> Tables::Key(const solver::KeyId& id) {
 }
 
 Result<std::vector<solver::ParentLink>> Tables::ParentsOf(const solver::KeyId& id) {
-  TRY_ASSIGN(auto query, db_.Prepare("SELECT p.name, l.input, d.text, l.output, s.text, l.seq FROM links l "
-                                     "JOIN keys p ON p.id = l.parent JOIN texts d ON d.id = l.digest "
-                                     "JOIN texts s ON s.id = l.selector JOIN keys k ON k.id = l.child "
-                                     "WHERE k.name = ? ORDER BY l.input, l.seq DESC"));
+  TRY_ASSIGN(auto query,
+             db_.Prepare("SELECT p.name, l.input, d.text, l.output, s.text, l.seq FROM links l "
+                         "JOIN keys p ON p.id = l.parent JOIN texts d ON d.id = l.digest "
+                         "JOIN texts s ON s.id = l.selector JOIN keys k ON k.id = l.child "
+                         "WHERE k.name = ? ORDER BY l.input, l.seq DESC"));
   query.Bind(id);
   std::vector<solver::ParentLink> parents;
   for (;;) {
@@ -157,8 +166,10 @@ Status Tables::PutLink(const solver::Link& link, int64_t seq) {
   TRY_ASSIGN(int64_t child, InternKey(link.child));
   TRY_ASSIGN(int64_t digest, InternText(link.tuple.digest));
   TRY_ASSIGN(int64_t selector, InternText(link.tuple.selector));
-  TRY_ASSIGN(auto insert, db_.Prepare("INSERT INTO links(parent, input, digest, output, selector, child, seq) "
-                                      "VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"));
+  TRY_ASSIGN(
+      auto insert,
+      db_.Prepare("INSERT INTO links(parent, input, digest, output, selector, child, seq) "
+                  "VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"));
   insert.Bind(parent).Bind(link.tuple.input).Bind(digest).Bind(link.tuple.output).Bind(selector);
   return insert.Bind(child).Bind(seq).Run();
 }
@@ -170,10 +181,14 @@ Status Tables::AssertLink(const solver::Link& link, int64_t seq) {
 
 Result<int64_t> Tables::PutRecord(const solver::NewRecord& record, const std::string& store_id) {
   TRY_ASSIGN(int64_t key, InternKey(record.key));
-  TRY_ASSIGN(auto insert, db_.Prepare("INSERT INTO records(key, store_id, created, vertex_name, build_ref, duration, "
-                                      "imported_from, capture) VALUES(?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"));
+  TRY_ASSIGN(
+      auto insert,
+      db_.Prepare("INSERT INTO records(key, store_id, created, vertex_name, build_ref, duration, "
+                  "imported_from, capture) VALUES(?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"));
   insert.Bind(key).Bind(store_id).Bind(UnixNanos(record.created)).Bind(record.origin.vertex_name);
-  insert.Bind(record.origin.build_ref).Bind(record.origin.duration.count()).Bind(record.imported_from);
+  insert.Bind(record.origin.build_ref)
+      .Bind(record.origin.duration.count())
+      .Bind(record.imported_from);
   TRY(insert.BindBlob(record.capture).Step());
   return insert.Int(0);
 }
@@ -182,11 +197,16 @@ Status Tables::PutMiss(int64_t record, const solver::MissReport& miss) {
   TRY_ASSIGN(int64_t identity, InternText(IdentityText(miss.identity)));
   TRY_ASSIGN(auto nearest, FindNearest(identity, record, miss.parts));
   {
-    TRY_ASSIGN(auto insert, db_.Prepare("INSERT INTO runs(record, build_ref, reason, identity, nearest, label, was, now) "
-                                        "SELECT id, build_ref, ?, ?, ?, ?, ?, ? FROM records WHERE id = ?"));
+    TRY_ASSIGN(
+        auto insert,
+        db_.Prepare(
+            "INSERT INTO runs(record, build_ref, reason, identity, nearest, label, was, now) "
+            "SELECT id, build_ref, ?, ?, ?, ?, ?, ? FROM records WHERE id = ?"));
     insert.Bind(static_cast<int64_t>(miss.reason)).Bind(identity);
     insert.BindOptional(nearest ? std::optional(UnixNanos(nearest->created)) : std::nullopt);
-    insert.Bind(nearest ? nearest->label : "").Bind(nearest ? nearest->was : "").Bind(nearest ? nearest->is : "");
+    insert.Bind(nearest ? nearest->label : "")
+        .Bind(nearest ? nearest->was : "")
+        .Bind(nearest ? nearest->is : "");
     TRY(insert.Bind(record).Run());
   }
   for (size_t i = 0; i < miss.parts.size(); ++i) {
@@ -199,12 +219,13 @@ Status Tables::PutMiss(int64_t record, const solver::MissReport& miss) {
 }
 
 // Most equal parts, then newest, among the last runs of the same step.
-Result<std::optional<Tables::Nearest>> Tables::FindNearest(int64_t identity, int64_t except,
-                                                           const std::vector<solver::KeyPart>& parts) {
+Result<std::optional<Tables::Nearest>> Tables::FindNearest(
+    int64_t identity, int64_t except, const std::vector<solver::KeyPart>& parts) {
   std::vector<std::pair<int64_t, WallTime>> candidates;
   {
-    TRY_ASSIGN(auto query, db_.Prepare("SELECT r.id, r.created FROM runs u JOIN records r ON r.id = u.record "
-                                       "WHERE u.identity = ? AND r.id <> ? ORDER BY r.id DESC LIMIT 16"));
+    TRY_ASSIGN(auto query,
+               db_.Prepare("SELECT r.id, r.created FROM runs u JOIN records r ON r.id = u.record "
+                           "WHERE u.identity = ? AND r.id <> ? ORDER BY r.id DESC LIMIT 16"));
     query.Bind(identity).Bind(except);
     for (;;) {
       TRY_ASSIGN(bool more, query.Step());
@@ -217,8 +238,10 @@ Result<std::optional<Tables::Nearest>> Tables::FindNearest(int64_t identity, int
   for (const auto& [record, created] : candidates) {
     Nearest nearest{record, created, {}, {}, {}};
     size_t equal = 0;
-    TRY_ASSIGN(auto query, db_.Prepare("SELECT l.text, v.text FROM parts p JOIN texts l ON l.id = p.label "
-                                       "JOIN texts v ON v.id = p.value WHERE p.record = ? ORDER BY p.position"));
+    TRY_ASSIGN(
+        auto query,
+        db_.Prepare("SELECT l.text, v.text FROM parts p JOIN texts l ON l.id = p.label "
+                    "JOIN texts v ON v.id = p.value WHERE p.record = ? ORDER BY p.position"));
     query.Bind(record);
     for (size_t i = 0;; ++i) {
       TRY_ASSIGN(bool more, query.Step());
@@ -245,9 +268,12 @@ Result<std::optional<Tables::Nearest>> Tables::FindNearest(int64_t identity, int
 }
 
 Result<std::vector<Miss>> Tables::MissesOf(const std::string& build_ref) {
-  TRY_ASSIGN(auto query, db_.Prepare("SELECT r.vertex_name, t.text, u.reason, u.nearest, u.label, u.was, u.now FROM runs u "
-                                     "JOIN records r ON r.id = u.record JOIN texts t ON t.id = u.identity "
-                                     "WHERE u.build_ref = ? ORDER BY u.record"));
+  TRY_ASSIGN(
+      auto query,
+      db_.Prepare(
+          "SELECT r.vertex_name, t.text, u.reason, u.nearest, u.label, u.was, u.now FROM runs u "
+          "JOIN records r ON r.id = u.record JOIN texts t ON t.id = u.identity "
+          "WHERE u.build_ref = ? ORDER BY u.record"));
   query.Bind(build_ref);
   std::vector<Miss> misses;
   for (;;) {
@@ -266,8 +292,9 @@ Result<std::vector<Miss>> Tables::MissesOf(const std::string& build_ref) {
 }
 
 Result<CacheDb::Counts> Tables::Count() {
-  TRY_ASSIGN(auto query, db_.Prepare("SELECT (SELECT count(*) FROM keys), (SELECT count(*) FROM links), "
-                                     "(SELECT count(*) FROM records)"));
+  TRY_ASSIGN(auto query,
+             db_.Prepare("SELECT (SELECT count(*) FROM keys), (SELECT count(*) FROM links), "
+                         "(SELECT count(*) FROM records)"));
   TRY(query.Step());
   return CacheDb::Counts{query.Int(0), query.Int(1), query.Int(2)};
 }
@@ -291,7 +318,8 @@ Status Tables::DropRecord(int64_t id) {
     if (!found) return OkStatus();
     key = remove.Int(0);
   }
-  for (std::string_view sql : {"DELETE FROM runs WHERE record = ?", "DELETE FROM parts WHERE record = ?"}) {
+  for (std::string_view sql :
+       {"DELETE FROM runs WHERE record = ?", "DELETE FROM parts WHERE record = ?"}) {
     TRY_ASSIGN(auto remove, db_.Prepare(sql));
     TRY(remove.Bind(id).Run());
   }

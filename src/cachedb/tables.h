@@ -16,7 +16,8 @@ class Tables {
   explicit Tables(store::SqliteConnection& db) : db_(db) {}
   static std::vector<std::string_view> Migrations();
 
-  // --- Reading ---------------------------------------------------------------------------------------
+  // --- Reading
+  // ---------------------------------------------------------------------------------------
   Result<std::vector<solver::LinkChild>> Children(const solver::LinkTuple& tuple);
   Result<solver::KeyInfo> Key(const solver::KeyId& id);
   Result<std::vector<solver::ParentLink>> ParentsOf(const solver::KeyId& id);
@@ -28,7 +29,8 @@ class Tables {
   Result<std::vector<Miss>> MissesOf(const std::string& build_ref);
   Result<CacheDb::Counts> Count();
 
-  // --- Writing ---------------------------------------------------------------------------------------
+  // --- Writing
+  // ---------------------------------------------------------------------------------------
   Result<int64_t> NextSeq();
   Status PutLink(const solver::Link& link, int64_t seq);
   // Only if the child is known.

@@ -54,7 +54,8 @@ class Background {
   std::thread thread_;
 };
 
-void FillCache(const std::vector<CacheEntry>& entries, google::protobuf::RepeatedPtrField<pb::CacheOptionsEntry>* out) {
+void FillCache(const std::vector<CacheEntry>& entries,
+               google::protobuf::RepeatedPtrField<pb::CacheOptionsEntry>* out) {
   for (const CacheEntry& entry : entries) {
     auto* to = out->Add();
     to->set_type(entry.type);
@@ -64,8 +65,12 @@ void FillCache(const std::vector<CacheEntry>& entries, google::protobuf::Repeate
 
 class Building {
  public:
-  Building(const Connection& connection, const BuildRequest& request, const progress::Activity& activity)
-      : connection_(connection), request_(request), activity_(activity), ref_(request.ref.empty() ? NewId() : request.ref) {}
+  Building(const Connection& connection, const BuildRequest& request,
+           const progress::Activity& activity)
+      : connection_(connection),
+        request_(request),
+        activity_(activity),
+        ref_(request.ref.empty() ? NewId() : request.ref) {}
 
   Result<BuildReport> Run() {
     TRY_ASSIGN(const auto session, SessionServer::Start(connection_, request_, activity_));
@@ -96,7 +101,8 @@ class Building {
     }
     TRY(driven);
     report_.ref = ref_;
-    for (const auto& [key, value] : solve_response_.exporterresponse()) report_.exporter_response[key] = value;
+    for (const auto& [key, value] : solve_response_.exporterresponse())
+      report_.exporter_response[key] = value;
     return std::move(report_);
   }
 
@@ -105,16 +111,19 @@ class Building {
     solve_.set_ref(ref_);
     solve_.set_session(session_id);
     solve_.set_internal(request_.internal);
-    for (const auto& [key, value] : request_.frontend_attrs) (*solve_.mutable_frontendattrs())[key] = value;
+    for (const auto& [key, value] : request_.frontend_attrs)
+      (*solve_.mutable_frontendattrs())[key] = value;
     for (const Output& output : request_.outputs) {
       auto* exporter = solve_.add_exporters();
       exporter->set_type(output.type);
       exporter->mutable_attrs()->insert(output.attrs.begin(), output.attrs.end());
     }
-    for (const std::string& entitlement : request_.entitlements) solve_.add_entitlements(entitlement);
+    for (const std::string& entitlement : request_.entitlements)
+      solve_.add_entitlements(entitlement);
     FillCache(request_.cache_exports, solve_.mutable_cache()->mutable_exports());
     FillCache(request_.cache_imports, solve_.mutable_cache()->mutable_imports());
-    if (!request_.source_policy.empty() && !solve_.mutable_sourcepolicy()->ParseFromString(request_.source_policy)) {
+    if (!request_.source_policy.empty() &&
+        !solve_.mutable_sourcepolicy()->ParseFromString(request_.source_policy)) {
       return InvalidArgument("the source policy is not a serialized Policy");
     }
     return OkStatus();
@@ -165,7 +174,8 @@ class Building {
     request.set_allowresultarrayref(true);
     if (request_.definition.empty()) {
       request.set_frontend(request_.frontend);
-      for (const auto& [key, value] : request_.frontend_attrs) (*request.mutable_frontendopt())[key] = value;
+      for (const auto& [key, value] : request_.frontend_attrs)
+        (*request.mutable_frontendopt())[key] = value;
     } else if (!request.mutable_definition()->ParseFromString(request_.definition)) {
       return InvalidArgument("the definition is not a serialized pb.Definition");
     }

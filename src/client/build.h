@@ -17,7 +17,8 @@ namespace kiln::client {
 struct Output {
   std::string type;                          // "image", "local", "tar", "oci", "docker"
   std::map<std::string, std::string> attrs;  // sent to the daemon ("dest" is not)
-  // Where what the daemon sends goes: a folder for "local", else a file; "-" is standard output. Empty: nothing is sent.
+  // Where what the daemon sends goes: a folder for "local", else a file; "-" is standard output.
+  // Empty: nothing is sent.
   std::string dest;
 };
 
@@ -47,8 +48,9 @@ struct BuildRequest {
   std::map<std::string, std::string> frontend_attrs;
   std::string definition;
   std::map<std::string, std::string> local_dirs;  // "context", "dockerfile" → folder
-  std::map<std::string, std::string> oci_layouts;  // store id → folder: images that "oci-layout://<store id>@…" names
-  std::string shared_key;                         // names the client's folders between builds; may be empty
+  std::map<std::string, std::string>
+      oci_layouts;         // store id → folder: images that "oci-layout://<store id>@…" names
+  std::string shared_key;  // names the client's folders between builds; may be empty
   std::vector<Output> outputs;
   std::vector<CacheEntry> cache_imports;
   std::vector<CacheEntry> cache_exports;
@@ -60,9 +62,10 @@ struct BuildRequest {
   bool internal = false;  // no history record
   // Folder of Docker's config.json; empty: $DOCKER_CONFIG, else ~/.docker.
   std::string docker_config_dir;
-  // Asks a credential helper ("desktop" for docker-credential-desktop) for a host: its standard output. Null: registries
-  // whose credentials are kept by a helper are used anonymously.
-  std::function<Result<std::string>(const std::string& helper, const std::string& host)> credential_helper;
+  // Asks a credential helper ("desktop" for docker-credential-desktop) for a host: its standard
+  // output. Null: registries whose credentials are kept by a helper are used anonymously.
+  std::function<Result<std::string>(const std::string& helper, const std::string& host)>
+      credential_helper;
 };
 
 struct BuildReport {
@@ -71,8 +74,8 @@ struct BuildReport {
   std::map<std::string, std::string> metadata;  // of the frontend's result: "result.json", …
 };
 
-// Runs one build from beginning to end and reports its progress to the activity's sink. Blocks. Cancelling the activity
-// cancels the build. Errors are the daemon's, details unchanged.
+// Runs one build from beginning to end and reports its progress to the activity's sink. Blocks.
+// Cancelling the activity cancels the build. Errors are the daemon's, details unchanged.
 Result<BuildReport> Build(const Connection& connection, const BuildRequest& request,
                           const progress::Activity& activity);
 

@@ -20,9 +20,10 @@ class Connection {
  public:
   // "unix://…" or "tcp://…". Fails if nobody listens there.
   static Result<Connection> Connect(const std::string& address);
-  // To an engine in this process. `share_trees` (may be null) tells it that a session's folders can be read directly;
-  // null trees take that back.
-  using ShareTrees = std::function<void(const std::string& session_id, filesync::TreeSource* trees)>;
+  // To an engine in this process. `share_trees` (may be null) tells it that a session's folders can
+  // be read directly; null trees take that back.
+  using ShareTrees =
+      std::function<void(const std::string& session_id, filesync::TreeSource* trees)>;
   static Connection InProcess(std::shared_ptr<grpc::Channel> channel, ShareTrees share_trees);
 
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }

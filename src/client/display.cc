@@ -30,7 +30,8 @@ Result<DisplayMode> ParseDisplayMode(std::string_view name) {
 }
 
 std::shared_ptr<Display> MakeDisplay(DisplayMode mode, std::FILE* out, const Clock& clock) {
-  if (mode == DisplayMode::kAuto) mode = isatty(fileno(out)) != 0 ? DisplayMode::kTty : DisplayMode::kPlain;
+  if (mode == DisplayMode::kAuto)
+    mode = isatty(fileno(out)) != 0 ? DisplayMode::kTty : DisplayMode::kPlain;
   switch (mode) {
     case DisplayMode::kTty:
       return std::make_shared<TtyDisplay>(out, clock);

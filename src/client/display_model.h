@@ -14,8 +14,9 @@
 namespace kiln::client {
 
 // Texts that displays share.
-std::string FormatSeconds(nanoseconds time);                    // "0.1s", "72.4s"
-std::string FormatStatus(const progress::VertexStatus& status);  // "transferring context: 1.2kB / 3MB 0.2s done"
+std::string FormatSeconds(nanoseconds time);  // "0.1s", "72.4s"
+std::string FormatStatus(
+    const progress::VertexStatus& status);  // "transferring context: 1.2kB / 3MB 0.2s done"
 bool IsCancelledText(std::string_view error);
 // Control bytes that would move the cursor are dropped; tabs and colours stay.
 std::string CleanLine(std::string_view line);

@@ -1,6 +1,7 @@
 #include "client/docker_config.h"
 
 #include <cstdlib>
+
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
@@ -29,8 +30,10 @@ std::string HostOf(std::string_view key) {
 }
 
 std::string DefaultDirectory() {
-  if (const char* directory = std::getenv("DOCKER_CONFIG"); directory != nullptr && *directory != 0) return directory;
-  if (const char* home = std::getenv("HOME"); home != nullptr) return std::string(home) + "/.docker";
+  if (const char* directory = std::getenv("DOCKER_CONFIG"); directory != nullptr && *directory != 0)
+    return directory;
+  if (const char* home = std::getenv("HOME"); home != nullptr)
+    return std::string(home) + "/.docker";
   return "";
 }
 
@@ -55,7 +58,8 @@ Result<DockerConfig> DockerConfig::Parse(std::string_view text, Helper helper) {
   DockerConfig config;
   config.helper_ = std::move(helper);
   config.store_ = Text(json, "credsStore");
-  if (const auto helpers = json.find("credHelpers"); helpers != json.end() && helpers->is_object()) {
+  if (const auto helpers = json.find("credHelpers");
+      helpers != json.end() && helpers->is_object()) {
     for (const auto& [host, name] : helpers->items()) {
       if (name.is_string()) config.helpers_[host] = name.get<std::string>();
     }
@@ -83,7 +87,8 @@ Result<DockerConfig> DockerConfig::Parse(std::string_view text, Helper helper) {
   return config;
 }
 
-Result<RegistryLogin> DockerConfig::AskHelper(const std::string& helper, const std::string& key) const {
+Result<RegistryLogin> DockerConfig::AskHelper(const std::string& helper,
+                                              const std::string& key) const {
   if (!helper_) return RegistryLogin();
   Result<std::string> output = helper_(helper, key);
   // A helper that knows nothing of the host fails; that means anonymous.
@@ -100,8 +105,10 @@ Result<RegistryLogin> DockerConfig::AskHelper(const std::string& helper, const s
 
 Result<RegistryLogin> DockerConfig::Find(const std::string& host) const {
   const std::string key(host == kHubHost ? kHubKey : std::string_view(host));
-  if (const auto helper = helpers_.find(key); helper != helpers_.end()) return AskHelper(helper->second, key);
-  if (const auto helper = helpers_.find(HostOf(key)); helper != helpers_.end()) return AskHelper(helper->second, key);
+  if (const auto helper = helpers_.find(key); helper != helpers_.end())
+    return AskHelper(helper->second, key);
+  if (const auto helper = helpers_.find(HostOf(key)); helper != helpers_.end())
+    return AskHelper(helper->second, key);
   auto auth = auths_.find(key);
   if (auth == auths_.end()) {
     for (auto it = auths_.begin(); it != auths_.end(); ++it) {

@@ -18,13 +18,15 @@ struct RegistryLogin {
 // Registry logins of Docker's config.json: `auths`, `credHelpers`, `credsStore`.
 class DockerConfig {
  public:
-  using Helper = std::function<Result<std::string>(const std::string& helper, const std::string& host)>;
+  using Helper =
+      std::function<Result<std::string>(const std::string& helper, const std::string& host)>;
 
   // `directory` empty: $DOCKER_CONFIG, else ~/.docker. No file: no logins.
   static Result<DockerConfig> Load(const std::string& directory, Helper helper);
   static Result<DockerConfig> Parse(std::string_view json, Helper helper);
 
-  // For a host as registries name themselves ("registry-1.docker.io" is Docker Hub). Empty: anonymous.
+  // For a host as registries name themselves ("registry-1.docker.io" is Docker Hub). Empty:
+  // anonymous.
   Result<RegistryLogin> Find(const std::string& host) const;
 
  private:

@@ -13,7 +13,8 @@ namespace {
 // A pipe whose other end is being sent to by a thread of this object.
 class SendingStream final : public filesync::PacketStream {
  public:
-  SendingStream(const progress::Activity& activity, std::unique_ptr<filesync::Tree> tree) : tree_(std::move(tree)) {
+  SendingStream(const progress::Activity& activity, std::unique_ptr<filesync::Tree> tree)
+      : tree_(std::move(tree)) {
     std::tie(near_, far_) = filesync::MakePacketPipe();
     thread_ = std::thread([this, activity] {
       const auto sent = filesync::SendTree(activity, *far_, *tree_, {.chunk_bytes = 1 << 20});
@@ -27,7 +28,9 @@ class SendingStream final : public filesync::PacketStream {
   }
 
   bool Read(filesync::Packet* packet) override { return near_->Read(packet); }
-  bool Write(const filesync::Packet& packet, bool more) override { return near_->Write(packet, more); }
+  bool Write(const filesync::Packet& packet, bool more) override {
+    return near_->Write(packet, more);
+  }
   void CloseWrites() override { near_->CloseWrites(); }
   void Cancel() override { near_->Cancel(); }
   Status Finish() override {
@@ -44,8 +47,8 @@ class SendingStream final : public filesync::PacketStream {
   std::thread thread_;
 };
 
-Result<std::unique_ptr<filesync::Tree>> OpenShared(const std::map<std::string, std::string>& folders,
-                                                   const filesync::TreeRequest& request) {
+Result<std::unique_ptr<filesync::Tree>> OpenShared(
+    const std::map<std::string, std::string>& folders, const filesync::TreeRequest& request) {
   const auto folder = folders.find(request.name);
   if (folder == folders.end()) return NotFound("no access allowed to dir \"{}\"", request.name);
   TRY_ASSIGN(Fd root, OpenFile(folder->second, O_RDONLY | O_DIRECTORY));
@@ -59,8 +62,8 @@ Result<std::unique_ptr<filesync::Tree>> OpenShared(const std::map<std::string, s
 
 }  // namespace
 
-Result<std::unique_ptr<filesync::PacketStream>> FolderTrees::OpenTree(const progress::Activity& activity,
-                                                                      const filesync::TreeRequest& request) {
+Result<std::unique_ptr<filesync::PacketStream>> FolderTrees::OpenTree(
+    const progress::Activity& activity, const filesync::TreeRequest& request) {
   TRY_ASSIGN(auto tree, OpenShared(folders_, request));
   return std::unique_ptr<filesync::PacketStream>(new SendingStream(activity, std::move(tree)));
 }

@@ -87,7 +87,8 @@ void JsonDisplay::OnWarning(const progress::VertexWarning& warning) {
     if (!warning.info->language.empty()) json["sourceInfo"]["language"] = warning.info->language;
   }
   for (const progress::Range& range : warning.ranges) {
-    json["range"].push_back(Json{{"start", PositionOf(range.start)}, {"end", PositionOf(range.end)}});
+    json["range"].push_back(
+        Json{{"start", PositionOf(range.start)}, {"end", PositionOf(range.end)}});
   }
   Write(Line("warnings", std::move(json)));
 }

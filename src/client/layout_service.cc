@@ -28,17 +28,20 @@ Result<int64_t> SizeOf(int fd) {
 
 }  // namespace
 
-Result<std::string> LayoutService::PathOf(const grpc::ServerContext& context, const std::string& digest) const {
+Result<std::string> LayoutService::PathOf(const grpc::ServerContext& context,
+                                          const std::string& digest) const {
   auto range = context.client_metadata().equal_range(rpc::kStoreIdKey);
   if (range.first == range.second) return InvalidArgument("no content store id in request");
   std::string_view id(range.first->second.data(), range.first->second.size());
-  auto found = id.starts_with(kPrefix) ? layouts_.find(std::string(id.substr(kPrefix.size()))) : layouts_.end();
+  auto found = id.starts_with(kPrefix) ? layouts_.find(std::string(id.substr(kPrefix.size())))
+                                       : layouts_.end();
   if (found == layouts_.end()) return NotFound("unknown content store {}", Quoted(id));
   TRY_ASSIGN(auto parsed, Digest::Parse(digest));
   return found->second + "/" + oci::LayoutBlobPath(parsed);
 }
 
-grpc::Status LayoutService::Info(grpc::ServerContext* context, const InfoRequest* request, InfoResponse* response) {
+grpc::Status LayoutService::Info(grpc::ServerContext* context, const InfoRequest* request,
+                                 InfoResponse* response) {
   auto serve = [&]() -> kiln::Status {
     TRY_ASSIGN(auto path, PathOf(*context, request->digest()));
     TRY_ASSIGN(auto fd, OpenFile(path, O_RDONLY | O_NONBLOCK));

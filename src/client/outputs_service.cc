@@ -34,7 +34,8 @@ class BufferPackets final : public filesync::PacketStream {
   bool Write(const filesync::Packet& packet, bool more) override {
     grpc::ByteBuffer bytes;
     bool own = false;
-    if (!grpc::SerializationTraits<filesync::Packet>::Serialize(packet, &bytes, &own).ok()) return false;
+    if (!grpc::SerializationTraits<filesync::Packet>::Serialize(packet, &bytes, &own).ok())
+      return false;
     grpc::WriteOptions options;
     if (more) options.set_buffer_hint();
     return stream_->Write(bytes, options);
@@ -96,14 +97,16 @@ Status ReceiveFile(const std::string& dest, Stream* stream, const grpc::ServerCo
   Status received = ReceiveBytes(fd.get(), stream);
   if (received.ok() && context.IsCancelled()) received = Cancelled("context canceled");
   fd.Reset();
-  if (received.ok() && rename(temporary.c_str(), dest.c_str()) != 0) received = ErrnoError(errno, "rename to {}", dest);
+  if (received.ok() && rename(temporary.c_str(), dest.c_str()) != 0)
+    received = ErrnoError(errno, "rename to {}", dest);
   if (!received.ok()) unlink(temporary.c_str());
   return received;
 }
 
 }  // namespace
 
-OutputsService::OutputsService(const std::vector<Output>& outputs, const progress::Activity& activity)
+OutputsService::OutputsService(const std::vector<Output>& outputs,
+                               const progress::Activity& activity)
     : outputs_(outputs), activity_(activity) {
   AddMethod(new grpc::internal::RpcServiceMethod(
       "/moby.filesync.v1.FileSend/DiffCopy", grpc::internal::RpcMethod::BIDI_STREAMING,
@@ -115,7 +118,8 @@ OutputsService::OutputsService(const std::vector<Output>& outputs, const progres
 }
 
 grpc::Status OutputsService::DiffCopy(grpc::ServerContext* context, Stream* stream) {
-  const auto id = ParseUint(rpc::MetadataValue(context->client_metadata(), rpc::kExporterIdKey).value_or("0"));
+  const auto id =
+      ParseUint(rpc::MetadataValue(context->client_metadata(), rpc::kExporterIdKey).value_or("0"));
   const size_t index = id.value_or(0);
   if (index >= outputs_.size() || outputs_[index].dest.empty()) {
     return rpc::ToGrpc(NotFound("exporter {} not found", index));

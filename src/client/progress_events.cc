@@ -16,7 +16,9 @@ WallTime Time(const google::protobuf::Timestamp& time) {
 }
 
 // What is no digest is dropped: nothing could refer to it.
-Digest DigestOf(const std::string& text) { return Digest::Parse(text).ok() ? *Digest::Parse(text) : Digest(); }
+Digest DigestOf(const std::string& text) {
+  return Digest::Parse(text).ok() ? *Digest::Parse(text) : Digest();
+}
 
 progress::Vertex FromProto(const pb::Vertex& from) {
   progress::Vertex vertex;
@@ -28,7 +30,8 @@ progress::Vertex FromProto(const pb::Vertex& from) {
   if (from.has_completed()) vertex.completed = Time(from.completed());
   vertex.error = from.error();
   if (from.has_progressgroup()) {
-    vertex.group = progress::Group{from.progressgroup().id(), from.progressgroup().name(), from.progressgroup().weak()};
+    vertex.group = progress::Group{from.progressgroup().id(), from.progressgroup().name(),
+                                   from.progressgroup().weak()};
   }
   return vertex;
 }
@@ -54,8 +57,9 @@ progress::VertexWarning FromProto(const pb::VertexWarning& from) {
   warning.detail.assign(from.detail().begin(), from.detail().end());
   warning.url = from.url();
   if (from.has_info()) {
-    warning.info = progress::SourceInfo{from.info().filename(), from.info().data(), from.info().language(),
-                                        from.info().definition().SerializeAsString()};
+    warning.info =
+        progress::SourceInfo{from.info().filename(), from.info().data(), from.info().language(),
+                             from.info().definition().SerializeAsString()};
   }
   for (const auto& range : from.ranges()) {
     warning.ranges.push_back({{range.start().line(), range.start().character()},
@@ -83,7 +87,8 @@ void Emit(const pb::StatusResponse& response, progress::Sink& sink) {
   for (const auto& status : response.statuses()) sink.OnStatus(FromProto(status));
   for (const auto& log : response.logs()) {
     sink.OnLog({DigestOf(log.vertex()), Time(log.timestamp()),
-                log.stream() == 2 ? progress::Stream::kStderr : progress::Stream::kStdout, log.msg()});
+                log.stream() == 2 ? progress::Stream::kStderr : progress::Stream::kStdout,
+                log.msg()});
   }
   for (const progress::Vertex& vertex : completed) sink.OnVertex(vertex);
   for (const auto& warning : response.warnings()) sink.OnWarning(FromProto(warning));

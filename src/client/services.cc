@@ -40,7 +40,8 @@ class ServedPackets final : public filesync::PacketStream {
 
 }  // namespace
 
-grpc::Status FilesService::DiffCopy(grpc::ServerContext* context, grpc::ServerReaderWriter<Packet, Packet>* stream) {
+grpc::Status FilesService::DiffCopy(grpc::ServerContext* context,
+                                    grpc::ServerReaderWriter<Packet, Packet>* stream) {
   const rpc::MetadataMap& metadata = context->client_metadata();
   const auto serve = [&]() -> Status {
     filesync::TreeRequest request;
@@ -50,7 +51,8 @@ grpc::Status FilesService::DiffCopy(grpc::ServerContext* context, grpc::ServerRe
     TRY_ASSIGN(request.include, rpc::DecodeValues(metadata, rpc::kIncludeKey));
     TRY_ASSIGN(request.exclude, rpc::DecodeValues(metadata, rpc::kExcludeKey));
     TRY_ASSIGN(request.follow_paths, rpc::DecodeValues(metadata, rpc::kFollowKey));
-    // gRPC would hold the first packet back for a later one along with the metadata, and then wait for itself.
+    // gRPC would hold the first packet back for a later one along with the metadata, and then wait
+    // for itself.
     stream->SendInitialMetadata();
     ServedPackets packets(context, stream);
     return trees_.Serve(activity_, request, packets);
@@ -58,7 +60,8 @@ grpc::Status FilesService::DiffCopy(grpc::ServerContext* context, grpc::ServerRe
   return rpc::ToGrpc(serve());
 }
 
-grpc::Status AuthService::Credentials(grpc::ServerContext*, const moby::filesync::v1::CredentialsRequest* request,
+grpc::Status AuthService::Credentials(grpc::ServerContext*,
+                                      const moby::filesync::v1::CredentialsRequest* request,
                                       moby::filesync::v1::CredentialsResponse* response) {
   const Result<RegistryLogin> login = config_.Find(request->host());
   if (!login.ok()) return rpc::ToGrpc(login.error());
@@ -96,17 +99,20 @@ const SshAgent* SshService::Find(const std::string& id) const {
   return nullptr;
 }
 
-grpc::Status SshService::CheckAgent(grpc::ServerContext*, const moby::sshforward::v1::CheckAgentRequest* request,
+grpc::Status SshService::CheckAgent(grpc::ServerContext*,
+                                    const moby::sshforward::v1::CheckAgentRequest* request,
                                     moby::sshforward::v1::CheckAgentResponse*) {
   if (Find(request->id()) != nullptr) return grpc::Status::OK;
   return rpc::ToGrpc(Unknown("unset ssh forward key {}", request->id()));
 }
 
-grpc::Status SshService::ForwardAgent(grpc::ServerContext* context,
-                                      grpc::ServerReaderWriter<moby::sshforward::v1::BytesMessage,
-                                                               moby::sshforward::v1::BytesMessage>* stream) {
+grpc::Status SshService::ForwardAgent(
+    grpc::ServerContext* context,
+    grpc::ServerReaderWriter<moby::sshforward::v1::BytesMessage,
+                             moby::sshforward::v1::BytesMessage>* stream) {
   using moby::sshforward::v1::BytesMessage;
-  const std::string id = rpc::MetadataValue(context->client_metadata(), rpc::kSshIdKey).value_or("");
+  const std::string id =
+      rpc::MetadataValue(context->client_metadata(), rpc::kSshIdKey).value_or("");
   const SshAgent* agent = Find(id);
   if (agent == nullptr) return rpc::ToGrpc(Unknown("unset ssh forward key {}", id));
   rpc::Address address;

@@ -1,8 +1,8 @@
 #pragma once
 
+#include <grpc/health/v1/health.grpc.pb.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
-#include <grpc/health/v1/health.grpc.pb.h>
 #include <moby/buildkit/secrets/v1/secrets.grpc.pb.h>
 #include <moby/filesync/v1/auth.grpc.pb.h>
 #include <moby/filesync/v1/filesync.grpc.pb.h>
@@ -23,16 +23,19 @@ namespace kiln::client {
 
 class FilesService final : public moby::filesync::v1::FileSync::Service {
  public:
-  FilesService(FolderTrees& trees, const progress::Activity& activity) : trees_(trees), activity_(activity) {}
-  grpc::Status DiffCopy(grpc::ServerContext* context,
-                        grpc::ServerReaderWriter<fsutil::types::Packet, fsutil::types::Packet>* stream) override;
+  FilesService(FolderTrees& trees, const progress::Activity& activity)
+      : trees_(trees), activity_(activity) {}
+  grpc::Status DiffCopy(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<fsutil::types::Packet, fsutil::types::Packet>* stream) override;
 
  private:
   FolderTrees& trees_;
   const progress::Activity& activity_;
 };
 
-// FileSend: its one method carries BytesMessages or, for folders, Packets: messages are taken as bytes.
+// FileSend: its one method carries BytesMessages or, for folders, Packets: messages are taken as
+// bytes.
 class OutputsService final : public grpc::Service {
  public:
   OutputsService(const std::vector<Output>& outputs, const progress::Activity& activity);
@@ -52,7 +55,8 @@ class OutputsService final : public grpc::Service {
 class AuthService final : public moby::filesync::v1::Auth::Service {
  public:
   explicit AuthService(DockerConfig config) : config_(std::move(config)) {}
-  grpc::Status Credentials(grpc::ServerContext* context, const moby::filesync::v1::CredentialsRequest* request,
+  grpc::Status Credentials(grpc::ServerContext* context,
+                           const moby::filesync::v1::CredentialsRequest* request,
                            moby::filesync::v1::CredentialsResponse* response) override;
 
  private:
@@ -62,7 +66,8 @@ class AuthService final : public moby::filesync::v1::Auth::Service {
 class SecretsService final : public moby::buildkit::secrets::v1::Secrets::Service {
  public:
   explicit SecretsService(const std::vector<Secret>& secrets) : secrets_(secrets) {}
-  grpc::Status GetSecret(grpc::ServerContext* context, const moby::buildkit::secrets::v1::GetSecretRequest* request,
+  grpc::Status GetSecret(grpc::ServerContext* context,
+                         const moby::buildkit::secrets::v1::GetSecretRequest* request,
                          moby::buildkit::secrets::v1::GetSecretResponse* response) override;
 
  private:
@@ -72,11 +77,13 @@ class SecretsService final : public moby::buildkit::secrets::v1::Secrets::Servic
 class SshService final : public moby::sshforward::v1::SSH::Service {
  public:
   explicit SshService(const std::vector<SshAgent>& agents) : agents_(agents) {}
-  grpc::Status CheckAgent(grpc::ServerContext* context, const moby::sshforward::v1::CheckAgentRequest* request,
+  grpc::Status CheckAgent(grpc::ServerContext* context,
+                          const moby::sshforward::v1::CheckAgentRequest* request,
                           moby::sshforward::v1::CheckAgentResponse* response) override;
-  grpc::Status ForwardAgent(grpc::ServerContext* context,
-                            grpc::ServerReaderWriter<moby::sshforward::v1::BytesMessage,
-                                                     moby::sshforward::v1::BytesMessage>* stream) override;
+  grpc::Status ForwardAgent(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<moby::sshforward::v1::BytesMessage,
+                               moby::sshforward::v1::BytesMessage>* stream) override;
 
  private:
   const SshAgent* Find(const std::string& id) const;

@@ -23,8 +23,8 @@ using moby::buildkit::v1::Control;
 
 class TunnelledSession final : public SessionServer {
  public:
-  TunnelledSession(const Connection& connection, const BuildRequest& request, const progress::Activity& activity,
-                   DockerConfig config)
+  TunnelledSession(const Connection& connection, const BuildRequest& request,
+                   const progress::Activity& activity, DockerConfig config)
       : connection_(connection),
         trees_(request.local_dirs),
         files_(trees_, activity),
@@ -36,8 +36,10 @@ class TunnelledSession final : public SessionServer {
 
   Status Begin(const BuildRequest& request) {
     std::vector<grpc::Service*> services = {&alive_, &auth_};
-    std::vector<std::string> methods = {"/grpc.health.v1.Health/Check", "/moby.filesync.v1.Auth/Credentials"};
-    const auto serve = [&](bool wanted, grpc::Service* service, std::initializer_list<const char*> names) {
+    std::vector<std::string> methods = {"/grpc.health.v1.Health/Check",
+                                        "/moby.filesync.v1.Auth/Credentials"};
+    const auto serve = [&](bool wanted, grpc::Service* service,
+                           std::initializer_list<const char*> names) {
       if (!wanted) return;
       services.push_back(service);
       methods.insert(methods.end(), names.begin(), names.end());
@@ -50,7 +52,8 @@ class TunnelledSession final : public SessionServer {
     serve(!request.ssh_agents.empty(), &ssh_,
           {"/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"});
     serve(!request.oci_layouts.empty(), &layouts_,
-          {"/containerd.services.content.v1.Content/Info", "/containerd.services.content.v1.Content/Read"});
+          {"/containerd.services.content.v1.Content/Info",
+           "/containerd.services.content.v1.Content/Read"});
     TRY_ASSIGN(server_, rpc::Server::Start(services, poller_));
 
     context_.AddMetadata(rpc::kSessionIdKey, id_);
@@ -70,7 +73,8 @@ class TunnelledSession final : public SessionServer {
 
   ~TunnelledSession() override {
     if (connection_.share_trees()) connection_.share_trees()(id_, nullptr);
-    // Ending the server closes its end of the tunnel; the stream then half-closes and the daemon ends it.
+    // Ending the server closes its end of the tunnel; the stream then half-closes and the daemon
+    // ends it.
     if (server_) server_->Shutdown(std::chrono::milliseconds(0));
     if (pump_.joinable()) pump_.join();
   }
@@ -99,10 +103,13 @@ class TunnelledSession final : public SessionServer {
 
 }  // namespace
 
-Result<std::unique_ptr<SessionServer>> SessionServer::Start(const Connection& connection, const BuildRequest& request,
+Result<std::unique_ptr<SessionServer>> SessionServer::Start(const Connection& connection,
+                                                            const BuildRequest& request,
                                                             const progress::Activity& activity) {
-  TRY_ASSIGN(DockerConfig config, DockerConfig::Load(request.docker_config_dir, request.credential_helper));
-  auto session = std::make_unique<TunnelledSession>(connection, request, activity, std::move(config));
+  TRY_ASSIGN(DockerConfig config,
+             DockerConfig::Load(request.docker_config_dir, request.credential_helper));
+  auto session =
+      std::make_unique<TunnelledSession>(connection, request, activity, std::move(config));
   TRY(session->Begin(request));
   return std::unique_ptr<SessionServer>(std::move(session));
 }

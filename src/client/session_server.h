@@ -9,11 +9,13 @@
 
 namespace kiln::client {
 
-// The session of one build: serves what the request shares over a tunnel to the daemon. Ends when destroyed.
+// The session of one build: serves what the request shares over a tunnel to the daemon. Ends when
+// destroyed.
 class SessionServer {
  public:
   // `request` and `connection` outlive the session. Fails if what is shared cannot be read.
-  static Result<std::unique_ptr<SessionServer>> Start(const Connection& connection, const BuildRequest& request,
+  static Result<std::unique_ptr<SessionServer>> Start(const Connection& connection,
+                                                      const BuildRequest& request,
                                                       const progress::Activity& activity);
   virtual ~SessionServer() = default;
 

@@ -28,7 +28,8 @@ std::string Fit(std::string_view text, size_t width) {
 }
 
 size_t Columns(std::string_view text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](unsigned char c) { return (c & 0xc0) != 0x80; }));
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](unsigned char c) { return (c & 0xc0) != 0x80; }));
 }
 
 }  // namespace
@@ -57,11 +58,13 @@ void TtyDisplay::OnVertex(const progress::Vertex& vertex) {
   if (!skew_) skew_ = clock_.Now() - *vertex.started;
   const bool first_start = !step->vertex.started;
   const bool again = step->vertex.started && step->vertex.started != vertex.started;
-  if (again && step->vertex.completed) step->earlier_runs += *step->vertex.completed - *step->vertex.started;
+  if (again && step->vertex.completed)
+    step->earlier_runs += *step->vertex.completed - *step->vertex.started;
   step->vertex = vertex;
   if (first_start) {
     // In the order of starting: move behind the last one that has started.
-    const auto self = std::find_if(steps_.begin(), steps_.end(), [&](const Step& one) { return &one == step; });
+    const auto self =
+        std::find_if(steps_.begin(), steps_.end(), [&](const Step& one) { return &one == step; });
     const auto place = std::find_if(steps_.begin(), steps_.end(), [&](const Step& one) {
       return &one != step && !one.vertex.started;
     });
@@ -78,7 +81,8 @@ void TtyDisplay::OnStatus(const progress::VertexStatus& status) {
   const auto found = by_digest_.find(status.vertex);
   if (found == by_digest_.end() || !status.started) return;
   auto& statuses = found->second->statuses;
-  const auto known = std::find_if(statuses.begin(), statuses.end(), [&](const auto& one) { return one.id == status.id; });
+  const auto known = std::find_if(statuses.begin(), statuses.end(),
+                                  [&](const auto& one) { return one.id == status.id; });
   if (known == statuses.end()) {
     statuses.push_back(status);
   } else {
@@ -115,11 +119,12 @@ std::string TtyDisplay::Header() const {
   size_t completed = 0;
   for (const Step& step : steps_) completed += step.vertex.completed ? 1 : 0;
   const bool all = completed == steps_.size() && finished_;
-  return fmt::format("[+] Building {} ({}/{}){}", FormatSeconds(clock_.Now() - began_), completed, steps_.size(),
-                     all ? " FINISHED" : "");
+  return fmt::format("[+] Building {} ({}/{}){}", FormatSeconds(clock_.Now() - began_), completed,
+                     steps_.size(), all ? " FINISHED" : "");
 }
 
-std::string TtyDisplay::TimeColumn(const std::string& text, const std::string& time, size_t width) const {
+std::string TtyDisplay::TimeColumn(const std::string& text, const std::string& time,
+                                   size_t width) const {
   const size_t room = width > time.size() + 2 ? width - time.size() - 2 : 10;
   const std::string fitted = Fit(text, room);
   return fitted + std::string(room - std::min(room, Columns(fitted)) + 1, ' ') + time;
@@ -142,15 +147,20 @@ void TtyDisplay::AppendStep(const Step& step, bool last, std::vector<std::string
     if (vertex.cached) name = "CACHED " + name;
     color = kBlue;
   }
-  lines->push_back(color + TimeColumn(" => " + name, FormatSeconds(std::max(took, nanoseconds(0))), width_) + kPlain);
+  lines->push_back(
+      color + TimeColumn(" => " + name, FormatSeconds(std::max(took, nanoseconds(0))), width_) +
+      kPlain);
   for (const progress::VertexStatus& status : step.statuses) {
     const auto time = status.completed.value_or(now) - *status.started;
     lines->push_back((status.completed ? kBlue : "") +
                      TimeColumn(" => => " + CleanLine(FormatStatus(status)),
-                                FormatSeconds(std::max<nanoseconds>(time, nanoseconds(0))), width_) + kPlain);
+                                FormatSeconds(std::max<nanoseconds>(time, nanoseconds(0))),
+                                width_) +
+                     kPlain);
   }
   if (vertex.completed || last) return;
-  for (const std::string& line : step.log_tail) lines->push_back(Fit(" => => # " + line, width_) + kPlain);
+  for (const std::string& line : step.log_tail)
+    lines->push_back(Fit(" => => # " + line, width_) + kPlain);
 }
 
 void TtyDisplay::Draw(bool last) {
@@ -165,7 +175,8 @@ void TtyDisplay::Draw(bool last) {
   for (const Step& step : steps_) AppendStep(step, last, &lines);
   if (!last && lines.size() >= height_) {
     // The newest lines count; the header stays.
-    lines.erase(lines.begin() + 1, lines.begin() + 1 + static_cast<ptrdiff_t>(lines.size() - height_ + 1));
+    lines.erase(lines.begin() + 1,
+                lines.begin() + 1 + static_cast<ptrdiff_t>(lines.size() - height_ + 1));
   }
   for (const std::string& line : lines) out += line + "\n";
   drawn_lines_ = lines.size();
@@ -180,7 +191,8 @@ void TtyDisplay::PrintFailures() {
     for (const std::string& line : step.log) fmt::print(out_, "{}{}\n", line, kPlain);
     fmt::print(out_, "------\n");
   }
-  if (!warnings_.empty()) fmt::print(out_, "\n {}{} warning(s) found:{}\n", kYellow, warnings_.size(), kPlain);
+  if (!warnings_.empty())
+    fmt::print(out_, "\n {}{} warning(s) found:{}\n", kYellow, warnings_.size(), kPlain);
   for (const std::string& warning : warnings_) fmt::print(out_, " - {}\n", warning);
   std::fflush(out_);
 }

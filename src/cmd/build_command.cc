@@ -1,8 +1,8 @@
 #include "cmd/build_command.h"
 
-#include <nlohmann/json.hpp>
-
 #include <cstdio>
+
+#include <nlohmann/json.hpp>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -15,7 +15,8 @@ namespace {
 
 using Response = std::map<std::string, std::string>;
 
-// What `docker build --iidfile` writes: the config's digest, or the image's where there is no single config.
+// What `docker build --iidfile` writes: the config's digest, or the image's where there is no
+// single config.
 std::string ImageId(const Response& response) {
   for (const char* key : {"containerimage.config.digest", "containerimage.digest"}) {
     if (auto it = response.find(key); it != response.end()) return it->second;
@@ -40,8 +41,10 @@ std::string MetadataJson(const client::BuildReport& report) {
 }
 
 Status WriteFiles(const BuildFlags& flags, const client::BuildReport& report) {
-  if (!flags.iid_file.empty()) TRY(WriteFileAtomically(flags.iid_file, ImageId(report.exporter_response)));
-  if (!flags.metadata_file.empty()) TRY(WriteFileAtomically(flags.metadata_file, MetadataJson(report)));
+  if (!flags.iid_file.empty())
+    TRY(WriteFileAtomically(flags.iid_file, ImageId(report.exporter_response)));
+  if (!flags.metadata_file.empty())
+    TRY(WriteFileAtomically(flags.metadata_file, MetadataJson(report)));
   return OkStatus();
 }
 

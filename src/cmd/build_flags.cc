@@ -22,9 +22,11 @@ using Attrs = std::map<std::string, std::string>;
 
 constexpr size_t kMaxDockerfileBytes = size_t{16} << 20;
 
-Result<std::pair<std::string, std::string>> KeyValue(const std::string& flag, const std::string& text) {
+Result<std::pair<std::string, std::string>> KeyValue(const std::string& flag,
+                                                     const std::string& text) {
   auto cut = Cut(text, "=");
-  if (!cut || cut->first.empty()) return InvalidArgument("invalid value {} for {}: want key=value", Quoted(text), flag);
+  if (!cut || cut->first.empty())
+    return InvalidArgument("invalid value {} for {}: want key=value", Quoted(text), flag);
   return std::pair{std::string(cut->first), std::string(cut->second)};
 }
 
@@ -46,7 +48,8 @@ bool IsFolder(const std::string& path) {
 }
 
 bool IsRemote(std::string_view context) {
-  for (std::string_view prefix : {"http://", "https://", "git://", "git@", "ssh://", "github.com/"}) {
+  for (std::string_view prefix :
+       {"http://", "https://", "git://", "git@", "ssh://", "github.com/"}) {
     if (context.starts_with(prefix)) return true;
   }
   return false;
@@ -54,7 +57,8 @@ bool IsRemote(std::string_view context) {
 
 Result<std::string> AbsoluteFolder(const std::string& what, const std::string& path) {
   char buffer[PATH_MAX];
-  if (::realpath(path.c_str(), buffer) == nullptr) return ErrnoError(errno, "{} {}", what, Quoted(path));
+  if (::realpath(path.c_str(), buffer) == nullptr)
+    return ErrnoError(errno, "{} {}", what, Quoted(path));
   if (!IsFolder(buffer)) return InvalidArgument("{} {} is not a directory", what, Quoted(path));
   return std::string(buffer);
 }
@@ -71,7 +75,8 @@ Status AddBuildArgs(const BuildFlags& flags, Attrs& attrs) {
   return OkStatus();
 }
 
-Status AddPairs(const std::string& flag, const std::string& prefix, const std::vector<std::string>& texts, Attrs& attrs) {
+Status AddPairs(const std::string& flag, const std::string& prefix,
+                const std::vector<std::string>& texts, Attrs& attrs) {
   for (const auto& text : texts) {
     TRY_ASSIGN(auto pair, KeyValue(flag, text));
     attrs[prefix + pair.first] = pair.second;
@@ -83,7 +88,8 @@ Status AddHosts(const BuildFlags& flags, Attrs& attrs) {
   std::vector<std::string> hosts;
   for (const auto& text : flags.add_hosts) {
     size_t at = text.find_first_of("=:");
-    if (at == std::string::npos || at == 0) return InvalidArgument("invalid value {} for --add-host: want host:ip", Quoted(text));
+    if (at == std::string::npos || at == 0)
+      return InvalidArgument("invalid value {} for --add-host: want host:ip", Quoted(text));
     hosts.push_back(text.substr(0, at) + "=" + text.substr(at + 1));
   }
   if (!hosts.empty()) attrs["add-hosts"] = JoinComma(hosts);
@@ -93,7 +99,9 @@ Status AddHosts(const BuildFlags& flags, Attrs& attrs) {
 Status AddNetwork(const BuildFlags& flags, PreparedBuild& build) {
   if (flags.network.empty() || flags.network == "default") return OkStatus();
   if (flags.network != "host" && flags.network != "none") {
-    return InvalidArgument("network mode {} is not supported by --network: want default, host or none", Quoted(flags.network));
+    return InvalidArgument(
+        "network mode {} is not supported by --network: want default, host or none",
+        Quoted(flags.network));
   }
   build.request.frontend_attrs["force-network-mode"] = flags.network;
   if (flags.network == "host") build.request.entitlements.push_back("network.host");
@@ -113,7 +121,8 @@ Result<int64_t> ParseSize(const std::string& flag, const std::string& text) {
     }
   }
   auto value = ParseInt(number);
-  if (!value || *value < 0 || *value > INT64_MAX / unit) return InvalidArgument("invalid size {} for {}", Quoted(text), flag);
+  if (!value || *value < 0 || *value > INT64_MAX / unit)
+    return InvalidArgument("invalid size {} for {}", Quoted(text), flag);
   return *value * unit;
 }
 
@@ -124,16 +133,20 @@ Status AddLayoutContext(const std::string& name, std::string_view place, Prepare
   if (auto cut = Cut(place, "@")) {
     path = cut->first;
     wanted = cut->second;
-  } else if (size_t colon = path.rfind(':'); colon != std::string::npos && path.find('/', colon) == std::string::npos) {
+  } else if (size_t colon = path.rfind(':');
+             colon != std::string::npos && path.find('/', colon) == std::string::npos) {
     wanted = path.substr(colon + 1);
     path.resize(colon);
   }
   TRY_ASSIGN(path, AbsoluteFolder("--build-context " + name, path));
-  TRY_ASSIGN_CTX(auto text, ReadFile(path + "/index.json", oci::kMaxManifestBytes), "OCI layout {}", path);
+  TRY_ASSIGN_CTX(auto text, ReadFile(path + "/index.json", oci::kMaxManifestBytes), "OCI layout {}",
+                 path);
   TRY_ASSIGN_CTX(auto index, oci::DecodeIndex(text), "OCI layout {}", path);
   auto found = oci::FindInLayout(index, wanted.empty() ? "latest" : wanted);
   if (!found && wanted.empty()) found = oci::FindInLayout(index, "");
-  if (!found) return NotFound("OCI layout {} has no image {}", path, Quoted(wanted.empty() ? "latest" : wanted));
+  if (!found)
+    return NotFound("OCI layout {} has no image {}", path,
+                    Quoted(wanted.empty() ? "latest" : wanted));
   std::string store = NewId();
   bool tagged = !wanted.empty() && !wanted.starts_with("sha256:");
   std::string tag = tagged ? ":" + wanted : "";
@@ -150,7 +163,8 @@ Status AddNamedContexts(const BuildFlags& flags, PreparedBuild& build) {
     std::string attr = "context:" + name;
     if (value.starts_with("oci-layout://")) {
       TRY(AddLayoutContext(name, std::string_view(value).substr(13), build));
-    } else if (value.starts_with("docker-image://") || value.starts_with("target:") || IsRemote(value)) {
+    } else if (value.starts_with("docker-image://") || value.starts_with("target:") ||
+               IsRemote(value)) {
       build.request.frontend_attrs[attr] = value;
     } else {
       TRY_ASSIGN(build.request.local_dirs[name], AbsoluteFolder("--build-context " + name, value));
@@ -162,8 +176,10 @@ Status AddNamedContexts(const BuildFlags& flags, PreparedBuild& build) {
 
 // A Dockerfile from standard input gets a folder of its own.
 Status ReadDockerfileFromInput(PreparedBuild& build) {
-  TRY_ASSIGN_CTX(auto text, ReadAll(STDIN_FILENO, kMaxDockerfileBytes), "Dockerfile on standard input");
-  std::string pattern = (std::filesystem::temp_directory_path() / "kiln-dockerfile-XXXXXX").string();
+  TRY_ASSIGN_CTX(auto text, ReadAll(STDIN_FILENO, kMaxDockerfileBytes),
+                 "Dockerfile on standard input");
+  std::string pattern =
+      (std::filesystem::temp_directory_path() / "kiln-dockerfile-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) return ErrnoError(errno, "create {}", pattern);
   build.temporary_dir = pattern;
   TRY(WriteFileAtomically(pattern + "/Dockerfile", text));
@@ -174,8 +190,10 @@ Status ReadDockerfileFromInput(PreparedBuild& build) {
 
 Status AddContext(const BuildFlags& flags, PreparedBuild& build) {
   auto& attrs = build.request.frontend_attrs;
-  if (flags.context.empty()) return InvalidArgument("kiln build needs a context: a folder, as in `kiln build .`");
-  if (flags.context == "-") return Unimplemented("a context on standard input is not served: give a folder");
+  if (flags.context.empty())
+    return InvalidArgument("kiln build needs a context: a folder, as in `kiln build .`");
+  if (flags.context == "-")
+    return Unimplemented("a context on standard input is not served: give a folder");
   if (IsRemote(flags.context)) {
     attrs["context"] = flags.context;
     if (!flags.file.empty()) attrs["filename"] = flags.file;
@@ -198,7 +216,9 @@ Status AddOutputs(const BuildFlags& flags, PreparedBuild& build) {
     TRY_ASSIGN(auto output, ParseOutput(text));
     outputs.push_back(std::move(output));
   }
-  if (flags.load) return Unimplemented("--load is not served: write an archive with -o type=docker,dest=image.tar");
+  if (flags.load)
+    return Unimplemented(
+        "--load is not served: write an archive with -o type=docker,dest=image.tar");
   if (flags.push) {
     if (outputs.empty()) outputs.push_back({"image", {}, ""});
     bool pushed = false;
@@ -207,7 +227,8 @@ Status AddOutputs(const BuildFlags& flags, PreparedBuild& build) {
       output.attrs["push"] = "true";
       pushed = true;
     }
-    if (!pushed) return InvalidArgument("push and {} output can't be used together", outputs.front().type);
+    if (!pushed)
+      return InvalidArgument("push and {} output can't be used together", outputs.front().type);
   }
   if (outputs.empty() && !flags.tags.empty()) outputs.push_back({"image", {}, ""});
   for (auto& output : outputs) {
@@ -217,8 +238,8 @@ Status AddOutputs(const BuildFlags& flags, PreparedBuild& build) {
     for (const auto& annotation : flags.annotations) {
       TRY_ASSIGN(auto pair, KeyValue("--annotation", annotation));
       auto typed = Cut(pair.first, ":");
-      output.attrs[typed ? fmt::format("annotation-{}.{}", typed->first, typed->second) : "annotation." + pair.first] =
-          pair.second;
+      output.attrs[typed ? fmt::format("annotation-{}.{}", typed->first, typed->second)
+                         : "annotation." + pair.first] = pair.second;
     }
   }
   return OkStatus();
@@ -240,11 +261,14 @@ Status AddSecrets(const BuildFlags& flags, PreparedBuild& build) {
         return InvalidArgument("unexpected key {} in --secret {}", Quoted(key), Quoted(text));
       }
     }
-    if (!type.empty() && type != "file" && type != "env") return InvalidArgument("unsupported secret type {}", Quoted(type));
+    if (!type.empty() && type != "file" && type != "env")
+      return InvalidArgument("unsupported secret type {}", Quoted(type));
     if (secret.id.empty()) return InvalidArgument("--secret {} has no id", Quoted(text));
     // Without a source: an environment variable of that name, else a file.
     if (secret.file.empty() && secret.env.empty()) {
-      (type == "env" || (type.empty() && std::getenv(secret.id.c_str()) != nullptr) ? secret.env : secret.file) = secret.id;
+      (type == "env" || (type.empty() && std::getenv(secret.id.c_str()) != nullptr) ? secret.env
+                                                                                    : secret.file) =
+          secret.id;
     }
     build.request.secrets.push_back(std::move(secret));
   }
@@ -259,7 +283,8 @@ Status AddSsh(const BuildFlags& flags, PreparedBuild& build) {
     agent.socket = cut ? std::string(cut->second) : "";
     if (agent.socket.empty()) {
       const char* socket = std::getenv("SSH_AUTH_SOCK");
-      if (socket == nullptr) return InvalidArgument("--ssh {}: SSH_AUTH_SOCK is not set", Quoted(text));
+      if (socket == nullptr)
+        return InvalidArgument("--ssh {}: SSH_AUTH_SOCK is not set", Quoted(text));
       agent.socket = socket;
     }
     build.request.ssh_agents.push_back(std::move(agent));
@@ -267,7 +292,8 @@ Status AddSsh(const BuildFlags& flags, PreparedBuild& build) {
   return OkStatus();
 }
 
-Status AddCaches(const std::string& flag, const std::vector<std::string>& texts, std::vector<client::CacheEntry>& entries) {
+Status AddCaches(const std::string& flag, const std::vector<std::string>& texts,
+                 std::vector<client::CacheEntry>& entries) {
   for (const auto& text : texts) {
     client::CacheEntry entry;
     if (text.find('=') == std::string::npos) {
@@ -334,12 +360,16 @@ Result<client::Output> ParseOutput(const std::string& text) {
     output.type = "image";
     output.attrs["push"] = "true";
   }
-  bool sends = output.type == "local" || output.type == "tar" || output.type == "oci" || output.type == "docker";
-  if (!sends && output.type != "image") return InvalidArgument("unknown output type {}", Quoted(output.type));
-  if (output.type == "local" && output.dest.empty()) return InvalidArgument("dest is required for local output");
+  bool sends = output.type == "local" || output.type == "tar" || output.type == "oci" ||
+               output.type == "docker";
+  if (!sends && output.type != "image")
+    return InvalidArgument("unknown output type {}", Quoted(output.type));
+  if (output.type == "local" && output.dest.empty())
+    return InvalidArgument("dest is required for local output");
   if (sends && output.dest.empty()) output.dest = "-";
   if (output.dest == "-" && ::isatty(STDOUT_FILENO) == 1) {
-    return InvalidArgument("dest file is required for {} output: refusing to write to a terminal", output.type);
+    return InvalidArgument("dest file is required for {} output: refusing to write to a terminal",
+                           output.type);
   }
   return output;
 }
@@ -357,7 +387,8 @@ Result<PreparedBuild> Prepare(const BuildFlags& flags) {
   if (!flags.target.empty()) attrs["target"] = flags.target;
   if (flags.no_cache) attrs["no-cache"] = "";
   if (!flags.no_cache_filters.empty()) {
-    if (flags.no_cache) return InvalidArgument("--no-cache and --no-cache-filter cannot currently be used together");
+    if (flags.no_cache)
+      return InvalidArgument("--no-cache and --no-cache-filter cannot currently be used together");
     attrs["no-cache"] = JoinComma(flags.no_cache_filters);
   }
   if (flags.pull) attrs["image-resolve-mode"] = "pull";
@@ -368,7 +399,8 @@ Result<PreparedBuild> Prepare(const BuildFlags& flags) {
     TRY_ASSIGN(int64_t bytes, ParseSize("--shm-size", flags.shm_size));
     attrs["shm-size"] = std::to_string(bytes);
   }
-  for (const auto& tag : flags.tags) TRY_CTX(oci::Reference::ParseNormalized(tag), "invalid tag {}", Quoted(tag));
+  for (const auto& tag : flags.tags)
+    TRY_CTX(oci::Reference::ParseNormalized(tag), "invalid tag {}", Quoted(tag));
   TRY(AddOutputs(flags, build));
   TRY(AddSecrets(flags, build));
   TRY(AddSsh(flags, build));

@@ -3,8 +3,9 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
+
+#include <CLI/CLI.hpp>
 
 #include "base/fd.h"
 #include "base/ids.h"
@@ -38,15 +39,26 @@ class BuildFlagsTest : public testing::Test {
 };
 
 TEST_F(BuildFlagsTest, MeansWhatBuildxMeans) {
-  auto build = Parse({dir_, "-t", "me/app:1", "-t", "me/app:2", "--target", "prod", "--build-arg", "A=b,c=d", "--label", "x=y",
-                      "--no-cache", "--platform", "linux/amd64,linux/arm64", "--add-host", "h:1.2.3.4", "--network", "none",
-                      "--shm-size", "64m", "-o", dir_ + "/out", "-o", "type=oci,dest=/tmp/x.tar"});
+  auto build = Parse({dir_,         "-t",
+                      "me/app:1",   "-t",
+                      "me/app:2",   "--target",
+                      "prod",       "--build-arg",
+                      "A=b,c=d",    "--label",
+                      "x=y",        "--no-cache",
+                      "--platform", "linux/amd64,linux/arm64",
+                      "--add-host", "h:1.2.3.4",
+                      "--network",  "none",
+                      "--shm-size", "64m",
+                      "-o",         dir_ + "/out",
+                      "-o",         "type=oci,dest=/tmp/x.tar"});
   ASSERT_TRUE(build.ok()) << build.error().ToString();
   const auto& request = build->request;
   std::map<std::string, std::string> want = {
-      {"filename", "Dockerfile"}, {"target", "prod"},        {"build-arg:A", "b,c=d"},
-      {"label:x", "y"},           {"no-cache", ""},          {"platform", "linux/amd64,linux/arm64"},
-      {"add-hosts", "h=1.2.3.4"}, {"force-network-mode", "none"}, {"shm-size", "67108864"}};
+      {"filename", "Dockerfile"}, {"target", "prod"},
+      {"build-arg:A", "b,c=d"},   {"label:x", "y"},
+      {"no-cache", ""},           {"platform", "linux/amd64,linux/arm64"},
+      {"add-hosts", "h=1.2.3.4"}, {"force-network-mode", "none"},
+      {"shm-size", "67108864"}};
   EXPECT_EQ(request.frontend_attrs, want);
   EXPECT_EQ(request.local_dirs.at("context"), dir_);
   EXPECT_EQ(request.local_dirs.at("dockerfile"), dir_);
@@ -93,10 +105,13 @@ TEST_F(BuildFlagsTest, NamesLayoutsByDigest) {
   std::string layout = dir_ + "/base";
   ASSERT_EQ(::mkdir(layout.c_str(), 0755), 0);
   std::string digest = Sha256Of("manifest").ToString();
-  ASSERT_TRUE(WriteFileAtomically(layout + "/index.json",
-                                  R"({"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json",)"
-                                  R"("digest":")" + digest + R"(","size":8,"annotations":{"org.opencontainers.image.ref.name":"v1"}}]})")
-                  .ok());
+  ASSERT_TRUE(
+      WriteFileAtomically(
+          layout + "/index.json",
+          R"({"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json",)"
+          R"("digest":")" +
+              digest + R"(","size":8,"annotations":{"org.opencontainers.image.ref.name":"v1"}}]})")
+          .ok());
   for (const std::string& suffix : std::vector<std::string>{":v1", "", "@" + digest}) {
     auto build = Parse({dir_, "--build-context", "base=oci-layout://" + layout + suffix});
     ASSERT_TRUE(build.ok()) << build.error().ToString();

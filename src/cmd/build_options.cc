@@ -6,8 +6,9 @@ namespace kiln::cmd {
 namespace {
 
 // Flags of docker buildx build that kiln knows of and does not serve.
-constexpr const char* kUnserved[] = {"--attest", "--builder", "--call", "--check", "--debug", "--policy",
-                                     "--provenance", "--sbom", "--device", "--resource"};
+constexpr const char* kUnserved[] = {"--attest", "--builder", "--call",       "--check",
+                                     "--debug",  "--policy",  "--provenance", "--sbom",
+                                     "--device", "--resource"};
 // Values that ask for nothing.
 bool AsksForNothing(const std::string& name, const std::string& value) {
   return (name == "--provenance" || name == "--sbom") && (value == "false" || value == "0");
@@ -25,7 +26,8 @@ void AddUnserved(CLI::App& app) {
 }
 
 // A repeatable flag: each use takes one value, commas are part of it.
-CLI::Option* AddList(CLI::App& app, const std::string& names, std::vector<std::string>& values, const std::string& help) {
+CLI::Option* AddList(CLI::App& app, const std::string& names, std::vector<std::string>& values,
+                     const std::string& help) {
   return app.add_option(names, values, help)->allow_extra_args(false)->take_all();
 }
 
@@ -34,36 +36,48 @@ CLI::Option* AddList(CLI::App& app, const std::string& names, std::vector<std::s
 void AddBuildOptions(CLI::App& app, BuildFlags& flags) {
   app.add_option("context", flags.context, "Folder of the build context")->type_name("PATH");
   AddList(app, "-t,--tag", flags.tags, "Name of the image, optionally with a tag");
-  app.add_option("-f,--file", flags.file, "Dockerfile (default: PATH/Dockerfile; - for standard input)");
+  app.add_option("-f,--file", flags.file,
+                 "Dockerfile (default: PATH/Dockerfile; - for standard input)");
   app.add_option("--target", flags.target, "Stage to build");
-  AddList(app, "--build-arg", flags.build_args, "Build argument, KEY=VALUE (or KEY, from the environment)");
+  AddList(app, "--build-arg", flags.build_args,
+          "Build argument, KEY=VALUE (or KEY, from the environment)");
   AddList(app, "--build-context", flags.build_contexts,
-          "Further context, NAME=PATH, NAME=oci-layout://PATH[:TAG|@DIGEST] or NAME=docker-image://REF");
+          "Further context, NAME=PATH, NAME=oci-layout://PATH[:TAG|@DIGEST] or "
+          "NAME=docker-image://REF");
   AddList(app, "--label", flags.labels, "Label of the image, KEY=VALUE");
   AddList(app, "--annotation", flags.annotations, "Annotation of the image, [TYPE:]KEY=VALUE");
-  AddList(app, "-o,--output", flags.outputs, "Where the result goes: PATH, - or type=local|tar|oci|docker|image,dest=PATH,…");
-  app.add_option("--platform", flags.platforms, "Platforms to build for")->delimiter(',')->allow_extra_args(false)->take_all();
-  AddList(app, "--secret", flags.secrets, "Secret for RUN --mount=type=secret: id=ID[,src=PATH|,env=NAME]");
+  AddList(app, "-o,--output", flags.outputs,
+          "Where the result goes: PATH, - or type=local|tar|oci|docker|image,dest=PATH,…");
+  app.add_option("--platform", flags.platforms, "Platforms to build for")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->take_all();
+  AddList(app, "--secret", flags.secrets,
+          "Secret for RUN --mount=type=secret: id=ID[,src=PATH|,env=NAME]");
   AddList(app, "--ssh", flags.ssh, "SSH agent for RUN --mount=type=ssh: default or ID=SOCKET");
   AddList(app, "--add-host", flags.add_hosts, "Host entry in RUN steps, HOST=IP");
   AddList(app, "--ulimit", flags.ulimits, "Limit in RUN steps, NAME=SOFT[:HARD]");
   AddList(app, "--allow", flags.allow, "Entitlement, such as network.host");
-  AddList(app, "--cache-from", flags.cache_from, "Cache to import, type=registry,ref=… and the like");
+  AddList(app, "--cache-from", flags.cache_from,
+          "Cache to import, type=registry,ref=… and the like");
   AddList(app, "--cache-to", flags.cache_to, "Where to export the cache to");
   AddList(app, "--no-cache-filter", flags.no_cache_filters, "Stage that is built without cache");
   app.add_option("--network", flags.network, "Network of RUN steps: default, host or none");
   app.add_option("--shm-size", flags.shm_size, "Size of /dev/shm in RUN steps");
   app.add_option("--cgroup-parent", flags.cgroup_parent, "Parent cgroup of RUN steps");
   app.add_option("--iidfile", flags.iid_file, "Write the image ID to this file");
-  app.add_option("--metadata-file", flags.metadata_file, "Write the build's result metadata to this file");
-  app.add_option("--progress", flags.progress, "auto, plain, tty, quiet or rawjson")->envname("BUILDKIT_PROGRESS");
+  app.add_option("--metadata-file", flags.metadata_file,
+                 "Write the build's result metadata to this file");
+  app.add_option("--progress", flags.progress, "auto, plain, tty, quiet or rawjson")
+      ->envname("BUILDKIT_PROGRESS");
   app.add_flag("--no-cache", flags.no_cache, "Do not use the cache");
   app.add_flag("--pull", flags.pull, "Resolve image names anew");
   app.add_flag("--push", flags.push, "Push the image: -o type=image,push=true");
   app.add_flag("--load", flags.load, "Not served");
   app.add_flag("-q,--quiet", flags.quiet, "Print only the image ID");
-  app.add_option("--addr", flags.addr, "Daemon to use, unix://… or tcp://… (also KILN_HOST, BUILDKIT_HOST); without one, "
-                                       "kiln builds in this process");
+  app.add_option("--addr", flags.addr,
+                 "Daemon to use, unix://… or tcp://… (also KILN_HOST, BUILDKIT_HOST); without one, "
+                 "kiln builds in this process");
   app.add_option("--root", flags.root, "State folder when building in this process");
   AddUnserved(app);
   app.footer(R"(Examples:

@@ -5,10 +5,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <cstring>
 #include <future>
+
+#include <CLI/CLI.hpp>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -23,13 +24,24 @@ namespace {
 constexpr auto kDrainTime = std::chrono::minutes(5);
 
 // Flags of buildkitd that are not served, and those that may be given because they change nothing.
-constexpr const char* kUnserved[] = {
-    "--debugaddr", "--otel-socket-path", "--cdi-spec-dir", "--oci-worker-proxy-snapshotter-path", "--oci-worker-platform",
-    "--oci-cni-config-path", "--oci-cni-binary-dir", "--oci-cni-pool-size", "--oci-worker-selinux", "--oci-worker-rootless",
-    "--oci-worker-no-process-sandbox", "--containerd-worker-addr", "--containerd-worker-namespace", "--rootless",
-    "--proxy-network"};
-constexpr const char* kWithoutEffect[] = {"--trace", "--cdi-disabled", "--save-cache-debug", "--containerd-worker", "--oci-worker",
-                                          "--log-format"};
+constexpr const char* kUnserved[] = {"--debugaddr",
+                                     "--otel-socket-path",
+                                     "--cdi-spec-dir",
+                                     "--oci-worker-proxy-snapshotter-path",
+                                     "--oci-worker-platform",
+                                     "--oci-cni-config-path",
+                                     "--oci-cni-binary-dir",
+                                     "--oci-cni-pool-size",
+                                     "--oci-worker-selinux",
+                                     "--oci-worker-rootless",
+                                     "--oci-worker-no-process-sandbox",
+                                     "--containerd-worker-addr",
+                                     "--containerd-worker-namespace",
+                                     "--rootless",
+                                     "--proxy-network"};
+constexpr const char* kWithoutEffect[] = {
+    "--trace",      "--cdi-disabled", "--save-cache-debug", "--containerd-worker",
+    "--oci-worker", "--log-format"};
 
 void AddOthers(CLI::App& app) {
   for (const char* name : kUnserved) {
@@ -40,7 +52,9 @@ void AddOthers(CLI::App& app) {
     app.add_option(name, refuse, "")->expected(0, 1)->group("");
   }
   for (const char* name : kWithoutEffect) {
-    app.add_option(name, CLI::callback_t([](const CLI::results_t&) { return true; }), "")->expected(0, 1)->group("");
+    app.add_option(name, CLI::callback_t([](const CLI::results_t&) { return true; }), "")
+        ->expected(0, 1)
+        ->group("");
   }
 }
 
@@ -62,7 +76,8 @@ void Notify(std::string_view state) {
   if (name.sun_path[0] == '@') name.sun_path[0] = '\0';
   Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + size);
-  if (::sendto(socket.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&name), length) < 0) {
+  if (::sendto(socket.get(), state.data(), state.size(), MSG_NOSIGNAL,
+               reinterpret_cast<const sockaddr*>(&name), length) < 0) {
     LOG_WARNING("notify {}: {}", path, std::strerror(errno));
   }
 }
@@ -72,7 +87,8 @@ Status Serve(const control::Config& config, sys::Spawner& spawner) {
   InterruptWatcher watcher([&](int signal) { interrupted.set_value(signal); });
   TRY_ASSIGN(auto daemon, control::Daemon::Start(config, spawner));
   TRY(daemon->ListenAll());
-  if (auto served = daemon->Listen(PrivateAddress(config.root)); !served.ok()) LOG_INFO("{}", served.error());
+  if (auto served = daemon->Listen(PrivateAddress(config.root)); !served.ok())
+    LOG_INFO("{}", served.error());
   LOG_INFO("kilnd serves {} on {}", Join(config.addresses, ", "), config.root);
   Notify("READY=1");
   int signal = interrupted.get_future().get();
@@ -87,20 +103,29 @@ Status Serve(const control::Config& config, sys::Spawner& spawner) {
 void AddDaemonOptions(CLI::App& app, DaemonFlags& flags) {
   app.add_option("--config", flags.config_file, "Configuration file (buildkitd.toml's keys)");
   app.add_option("--root", flags.root, "State folder");
-  app.add_option("--addr", flags.addresses, "Listen here: unix://PATH, tcp://HOST:PORT or fd://")->allow_extra_args(false)->take_all();
+  app.add_option("--addr", flags.addresses, "Listen here: unix://PATH, tcp://HOST:PORT or fd://")
+      ->allow_extra_args(false)
+      ->take_all();
   app.add_option("--group", flags.group, "Group of the unix sockets");
-  app.add_option("--log-level", flags.log_level, "debug, info, warn or error")->envname("BUILDKITD_LOG_LEVEL");
+  app.add_option("--log-level", flags.log_level, "debug, info, warn or error")
+      ->envname("BUILDKITD_LOG_LEVEL");
   app.add_flag("--debug", flags.debug, "Same as --log-level debug");
   app.add_option("--tlscert", flags.tls_cert, "Certificate (PEM)");
   app.add_option("--tlskey", flags.tls_key, "Its key");
-  app.add_option("--tlscacert", flags.tls_ca, "Authority that clients' certificates must come from");
-  app.add_option("--allow-insecure-entitlement", flags.entitlements, "network.host or security.insecure")
-      ->allow_extra_args(false)->take_all();
-  app.add_option("--oci-worker-labels", flags.labels, "Label of the worker, KEY=VALUE")->allow_extra_args(false)->take_all();
+  app.add_option("--tlscacert", flags.tls_ca,
+                 "Authority that clients' certificates must come from");
+  app.add_option("--allow-insecure-entitlement", flags.entitlements,
+                 "network.host or security.insecure")
+      ->allow_extra_args(false)
+      ->take_all();
+  app.add_option("--oci-worker-labels", flags.labels, "Label of the worker, KEY=VALUE")
+      ->allow_extra_args(false)
+      ->take_all();
   app.add_option("--oci-worker-snapshotter", flags.snapshotter, "auto or overlayfs");
   app.add_option("--oci-worker-net", flags.network, "auto, host or none");
   app.add_option("--oci-worker-binary", flags.runtime_binary, "OCI runtime");
-  app.add_option("--oci-worker-apparmor-profile", flags.apparmor_profile, "AppArmor profile of steps");
+  app.add_option("--oci-worker-apparmor-profile", flags.apparmor_profile,
+                 "AppArmor profile of steps");
   app.add_option("--oci-worker-gc-keepstorage", flags.keep_storage, "Reserved[,Free[,Max]] in MB");
   app.add_option("--oci-max-parallelism", flags.max_parallelism, "Steps at a time");
   app.add_option("--oci-worker-gc", flags.gc, "Collect automatically");
@@ -128,11 +153,14 @@ Result<control::Config> ConfigOf(const DaemonFlags& flags) {
   }
   for (const auto& label : flags.labels) {
     auto cut = Cut(label, "=");
-    if (!cut) return InvalidArgument("invalid value {} for --oci-worker-labels: want KEY=VALUE", Quoted(label));
+    if (!cut)
+      return InvalidArgument("invalid value {} for --oci-worker-labels: want KEY=VALUE",
+                             Quoted(label));
     config.labels[std::string(cut->first)] = cut->second;
   }
   if (!flags.snapshotter.empty() && flags.snapshotter != "auto") {
-    if (flags.snapshotter != "overlayfs") return Unimplemented("snapshotter {} is not served", Quoted(flags.snapshotter));
+    if (flags.snapshotter != "overlayfs")
+      return Unimplemented("snapshotter {} is not served", Quoted(flags.snapshotter));
     config.snapshotter = flags.snapshotter;
   }
   if (!flags.network.empty() && flags.network != "auto") {

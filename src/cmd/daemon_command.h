@@ -12,7 +12,8 @@ class Spawner;
 
 namespace kiln::cmd {
 
-// kilnd's command line: the flags of buildkitd (daemon-executor §1). Values go over those of the configuration file.
+// kilnd's command line: the flags of buildkitd (daemon-executor §1). Values go over those of the
+// configuration file.
 struct DaemonFlags {
   std::string config_file;
   std::string root;

@@ -31,7 +31,8 @@ bool Answers(const std::string& address) {
   if (path.size() >= sizeof name.sun_path) return false;
   std::memcpy(name.sun_path, path.data(), path.size());
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  return socket && ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0;
+  return socket &&
+         ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0;
 }
 
 class RemoteEngine final : public Engine {
@@ -49,7 +50,9 @@ class EmbeddedEngine final : public Engine {
       : daemon_(std::move(daemon)),
         connection_(client::Connection::InProcess(
             daemon_->InProcessChannel(),
-            [daemon = daemon_.get()](const std::string& id, filesync::TreeSource* trees) { daemon->ShareTrees(id, trees); })) {}
+            [daemon = daemon_.get()](const std::string& id, filesync::TreeSource* trees) {
+              daemon->ShareTrees(id, trees);
+            })) {}
   ~EmbeddedEngine() override {
     while (daemon_->active_builds() > 0) std::this_thread::sleep_for(kGuestPoll);
     daemon_->Shutdown(std::chrono::milliseconds(0));
@@ -85,7 +88,9 @@ std::string DefaultConfigFile() {
   return (config.empty() ? Env("HOME") + "/.config" : config) + "/kiln/kilnd.toml";
 }
 
-std::string PrivateAddress(const std::string& root) { return std::string(kUnixPrefix) + root + "/kiln.sock"; }
+std::string PrivateAddress(const std::string& root) {
+  return std::string(kUnixPrefix) + root + "/kiln.sock";
+}
 
 EngineChoice ChooseEngine(const std::string& addr, const std::string& root) {
   EngineChoice choice{addr, root.empty() ? DefaultRoot() : root};
@@ -106,12 +111,14 @@ Result<std::unique_ptr<Engine>> OpenEngine(const EngineChoice& choice, sys::Spaw
   CHECK(spawner != nullptr);
   control::Config config;
   config.root = choice.root;
-  // Whoever runs the engine in a process of their own may use what they ask for with --allow or --network.
+  // Whoever runs the engine in a process of their own may use what they ask for with --allow or
+  // --network.
   TRY(control::AddEntitlement("network.host", &config));
   auto daemon = control::Daemon::Start(config, *spawner);
   if (!daemon.ok()) {
     // Somebody else took the root meanwhile and serves us.
-    bool taken = daemon.error().code() == Code::kUnavailable && Answers(PrivateAddress(choice.root));
+    bool taken =
+        daemon.error().code() == Code::kUnavailable && Answers(PrivateAddress(choice.root));
     if (taken) return Connect(PrivateAddress(choice.root));
     return std::move(daemon).error();
   }

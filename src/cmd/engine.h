@@ -13,13 +13,14 @@ class Spawner;
 
 namespace kiln::cmd {
 
-// Where a client command finds the engine. Decided before any thread exists, by looking at sockets only.
+// Where a client command finds the engine. Decided before any thread exists, by looking at sockets
+// only.
 struct EngineChoice {
   std::string address;  // of a daemon; empty: embed an engine on `root`
   std::string root;
 };
-// The first that applies: `addr`, KILN_HOST, BUILDKIT_HOST, the default socket if something answers there, the private socket of whoever
-// holds `root` (default: DefaultRoot()), else embedded.
+// The first that applies: `addr`, KILN_HOST, BUILDKIT_HOST, the default socket if something answers
+// there, the private socket of whoever holds `root` (default: DefaultRoot()), else embedded.
 EngineChoice ChooseEngine(const std::string& addr, const std::string& root);
 
 // /var/lib/kiln, or for other users $XDG_DATA_HOME/kiln.
@@ -30,7 +31,8 @@ std::string DefaultConfigFile();
 // The socket beside root/lock on which whoever holds the root serves others.
 std::string PrivateAddress(const std::string& root);
 
-// An engine to talk to, perhaps one in this process. Destroying an embedded one waits for the builds of its guests.
+// An engine to talk to, perhaps one in this process. Destroying an embedded one waits for the
+// builds of its guests.
 class Engine {
  public:
   virtual ~Engine() = default;

@@ -1,8 +1,8 @@
 #include "cmd/error_report.h"
 
-#include <nlohmann/json.hpp>
-
 #include <set>
+
+#include <nlohmann/json.hpp>
 
 #include "base/strings.h"
 #include "llb/source_map.h"
@@ -20,10 +20,12 @@ int LineOf(const Json& range, const char* end) {
   return range[end].value("line", 0);
 }
 
-// "Dockerfile:3", a rule, the lines around with ">>>" before those meant, a rule. "" if the detail makes no sense.
+// "Dockerfile:3", a rule, the lines around with ">>>" before those meant, a rule. "" if the detail
+// makes no sense.
 std::string Excerpt(const std::string& detail) {
   Json document = Json::parse(detail, nullptr, false);
-  if (!document.is_object() || !document.contains("info") || !document["info"].is_object()) return "";
+  if (!document.is_object() || !document.contains("info") || !document["info"].is_object())
+    return "";
   const Json& info = document["info"];
   auto data = Base64Decode(info.value("data", ""));
   const Json ranges = document.value("ranges", Json::array());

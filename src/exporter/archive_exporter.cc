@@ -27,9 +27,13 @@ using Items = std::map<std::string, Item>;
 
 class ArchiveExporter final : public Exporter {
  public:
-  ArchiveExporter(const Services& services, ImageAttributes attributes, bool docker, bool tar, int index,
-                  std::string session_id)
-      : services_(services), attributes_(std::move(attributes)), docker_(docker), tar_(tar), index_(index),
+  ArchiveExporter(const Services& services, ImageAttributes attributes, bool docker, bool tar,
+                  int index, std::string session_id)
+      : services_(services),
+        attributes_(std::move(attributes)),
+        docker_(docker),
+        tar_(tar),
+        index_(index),
         session_id_(std::move(session_id)) {}
 
   std::string name() const override {
@@ -63,12 +67,14 @@ class ArchiveExporter final : public Exporter {
  private:
   Result<std::vector<oci::Reference>> NamesOf(const build::BuildResult& result) const {
     std::vector<std::string> texts = attributes_.names;
-    if (auto it = result.metadata.find("image.name"); attributes_.name_from_metadata && it != result.metadata.end()) {
+    if (auto it = result.metadata.find("image.name");
+        attributes_.name_from_metadata && it != result.metadata.end()) {
       for (auto part : Split(it->second, ',')) texts.emplace_back(part);
     }
     std::vector<oci::Reference> names;
     for (const auto& text : texts) {
-      TRY_ASSIGN_CTX(auto reference, oci::Reference::ParseNormalized(text), "failed to parse {}", text);
+      TRY_ASSIGN_CTX(auto reference, oci::Reference::ParseNormalized(text), "failed to parse {}",
+                     text);
       names.push_back(reference.WithDefaultTag());
     }
     return names;
@@ -94,7 +100,8 @@ class ArchiveExporter final : public Exporter {
     return oci::EncodeLayoutIndex(index);
   }
 
-  static std::string DockerManifest(const ImageContent& content, const std::vector<oci::Reference>& names,
+  static std::string DockerManifest(const ImageContent& content,
+                                    const std::vector<oci::Reference>& names,
                                     const std::vector<oci::Descriptor>& layers) {
     oci::JsonWriter json;
     json.BeginArray().BeginObject();
@@ -113,8 +120,9 @@ class ArchiveExporter final : public Exporter {
     return json.Take();
   }
 
-  Status SendArchive(const progress::Activity& activity, session::Session& session, const ImageContent& content,
-                     const std::vector<oci::Reference>& names, std::optional<int64_t> epoch,
+  Status SendArchive(const progress::Activity& activity, session::Session& session,
+                     const ImageContent& content, const std::vector<oci::Reference>& names,
+                     std::optional<int64_t> epoch,
                      const std::map<std::string, std::string>& response, const Digest& vertex) {
     progress::StatusScope status(activity, *services_.clock, vertex, "sending tarball");
     std::string marker = oci::EncodeLayoutMarker();
@@ -128,7 +136,8 @@ class ArchiveExporter final : public Exporter {
         items[oci::LayoutBlobPath(document.descriptor.digest)] = {0444, &document.content, nullptr};
       }
     }
-    for (const auto& layer : content.layers) items[oci::LayoutBlobPath(layer.descriptor.digest)] = {0444, nullptr, &layer};
+    for (const auto& layer : content.layers)
+      items[oci::LayoutBlobPath(layer.descriptor.digest)] = {0444, nullptr, &layer};
     if (docker_) {
       TRY_ASSIGN(auto manifest, oci::DecodeManifest(content.manifests.back().content));
       docker_manifest = DockerManifest(content, names, manifest.layers);
@@ -148,7 +157,8 @@ class ArchiveExporter final : public Exporter {
     return stream->Finish();
   }
 
-  Status AddItem(const progress::Activity& activity, archive::TarWriter& tar, const std::string& path, const Item& item) {
+  Status AddItem(const progress::Activity& activity, archive::TarWriter& tar,
+                 const std::string& path, const Item& item) {
     archive::TarEntry entry;
     entry.path = path;
     entry.mode = item.mode;
@@ -164,20 +174,22 @@ class ArchiveExporter final : public Exporter {
   }
 
   // Children first; the client writes index.json itself.
-  Status StoreContent(const progress::Activity& activity, session::Session& session, const ImageContent& content,
-                      const Digest& vertex) {
+  Status StoreContent(const progress::Activity& activity, session::Session& session,
+                      const ImageContent& content, const Digest& vertex) {
     progress::StatusScope status(activity, *services_.clock, vertex, "sending content");
     std::string store(kExportStore);
     for (const auto& layer : content.layers) {
       TRY_ASSIGN(auto blob, services_.store->EnsureBlob(activity, layer.blob));
       TRY_ASSIGN(auto fd, blob.Open());
       archive::FdSource source(fd.get());
-      TRY(session::WriteContent(activity, session, store, blob.digest(), static_cast<int64_t>(blob.size()), source));
+      TRY(session::WriteContent(activity, session, store, blob.digest(),
+                                static_cast<int64_t>(blob.size()), source));
     }
     for (const auto* documents : {&content.configs, &content.manifests}) {
       for (const auto& document : *documents) {
         archive::StringSource source(document.content);
-        TRY(session::WriteContent(activity, session, store, document.descriptor.digest, document.descriptor.size, source));
+        TRY(session::WriteContent(activity, session, store, document.descriptor.digest,
+                                  document.descriptor.size, source));
       }
     }
     return OkStatus();
@@ -193,14 +205,16 @@ class ArchiveExporter final : public Exporter {
 
 }  // namespace
 
-Result<std::unique_ptr<Exporter>> MakeArchiveExporter(const Services& services, const Request& request, int index,
+Result<std::unique_ptr<Exporter>> MakeArchiveExporter(const Services& services,
+                                                      const Request& request, int index,
                                                       const std::string& session_id) {
   auto attrs = request.attrs;
   TRY_ASSIGN(bool tar, TakeBool(attrs, "tar", true, true));
   TRY_ASSIGN(auto attributes, ParseImageAttributes(attrs, {}));
-  for (const auto& name : attributes.names) TRY_CTX(oci::Reference::ParseNormalized(name), "failed to parse {}", name);
-  return std::unique_ptr<Exporter>(std::make_unique<ArchiveExporter>(services, std::move(attributes),
-                                                                     request.type == "docker", tar, index, session_id));
+  for (const auto& name : attributes.names)
+    TRY_CTX(oci::Reference::ParseNormalized(name), "failed to parse {}", name);
+  return std::unique_ptr<Exporter>(std::make_unique<ArchiveExporter>(
+      services, std::move(attributes), request.type == "docker", tar, index, session_id));
 }
 
 }  // namespace kiln::exporter

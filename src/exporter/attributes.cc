@@ -10,7 +10,8 @@ namespace kiln::exporter {
 namespace {
 
 // Read by clients or of older versions: accepted and without effect here.
-constexpr std::string_view kIgnored[] = {"dest", "context", "prefer-image-digest", "buildinfo", "buildinfo-attrs"};
+constexpr std::string_view kIgnored[] = {"dest", "context", "prefer-image-digest", "buildinfo",
+                                         "buildinfo-attrs"};
 
 std::optional<std::string> Take(std::map<std::string, std::string>& attrs, const std::string& key) {
   auto node = attrs.extract(key);
@@ -35,7 +36,8 @@ Status ParseCompression(std::map<std::string, std::string>& attrs, ImageAttribut
   return OkStatus();
 }
 
-// What upstream's exporters can and kiln's cannot yet: refused by name where it would change the image.
+// What upstream's exporters can and kiln's cannot yet: refused by name where it would change the
+// image.
 Status RefuseUnserved(std::map<std::string, std::string>& attrs) {
   TRY_ASSIGN(bool rewrite, TakeBool(attrs, "rewrite-timestamp", false, std::nullopt));
   if (rewrite) return Unimplemented("exporter attribute rewrite-timestamp is not served");
@@ -44,8 +46,8 @@ Status RefuseUnserved(std::map<std::string, std::string>& attrs) {
 
 }  // namespace
 
-Result<bool> TakeBool(std::map<std::string, std::string>& attrs, const std::string& key, bool fallback,
-                      std::optional<bool> empty) {
+Result<bool> TakeBool(std::map<std::string, std::string>& attrs, const std::string& key,
+                      bool fallback, std::optional<bool> empty) {
   auto text = Take(attrs, key);
   if (!text) return fallback;
   if (text->empty() && empty) return *empty;
@@ -64,8 +66,9 @@ Result<std::optional<std::optional<int64_t>>> TakeEpoch(std::map<std::string, st
   return std::optional<Epoch>(Epoch(*seconds));
 }
 
-Result<std::optional<int64_t>> EffectiveEpoch(const std::optional<std::optional<int64_t>>& attribute,
-                                              const build::BuildResult& result, const std::string& platform_id) {
+Result<std::optional<int64_t>> EffectiveEpoch(
+    const std::optional<std::optional<int64_t>>& attribute, const build::BuildResult& result,
+    const std::string& platform_id) {
   if (attribute) return *attribute;
   const std::string* text = build::FindMetadata(result, "source.date.epoch", platform_id);
   if (text == nullptr || text->empty()) return std::optional<int64_t>();
@@ -74,7 +77,8 @@ Result<std::optional<int64_t>> EffectiveEpoch(const std::optional<std::optional<
   return std::optional(*seconds);
 }
 
-Result<std::optional<Annotation>> ParseAnnotation(const std::string& name, const std::string& value) {
+Result<std::optional<Annotation>> ParseAnnotation(const std::string& name,
+                                                  const std::string& value) {
   static const RE2 kPattern(R"(annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+))");
   std::string target, platform, key;
   if (!RE2::FullMatch(name, kPattern, &target, &platform, &key)) return std::optional<Annotation>();
@@ -108,7 +112,8 @@ Result<ImageAttributes> ParseImageAttributes(std::map<std::string, std::string>&
     }
   }
   TRY_ASSIGN(image.oci_types, TakeBool(attrs, "oci-mediatypes", true, std::nullopt));
-  TRY_ASSIGN(image.prefer_nondistributable, TakeBool(attrs, "prefer-nondist-layers", false, std::nullopt));
+  TRY_ASSIGN(image.prefer_nondistributable,
+             TakeBool(attrs, "prefer-nondist-layers", false, std::nullopt));
   TRY(TakeBool(attrs, "oci-artifact", true, std::nullopt));
   TRY(TakeBool(attrs, "attestation-inline", true, std::nullopt));
   TRY(ParseCompression(attrs, image));

@@ -22,11 +22,12 @@ struct Annotation {
   std::string value;
 };
 // Nullopt if the name is no annotation's; an error if it is a malformed one.
-Result<std::optional<Annotation>> ParseAnnotation(const std::string& name, const std::string& value);
+Result<std::optional<Annotation>> ParseAnnotation(const std::string& name,
+                                                  const std::string& value);
 
 // What image, oci and docker exporters have in common.
 struct ImageAttributes {
-  std::vector<std::string> names;  // as given, split at commas
+  std::vector<std::string> names;   // as given, split at commas
   bool name_from_metadata = false;  // "*"
   bool oci_types = true;
   bool prefer_nondistributable = false;
@@ -38,18 +39,20 @@ struct ImageAttributes {
   std::map<std::string, std::string> metadata;
 };
 
-// Takes what it knows out of `attrs` and the rest into `metadata`; `own` names the exporter's own attributes, left in `attrs`.
+// Takes what it knows out of `attrs` and the rest into `metadata`; `own` names the exporter's own
+// attributes, left in `attrs`.
 Result<ImageAttributes> ParseImageAttributes(std::map<std::string, std::string>& attrs,
                                              const std::vector<std::string_view>& own);
 
 // The value of a boolean attribute, which is removed; `empty` is what "" means, nothing: an error.
 // `non-bool value specified for k`.
-Result<bool> TakeBool(std::map<std::string, std::string>& attrs, const std::string& key, bool fallback,
-                      std::optional<bool> empty);
+Result<bool> TakeBool(std::map<std::string, std::string>& attrs, const std::string& key,
+                      bool fallback, std::optional<bool> empty);
 // `source-date-epoch`: removed; an integer, or "" for none.
 Result<std::optional<std::optional<int64_t>>> TakeEpoch(std::map<std::string, std::string>& attrs);
 // The epoch that counts for an export: the attribute's, else metadata `source.date.epoch`.
-Result<std::optional<int64_t>> EffectiveEpoch(const std::optional<std::optional<int64_t>>& attribute,
-                                              const build::BuildResult& result, const std::string& platform_id);
+Result<std::optional<int64_t>> EffectiveEpoch(
+    const std::optional<std::optional<int64_t>>& attribute, const build::BuildResult& result,
+    const std::string& platform_id);
 
 }  // namespace kiln::exporter

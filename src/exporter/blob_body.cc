@@ -13,7 +13,8 @@ Result<size_t> BlobBody::Read(char* buffer, size_t size) {
 }
 
 Status BlobBody::Rewind() {
-  if (fd_ && ::lseek(fd_.get(), 0, SEEK_SET) != 0) return ErrnoError(errno, "rewind {}", layer_.descriptor.digest);
+  if (fd_ && ::lseek(fd_.get(), 0, SEEK_SET) != 0)
+    return ErrnoError(errno, "rewind {}", layer_.descriptor.digest);
   return OkStatus();
 }
 

@@ -10,8 +10,8 @@
 
 namespace kiln::exporter {
 
-// A layer's bytes to be uploaded. A lazy layer is fetched only when the first byte is asked for, so a registry that has the blob
-// already costs nothing.
+// A layer's bytes to be uploaded. A lazy layer is fetched only when the first byte is asked for, so
+// a registry that has the blob already costs nothing.
 class BlobBody final : public http::BodySource {
  public:
   // `store`, `layer` and `activity` must outlive it.

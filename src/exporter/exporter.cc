@@ -22,13 +22,15 @@ Result<std::unique_ptr<Exporter>> Make(const Services& services, const Request& 
   return NotFound("exporter \"{}\" could not be found", request.type);
 }
 
-Result<ExporterSet> ExporterSet::Make(const Services& services, const std::vector<Request>& requests,
+Result<ExporterSet> ExporterSet::Make(const Services& services,
+                                      const std::vector<Request>& requests,
                                       const std::string& session_id) {
   ExporterSet set;
   set.services_ = services;
   set.session_id_ = session_id;
   for (size_t i = 0; i < requests.size(); ++i) {
-    TRY_ASSIGN(auto exporter, exporter::Make(services, requests[i], static_cast<int>(i), session_id));
+    TRY_ASSIGN(auto exporter,
+               exporter::Make(services, requests[i], static_cast<int>(i), session_id));
     set.exporters_.push_back(std::move(exporter));
   }
   return set;

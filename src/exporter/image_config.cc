@@ -8,8 +8,8 @@ namespace kiln::exporter {
 namespace {
 
 size_t CountLayers(const std::vector<oci::History>& history) {
-  return static_cast<size_t>(
-      std::count_if(history.begin(), history.end(), [](const auto& entry) { return !entry.empty_layer; }));
+  return static_cast<size_t>(std::count_if(history.begin(), history.end(),
+                                           [](const auto& entry) { return !entry.empty_layer; }));
 }
 
 // As many entries with a layer as there are layers.
@@ -23,13 +23,15 @@ void FitToLayers(std::vector<oci::History>& history, const std::vector<store::La
   for (size_t i = have; i < layers.size(); ++i) {
     oci::History entry;
     entry.created = layers[i].created ? FormatRfc3339(*layers[i].created) : "";
-    entry.created_by = layers[i].description.empty() ? "created by buildkit" : layers[i].description;
+    entry.created_by =
+        layers[i].description.empty() ? "created by buildkit" : layers[i].description;
     entry.comment = "buildkit.exporter.image.v0";
     history.push_back(std::move(entry));
   }
 }
 
-// Entries with a layer get that layer's time; the others the first time behind the first gap, else the last one before it.
+// Entries with a layer get that layer's time; the others the first time behind the first gap, else
+// the last one before it.
 void FillTimes(std::vector<oci::History>& history, const std::vector<store::LayerBlob>& layers) {
   size_t layer = 0;
   for (auto& entry : history) {
@@ -82,12 +84,14 @@ void ClampTimes(oci::ImageConfig& config, const std::string& base_config, int64_
 }  // namespace
 
 Result<std::string> MakeImageConfig(const std::string& text, const oci::Platform& platform,
-                                    const std::vector<store::LayerBlob>& layers, const std::string& base_config,
+                                    const std::vector<store::LayerBlob>& layers,
+                                    const std::string& base_config,
                                     std::optional<int64_t> epoch_seconds) {
   oci::ImageConfig config = oci::DefaultImageConfig(platform);
   if (!text.empty()) {
     TRY_ASSIGN_CTX(config, oci::DecodeImageConfig(text), "invalid image config for export");
-    if (config.platform.os.empty()) return InvalidArgument("invalid image config for export: missing os");
+    if (config.platform.os.empty())
+      return InvalidArgument("invalid image config for export: missing os");
     if (config.platform.architecture.empty()) {
       return InvalidArgument("invalid image config for export: missing architecture");
     }
@@ -97,7 +101,8 @@ Result<std::string> MakeImageConfig(const std::string& text, const oci::Platform
   for (const auto& layer : layers) config.rootfs.diff_ids.push_back(layer.diff_id);
   FitToLayers(config.history, layers);
   FillTimes(config.history, layers);
-  if (config.created.empty() && !config.history.empty()) config.created = config.history.back().created;
+  if (config.created.empty() && !config.history.empty())
+    config.created = config.history.back().created;
   if (epoch_seconds) ClampTimes(config, base_config, *epoch_seconds);
   return oci::Encode(config);
 }

@@ -31,7 +31,8 @@ class ImageExporter final : public Exporter {
   Result<Exported> Export(const progress::Activity& activity, const build::BuildResult& result,
                           const Digest& vertex) override {
     std::vector<std::string> names = attributes_.names;
-    if (auto it = result.metadata.find("image.name"); attributes_.name_from_metadata && it != result.metadata.end()) {
+    if (auto it = result.metadata.find("image.name");
+        attributes_.name_from_metadata && it != result.metadata.end()) {
       for (auto part : Split(it->second, ',')) names.emplace_back(part);
     }
     TRY_ASSIGN(auto content, WriteImage(activity, services_, result, attributes_, vertex));
@@ -42,7 +43,8 @@ class ImageExporter final : public Exporter {
       if (names.empty()) return InvalidArgument("tag is needed when pushing to registry");
       auto shared = std::make_shared<ImageContent>(std::move(content));
       exported.finalize = [this, shared, names, vertex](const progress::Activity& later) -> Status {
-        for (const auto& one : names) TRY_CTX(Push(later, *shared, one, vertex), "failed to push {}", one);
+        for (const auto& one : names)
+          TRY_CTX(Push(later, *shared, one, vertex), "failed to push {}", one);
         return OkStatus();
       };
     }
@@ -50,8 +52,8 @@ class ImageExporter final : public Exporter {
   }
 
  private:
-  Status Push(const progress::Activity& activity, const ImageContent& content, const std::string& name,
-              const Digest& vertex) {
+  Status Push(const progress::Activity& activity, const ImageContent& content,
+              const std::string& name, const Digest& vertex) {
     TRY_ASSIGN(auto reference, oci::Reference::ParseNormalized(name));
     if (push_.by_digest && !reference.tag().empty()) {
       return InvalidArgument("can't push tagged ref {} by digest", reference.ToString());
@@ -63,7 +65,8 @@ class ImageExporter final : public Exporter {
       TRY(PushBlobs(activity, content, repository, vertex));
     }
     std::string target = reference.ToString() + "@" + content.root.digest.ToString();
-    progress::StatusScope status(activity, *services_.clock, vertex, "pushing manifest for " + target);
+    progress::StatusScope status(activity, *services_.clock, vertex,
+                                 "pushing manifest for " + target);
     for (size_t i = 0; i < content.manifests.size(); ++i) {
       const auto& manifest = content.manifests[i];
       bool root = i + 1 == content.manifests.size();
@@ -76,27 +79,32 @@ class ImageExporter final : public Exporter {
   Status PushBlobs(const progress::Activity& activity, const ImageContent& content,
                    const registry::Repository& repository, const Digest& vertex) {
     size_t layers = content.layers.size();
-    return ForEachParallel(*services_.blocking, kParallelUploads, layers + content.configs.size(), [&](size_t i) {
-      if (i < layers) return PushLayer(activity, content.layers[i], repository, vertex);
-      const Document& config = content.configs[i - layers];
-      http::StringSource body(config.content);
-      return repository.PushBlob(activity, config.descriptor, body);
-    });
+    return ForEachParallel(*services_.blocking, kParallelUploads, layers + content.configs.size(),
+                           [&](size_t i) {
+                             if (i < layers)
+                               return PushLayer(activity, content.layers[i], repository, vertex);
+                             const Document& config = content.configs[i - layers];
+                             http::StringSource body(config.content);
+                             return repository.PushBlob(activity, config.descriptor, body);
+                           });
   }
 
-  Status PushLayer(const progress::Activity& activity, const ImageLayer& layer, const registry::Repository& repository,
-                   const Digest& vertex) {
+  Status PushLayer(const progress::Activity& activity, const ImageLayer& layer,
+                   const registry::Repository& repository, const Digest& vertex) {
     if (oci::IsNonDistributable(layer.descriptor.media_type)) return OkStatus();
-    progress::StatusScope status(activity, *services_.clock, vertex, layer.descriptor.digest.ToString());
+    progress::StatusScope status(activity, *services_.clock, vertex,
+                                 layer.descriptor.digest.ToString());
     BlobBody body(activity, *services_.store, layer.blob);
-    TRY_CTX(repository.PushBlob(activity, layer.descriptor, body, MountCandidates(layer.blob, repository)),
+    TRY_CTX(repository.PushBlob(activity, layer.descriptor, body,
+                                MountCandidates(layer.blob, repository)),
             "failed to push layer {}", layer.descriptor.digest);
     store::Locator place{std::string(kRegistryKind), repository.host() + "/" + repository.path()};
     return services_.store->AddLocator(layer.descriptor.digest, place);
   }
 
   // Repositories of the same registry where the blob is known to lie.
-  static std::vector<std::string> MountCandidates(const store::LayerBlob& blob, const registry::Repository& repository) {
+  static std::vector<std::string> MountCandidates(const store::LayerBlob& blob,
+                                                  const registry::Repository& repository) {
     std::vector<std::string> candidates;
     std::string host = repository.host() + "/";
     for (const auto& locator : blob.locators) {
@@ -114,21 +122,25 @@ class ImageExporter final : public Exporter {
 
 }  // namespace
 
-Result<std::unique_ptr<Exporter>> MakeImageExporter(const Services& services, const Request& request) {
+Result<std::unique_ptr<Exporter>> MakeImageExporter(const Services& services,
+                                                    const Request& request) {
   auto attrs = request.attrs;
   PushOptions push;
   TRY_ASSIGN(push.push, TakeBool(attrs, "push", false, true));
   TRY_ASSIGN(push.by_digest, TakeBool(attrs, "push-by-digest", false, true));
   TRY_ASSIGN(push.insecure, TakeBool(attrs, "registry.insecure", false, true));
-  // There is no image store beside the cache: as with upstream's OCI worker, results stay there and these have no effect.
+  // There is no image store beside the cache: as with upstream's OCI worker, results stay there and
+  // these have no effect.
   TRY(TakeBool(attrs, "unpack", false, true));
   TRY(TakeBool(attrs, "store", true, true));
   TRY(TakeBool(attrs, "name-canonical", false, true));
   TRY(TakeBool(attrs, "danging-name-empty-only", false, true));
   attrs.erase("dangling-name-prefix");
   TRY_ASSIGN(auto attributes, ParseImageAttributes(attrs, {}));
-  for (const auto& name : attributes.names) TRY_CTX(oci::Reference::ParseNormalized(name), "failed to parse {}", name);
-  return std::unique_ptr<Exporter>(std::make_unique<ImageExporter>(services, std::move(attributes), push));
+  for (const auto& name : attributes.names)
+    TRY_CTX(oci::Reference::ParseNormalized(name), "failed to parse {}", name);
+  return std::unique_ptr<Exporter>(
+      std::make_unique<ImageExporter>(services, std::move(attributes), push));
 }
 
 }  // namespace kiln::exporter

@@ -34,9 +34,13 @@ struct PlatformImage {
 
 class Writer {
  public:
-  Writer(const progress::Activity& activity, const Services& services, const build::BuildResult& result,
-         const ImageAttributes& attributes, const Digest& vertex)
-      : activity_(activity), services_(services), result_(result), attributes_(attributes), vertex_(vertex) {}
+  Writer(const progress::Activity& activity, const Services& services,
+         const build::BuildResult& result, const ImageAttributes& attributes, const Digest& vertex)
+      : activity_(activity),
+        services_(services),
+        result_(result),
+        attributes_(attributes),
+        vertex_(vertex) {}
 
   Result<ImageContent> Run() {
     if (!result_.attestations.empty()) return Unimplemented("exporting attestations is not served");
@@ -57,8 +61,10 @@ class Writer {
       for (auto& layer : image.layers) {
         if (seen.insert(layer.descriptor.digest).second) content.layers.push_back(layer);
       }
-      if (seen.insert(image.config.descriptor.digest).second) content.configs.push_back(image.config);
-      if (seen.insert(image.manifest.descriptor.digest).second) content.manifests.push_back(image.manifest);
+      if (seen.insert(image.config.descriptor.digest).second)
+        content.configs.push_back(image.config);
+      if (seen.insert(image.manifest.descriptor.digest).second)
+        content.manifests.push_back(image.manifest);
     }
     if (result_.is_map) {
       AddIndex(images, content);
@@ -88,9 +94,11 @@ class Writer {
       }
       if (!annotation.platform || index) continue;
       bool found = false;
-      for (const auto& one : platforms) found = found || SamePlatform(*annotation.platform, one.platform);
+      for (const auto& one : platforms)
+        found = found || SamePlatform(*annotation.platform, one.platform);
       if (!found) {
-        return InvalidArgument("invalid annotation: no platform {} found in source", oci::Format(*annotation.platform));
+        return InvalidArgument("invalid annotation: no platform {} found in source",
+                               oci::Format(*annotation.platform));
       }
     }
     return OkStatus();
@@ -100,17 +108,20 @@ class Writer {
     return oci::FormatAll(oci::Normalize(a)) == oci::FormatAll(oci::Normalize(b));
   }
 
-  std::map<std::string, std::string> AnnotationsFor(Annotation::Target target, const oci::Platform* platform) const {
+  std::map<std::string, std::string> AnnotationsFor(Annotation::Target target,
+                                                    const oci::Platform* platform) const {
     std::map<std::string, std::string> found;
     for (const auto& annotation : annotations_) {
       if (annotation.target != target) continue;
       bool any = !annotation.platform || platform == nullptr;
-      if (any || SamePlatform(*annotation.platform, *platform)) found[annotation.key] = annotation.value;
+      if (any || SamePlatform(*annotation.platform, *platform))
+        found[annotation.key] = annotation.value;
     }
     return found;
   }
 
-  void Annotate(oci::Descriptor& descriptor, Annotation::Target target, const oci::Platform* platform) const {
+  void Annotate(oci::Descriptor& descriptor, Annotation::Target target,
+                const oci::Platform* platform) const {
     for (auto& [key, value] : AnnotationsFor(target, platform)) descriptor.annotations[key] = value;
   }
 
@@ -121,7 +132,8 @@ class Writer {
       image.layers.clear();
       if (ref.is_scratch()) return OkStatus();
       TRY_ASSIGN(auto blobs, services_.store->LayerBlobs(activity_, ref, attributes_.layers));
-      for (auto& blob : blobs) image.layers.push_back({LayerDescriptor(blob.descriptor), std::move(blob)});
+      for (auto& blob : blobs)
+        image.layers.push_back({LayerDescriptor(blob.descriptor), std::move(blob)});
       return OkStatus();
     });
   }
@@ -144,7 +156,8 @@ class Writer {
 
   const std::string& MetadataOf(std::string_view key, const PlatformImage& image) const {
     static const std::string kNone;
-    if (auto it = attributes_.metadata.find(std::string(key)); it != attributes_.metadata.end()) return it->second;
+    if (auto it = attributes_.metadata.find(std::string(key)); it != attributes_.metadata.end())
+      return it->second;
     const std::string* found = build::FindMetadata(result_, key, image.platform.id);
     return found != nullptr ? *found : kNone;
   }
@@ -153,16 +166,18 @@ class Writer {
     std::vector<store::LayerBlob> blobs;
     for (const auto& layer : image.layers) blobs.push_back(layer.blob);
     TRY_ASSIGN(auto epoch, EffectiveEpoch(attributes_.epoch_seconds, result_, image.platform.id));
-    TRY_ASSIGN(std::string config, MakeImageConfig(MetadataOf(build::kImageConfigKey, image), image.platform.platform,
-                                                   blobs, MetadataOf(build::kBaseConfigKey, image), epoch));
-    image.config = MakeDocument(std::move(config), attributes_.oci_types ? oci::kOciConfig : oci::kDockerConfig);
+    TRY_ASSIGN(std::string config,
+               MakeImageConfig(MetadataOf(build::kImageConfigKey, image), image.platform.platform,
+                               blobs, MetadataOf(build::kBaseConfigKey, image), epoch));
+    image.config = MakeDocument(std::move(config),
+                                attributes_.oci_types ? oci::kOciConfig : oci::kDockerConfig);
     oci::Manifest manifest;
     manifest.media_type = attributes_.oci_types ? oci::kOciManifest : oci::kDockerManifest;
     manifest.config = image.config.descriptor;
     for (const auto& layer : image.layers) manifest.layers.push_back(layer.descriptor);
     if (attributes_.oci_types) {
-      manifest.annotations =
-          AnnotationsFor(Annotation::Target::kManifest, result_.is_map ? &image.platform.platform : nullptr);
+      manifest.annotations = AnnotationsFor(Annotation::Target::kManifest,
+                                            result_.is_map ? &image.platform.platform : nullptr);
     }
     image.manifest = MakeDocument(oci::Encode(manifest), manifest.media_type);
     Report("exporting manifest " + image.manifest.descriptor.digest.ToString());
@@ -179,7 +194,8 @@ class Writer {
       Annotate(descriptor, Annotation::Target::kManifestDescriptor, &image.platform.platform);
       index.manifests.push_back(std::move(descriptor));
     }
-    if (attributes_.oci_types) index.annotations = AnnotationsFor(Annotation::Target::kIndex, nullptr);
+    if (attributes_.oci_types)
+      index.annotations = AnnotationsFor(Annotation::Target::kIndex, nullptr);
     content.manifests.push_back(MakeDocument(oci::Encode(index), index.media_type));
     content.root = content.manifests.back().descriptor;
     Annotate(content.root, Annotation::Target::kIndexDescriptor, nullptr);

@@ -64,7 +64,8 @@ Result<filesync::Entry> EntryOf(const store::TreeView& view, const store::TreeEn
   return entry;
 }
 
-std::unique_ptr<filesync::Tree> MakeSnapshotTree(store::TreeView view, std::optional<int64_t> mtime_ns) {
+std::unique_ptr<filesync::Tree> MakeSnapshotTree(store::TreeView view,
+                                                 std::optional<int64_t> mtime_ns) {
   return std::make_unique<SnapshotTree>(std::move(view), mtime_ns);
 }
 

@@ -8,9 +8,10 @@
 
 namespace kiln::exporter {
 
-// A snapshot's union view as a tree that can be sent to a client. `mtime_ns` set: every entry has that time. Hard links within the
-// tree are listed as links to the first path of their inode.
-std::unique_ptr<filesync::Tree> MakeSnapshotTree(store::TreeView view, std::optional<int64_t> mtime_ns);
+// A snapshot's union view as a tree that can be sent to a client. `mtime_ns` set: every entry has
+// that time. Hard links within the tree are listed as links to the first path of their inode.
+std::unique_ptr<filesync::Tree> MakeSnapshotTree(store::TreeView view,
+                                                 std::optional<int64_t> mtime_ns);
 
 // The entry of one path, without hard-link information.
 Result<filesync::Entry> EntryOf(const store::TreeView& view, const store::TreeEntry& entry);

@@ -63,8 +63,13 @@ std::optional<archive::EntryType> TarTypeOf(const filesync::Entry& entry) {
 
 class TreeExporter final : public Exporter {
  public:
-  TreeExporter(const Services& services, TreeAttributes attributes, bool tar, int index, std::string session_id)
-      : services_(services), attributes_(attributes), tar_(tar), index_(index), session_id_(std::move(session_id)) {}
+  TreeExporter(const Services& services, TreeAttributes attributes, bool tar, int index,
+               std::string session_id)
+      : services_(services),
+        attributes_(attributes),
+        tar_(tar),
+        index_(index),
+        session_id_(std::move(session_id)) {}
 
   std::string name() const override {
     return tar_ ? "exporting to client tarball" : "exporting to client directory";
@@ -88,7 +93,8 @@ class TreeExporter final : public Exporter {
   }
 
  private:
-  Status LoadPart(const progress::Activity& activity, const build::BuildResult& result, PlatformPart& part) {
+  Status LoadPart(const progress::Activity& activity, const build::BuildResult& result,
+                  PlatformPart& part) {
     TRY_ASSIGN(part.epoch_seconds, EffectiveEpoch(attributes_.epoch_seconds, result, part.id));
     build::ReferencePtr reference = result.Find(part.id);
     if (!reference) return OkStatus();
@@ -125,15 +131,16 @@ class TreeExporter final : public Exporter {
         if (entry.IsDirectory()) return OkStatus();
         auto [owner, fresh] = owners.emplace(entry.path, part.id);
         if (fresh) return OkStatus();
-        return InvalidArgument("cannot overwrite {} from {} with {} when split option is disabled", entry.path,
-                               owner->second, part.id);
+        return InvalidArgument("cannot overwrite {} from {} with {} when split option is disabled",
+                               entry.path, owner->second, part.id);
       }));
     }
     return OkStatus();
   }
 
-  Status SendOne(const progress::Activity& activity, session::Session& session, filesync::Tree& tree, bool all_platforms,
-                 const std::string& id, const Digest& vertex) {
+  Status SendOne(const progress::Activity& activity, session::Session& session,
+                 filesync::Tree& tree, bool all_platforms, const std::string& id,
+                 const Digest& vertex) {
     progress::StatusScope status(activity, *services_.clock, vertex, id, "transferring");
     filesync::SendOptions options;
     options.chunk_bytes = kChunkBytes;
@@ -142,12 +149,14 @@ class TreeExporter final : public Exporter {
     return OkStatus();
   }
 
-  Status SendFolders(const progress::Activity& activity, session::Session& session, const std::vector<PlatformPart>& parts,
-                     bool split, const Digest& vertex) {
+  Status SendFolders(const progress::Activity& activity, session::Session& session,
+                     const std::vector<PlatformPart>& parts, bool split, const Digest& vertex) {
     if (!split && parts.size() > 1) TRY(CheckOverlap(activity, parts));
     if (attributes_.delete_mode) {
       if (!split && parts.size() > 1) {
-        return Unimplemented("local exporter: mode=delete with platform-split=false is not served for several platforms");
+        return Unimplemented(
+            "local exporter: mode=delete with platform-split=false is not served for several "
+            "platforms");
       }
       return SendOne(activity, session, *Merge(parts, split), true, "copying files", vertex);
     }
@@ -157,18 +166,20 @@ class TreeExporter final : public Exporter {
     });
   }
 
-  Status SendTar(const progress::Activity& activity, session::Session& session, const std::vector<PlatformPart>& parts,
-                 bool split, const Digest& vertex) {
+  Status SendTar(const progress::Activity& activity, session::Session& session,
+                 const std::vector<PlatformPart>& parts, bool split, const Digest& vertex) {
     progress::StatusScope status(activity, *services_.clock, vertex, "sending tarball");
     TRY_ASSIGN(auto stream, session::OpenFileStream(activity, session, index_, {}));
     archive::TarWriter tar(*stream);
     auto tree = Merge(parts, split || parts.size() > 1);
-    TRY(tree->Walk(activity, [&](const filesync::Entry& entry) { return AddToTar(tar, *tree, entry); }));
+    TRY(tree->Walk(activity,
+                   [&](const filesync::Entry& entry) { return AddToTar(tar, *tree, entry); }));
     TRY(tar.Finish());
     return stream->Finish();
   }
 
-  static Status AddToTar(archive::TarWriter& tar, filesync::Tree& tree, const filesync::Entry& entry) {
+  static Status AddToTar(archive::TarWriter& tar, filesync::Tree& tree,
+                         const filesync::Entry& entry) {
     auto type = TarTypeOf(entry);
     if (!type) return OkStatus();
     archive::TarEntry header;
@@ -199,8 +210,8 @@ class TreeExporter final : public Exporter {
 
 }  // namespace
 
-Result<std::unique_ptr<Exporter>> MakeTreeExporter(const Services& services, const Request& request, int index,
-                                                   const std::string& session_id) {
+Result<std::unique_ptr<Exporter>> MakeTreeExporter(const Services& services, const Request& request,
+                                                   int index, const std::string& session_id) {
   auto attrs = request.attrs;
   TreeAttributes attributes;
   if (attrs.contains("platform-split")) {
@@ -213,8 +224,8 @@ Result<std::unique_ptr<Exporter>> MakeTreeExporter(const Services& services, con
     attributes.delete_mode = mode->second == "delete";
   }
   TRY_ASSIGN(attributes.epoch_seconds, TakeEpoch(attrs));
-  return std::unique_ptr<Exporter>(
-      std::make_unique<TreeExporter>(services, attributes, request.type == "tar", index, session_id));
+  return std::unique_ptr<Exporter>(std::make_unique<TreeExporter>(
+      services, attributes, request.type == "tar", index, session_id));
 }
 
 }  // namespace kiln::exporter

@@ -51,11 +51,14 @@ std::string TemporaryName(std::string_view path) {
 }
 
 Status SetMetadata(int fd, const Entry& entry) {
-  if (fchown(fd, entry.uid, entry.gid) != 0) return ErrnoError(errno, "chown {}", Quoted(entry.path));
+  if (fchown(fd, entry.uid, entry.gid) != 0)
+    return ErrnoError(errno, "chown {}", Quoted(entry.path));
   // Not every filesystem keeps every attribute; a context is usable without.
-  for (const auto& [name, value] : entry.xattrs) (void)fsetxattr(fd, name.c_str(), value.data(), value.size(), 0);
+  for (const auto& [name, value] : entry.xattrs)
+    (void)fsetxattr(fd, name.c_str(), value.data(), value.size(), 0);
   if (fchmod(fd, entry.mode & 07777) != 0) return ErrnoError(errno, "chmod {}", Quoted(entry.path));
-  if (futimens(fd, Times(entry).data()) != 0) return ErrnoError(errno, "set times of {}", Quoted(entry.path));
+  if (futimens(fd, Times(entry).data()) != 0)
+    return ErrnoError(errno, "set times of {}", Quoted(entry.path));
   return OkStatus();
 }
 
@@ -90,17 +93,20 @@ Status Destination::Remove(std::string_view path) {
 Status Destination::ClearWay(const Entry& entry) {
   TRY_ASSIGN(const Place place, PlaceOf(entry.path));
   struct stat info{};
-  if (fstatat(place.dir->get(), place.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return OkStatus();
+  if (fstatat(place.dir->get(), place.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+    return OkStatus();
   return S_ISDIR(info.st_mode) == entry.IsDirectory() ? OkStatus() : Remove(entry.path);
 }
 
 Status Destination::MakeDir(const Entry& entry) {
   TRY_ASSIGN(const Place place, PlaceOf(entry.path));
-  if (mkdirat(place.dir->get(), place.name.c_str(), 0700) == 0 || errno == EEXIST) return OkStatus();
+  if (mkdirat(place.dir->get(), place.name.c_str(), 0700) == 0 || errno == EEXIST)
+    return OkStatus();
   return ErrnoError(errno, "mkdir {}", Quoted(entry.path));
 }
 
-Status Destination::SetSpecialMetadata(const Place& place, const std::string& name, const Entry& entry) {
+Status Destination::SetSpecialMetadata(const Place& place, const std::string& name,
+                                       const Entry& entry) {
   const int dir = place.dir->get();
   if (fchownat(dir, name.c_str(), entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) {
     return ErrnoError(errno, "chown {}", Quoted(entry.path));

@@ -11,8 +11,8 @@
 
 namespace kiln::filesync {
 
-// The directory being written. Paths never leave it and never pass a symlink (openat2). One thread at a time; the
-// descriptors it hands out are shared and may be used anywhere.
+// The directory being written. Paths never leave it and never pass a symlink (openat2). One thread
+// at a time; the descriptors it hands out are shared and may be used anywhere.
 class Destination {
  public:
   using Dir = std::shared_ptr<const Fd>;

@@ -32,7 +32,8 @@ bool IsForbiddenXattr(std::string_view name) {
 }
 
 Result<uint32_t> DeviceNumber(int64_t number, const std::string& path) {
-  if (number < 0 || number > kMaxDevice) return InvalidArgument("bad device number of {}", Quoted(path));
+  if (number < 0 || number > kMaxDevice)
+    return InvalidArgument("bad device number of {}", Quoted(path));
   return static_cast<uint32_t>(number);
 }
 
@@ -40,7 +41,8 @@ Result<uint32_t> DeviceNumber(int64_t number, const std::string& path) {
 
 int ComparePaths(std::string_view a, std::string_view b) {
   const size_t common = std::min(a.size(), b.size());
-  const auto [x, y] = std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(common), b.begin());
+  const auto [x, y] =
+      std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(common), b.begin());
   if (x == a.begin() + static_cast<ptrdiff_t>(common)) {
     return a.size() == b.size() ? 0 : a.size() < b.size() ? -1 : 1;
   }
@@ -51,7 +53,8 @@ int ComparePaths(std::string_view a, std::string_view b) {
 
 Status ValidatePath(std::string_view path) {
   if (path.empty() || path.size() >= PATH_MAX) return InvalidArgument("bad path {}", Quoted(path));
-  if (path.find('\0') != std::string_view::npos) return InvalidArgument("bad path {}", Quoted(path));
+  if (path.find('\0') != std::string_view::npos)
+    return InvalidArgument("bad path {}", Quoted(path));
   size_t begin = 0;
   while (true) {
     size_t end = path.find('/', begin);
@@ -127,7 +130,8 @@ Result<Entry> FromStat(const fsutil::types::Stat& stat) {
   entry.mtime_ns = stat.modtime();
   if (entry.IsSymlink() || entry.IsRegular()) {
     const std::string& link = stat.linkname();
-    if (link.size() >= PATH_MAX || link.find('\0') != std::string::npos || (entry.IsSymlink() && link.empty())) {
+    if (link.size() >= PATH_MAX || link.find('\0') != std::string::npos ||
+        (entry.IsSymlink() && link.empty())) {
       return InvalidArgument("bad link target of {}", Quoted(stat.path()));
     }
     entry.linkname = link;
@@ -165,10 +169,13 @@ Result<std::vector<Entry>> DecodeListing(std::string_view bytes) {
   while (!bytes.empty()) {
     if (bytes.size() < 4) return DataLoss("directory listing is cut short");
     uint32_t size = 0;
-    for (int i = 0; i < 4; ++i) size |= static_cast<uint32_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
+    for (int i = 0; i < 4; ++i)
+      size |= static_cast<uint32_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
     bytes.remove_prefix(4);
-    if (bytes.size() < size || bytes.size() - size < Digest::kBytes) return DataLoss("directory listing is cut short");
-    if (!stat.ParseFromArray(bytes.data(), static_cast<int>(size))) return DataLoss("damaged directory listing");
+    if (bytes.size() < size || bytes.size() - size < Digest::kBytes)
+      return DataLoss("directory listing is cut short");
+    if (!stat.ParseFromArray(bytes.data(), static_cast<int>(size)))
+      return DataLoss("damaged directory listing");
     Result<Entry> entry = FromStat(stat);
     if (!entry.ok()) return DataLoss("damaged directory listing: {}", entry.error());
     bytes.remove_prefix(size);

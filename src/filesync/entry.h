@@ -19,7 +19,7 @@ namespace kiln::filesync {
 
 // One path of a directory tree as it is listed on the wire and remembered between transfers.
 struct Entry {
-  std::string path;  // relative, clean, '/'-separated
+  std::string path;   // relative, clean, '/'-separated
   uint32_t mode = 0;  // st_mode: type and permission bits
   uint32_t uid = 0;
   uint32_t gid = 0;
@@ -46,7 +46,8 @@ int ComparePaths(std::string_view a, std::string_view b);
 // Relative, clean, within PATH_MAX, no NUL, no "." or "..".
 Status ValidatePath(std::string_view path);
 
-// Go's FileMode bits ⇄ st_mode. Sockets become regular files going out. Irregular files are refused.
+// Go's FileMode bits ⇄ st_mode. Sockets become regular files going out. Irregular files are
+// refused.
 uint32_t GoModeOf(uint32_t st_mode);
 Result<uint32_t> ModeFromGo(uint32_t go_mode);
 
@@ -54,8 +55,8 @@ void ToStat(const Entry& entry, fsutil::types::Stat* out);
 // Checks everything that can be checked without knowing other entries.
 Result<Entry> FromStat(const fsutil::types::Stat& stat);
 
-// A listing as bytes, for keeping it between transfers. Format: "kiln-listing 1\n", then per entry a
-// uint32 LE length and a serialized Stat, followed by the 32 digest bytes.
+// A listing as bytes, for keeping it between transfers. Format: "kiln-listing 1\n", then per entry
+// a uint32 LE length and a serialized Stat, followed by the 32 digest bytes.
 std::string EncodeListing(const std::vector<Entry>& entries);
 // DataLoss for anything EncodeListing did not write.
 Result<std::vector<Entry>> DecodeListing(std::string_view bytes);

@@ -60,8 +60,9 @@ Status FileWriter::File::Create() {
 
 Status FileWriter::File::Finish() {
   if (written != entry.size) {
-    return DataLoss("{}: got {} bytes of {}: the file changed or could not be read while it was sent",
-                    Quoted(entry.path), written, entry.size);
+    return DataLoss(
+        "{}: got {} bytes of {}: the file changed or could not be read while it was sent",
+        Quoted(entry.path), written, entry.size);
   }
   TRY(SetMetadata(fd.get(), entry));
   fd.Reset();
@@ -79,7 +80,8 @@ FileWriter::FileWriter(size_t threads, HasherFactory make_hasher, std::function<
     make_hasher_ = [](const Entry&) { return std::make_unique<ContentHasher>(); };
   }
   for (size_t i = 0; i < threads; ++i) lanes_.push_back(std::make_unique<Lane>());
-  for (const auto& lane : lanes_) lane->thread = std::thread([this, raw = lane.get()] { Work(*raw); });
+  for (const auto& lane : lanes_)
+    lane->thread = std::thread([this, raw = lane.get()] { Work(*raw); });
 }
 
 FileWriter::~FileWriter() { Stop(true); }
@@ -115,7 +117,8 @@ void FileWriter::Close(uint32_t id) {
 void FileWriter::Post(Lane& lane, Task task) {
   const size_t size = task.data.size() + kTaskOverhead;
   std::unique_lock lock(lane.mutex);
-  lane.changed.wait(lock, [&] { return lane.stopping || lane.bytes == 0 || lane.bytes + size <= kLaneBytes; });
+  lane.changed.wait(
+      lock, [&] { return lane.stopping || lane.bytes == 0 || lane.bytes + size <= kLaneBytes; });
   if (lane.stopping) return;
   lane.bytes += size;
   lane.tasks.push_back(std::move(task));
@@ -192,7 +195,8 @@ Result<std::vector<std::pair<uint32_t, Digest>>> FileWriter::Finish() {
   Stop(false);
   if (const auto failure = error()) return *failure;
   std::vector<std::pair<uint32_t, Digest>> digests;
-  for (const auto& lane : lanes_) digests.insert(digests.end(), lane->digests.begin(), lane->digests.end());
+  for (const auto& lane : lanes_)
+    digests.insert(digests.end(), lane->digests.begin(), lane->digests.end());
   return digests;
 }
 

@@ -18,8 +18,9 @@
 
 namespace kiln::filesync {
 
-// Threads that write the files of a transfer while the stream is being read. Pieces of one file are written in order;
-// the bytes waiting are bounded (Append blocks), the threads never wait for anything but the disk.
+// Threads that write the files of a transfer while the stream is being read. Pieces of one file are
+// written in order; the bytes waiting are bounded (Append blocks), the threads never wait for
+// anything but the disk.
 class FileWriter {
  public:
   using HasherFactory = std::function<std::unique_ptr<EntryHasher>(const Entry&)>;

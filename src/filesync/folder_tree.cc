@@ -56,10 +56,13 @@ class FolderTree final : public Tree {
     bool wanted = true;
     if (include_) {
       wanted = include_->Matches(entry.path, parent ? &parent->included : nullptr, &level.included);
-      if (!wanted && is_dir && !include_->CouldMatchBelow(entry.path)) return sys::WalkNext::kSkipDirectory;
+      if (!wanted && is_dir && !include_->CouldMatchBelow(entry.path))
+        return sys::WalkNext::kSkipDirectory;
     }
-    if (exclude_ && exclude_->Matches(entry.path, parent ? &parent->excluded : nullptr, &level.excluded)) {
-      if (is_dir && !exclude_->ExceptionCouldMatchBelow(entry.path)) return sys::WalkNext::kSkipDirectory;
+    if (exclude_ &&
+        exclude_->Matches(entry.path, parent ? &parent->excluded : nullptr, &level.excluded)) {
+      if (is_dir && !exclude_->ExceptionCouldMatchBelow(entry.path))
+        return sys::WalkNext::kSkipDirectory;
       wanted = false;
     }
     if (!wanted && !is_dir) return sys::WalkNext::kContinue;
@@ -131,15 +134,17 @@ Result<std::unique_ptr<Tree>> OpenFolder(Fd root, FolderOptions options) {
   bool filtered = !options.include.empty();
   std::vector<std::string> include = options.include;
   if (!options.follow_paths.empty()) {
-    TRY_ASSIGN(const std::vector<std::string> followed, FollowLinks(root.get(), options.follow_paths));
+    TRY_ASSIGN(const std::vector<std::string> followed,
+               FollowLinks(root.get(), options.follow_paths));
     include.insert(include.end(), followed.begin(), followed.end());
     filtered = !followed.empty();
   }
   if (!filtered) include.clear();
   TRY_ASSIGN_CTX(auto includes, MatcherOf(include), "include patterns");
   TRY_ASSIGN_CTX(auto excludes, MatcherOf(options.exclude), "exclude patterns");
-  return std::unique_ptr<Tree>(new FolderTree(sys::RootedPath::FromFd(std::move(root)), std::move(options),
-                                              std::move(includes), std::move(excludes)));
+  return std::unique_ptr<Tree>(new FolderTree(sys::RootedPath::FromFd(std::move(root)),
+                                              std::move(options), std::move(includes),
+                                              std::move(excludes)));
 }
 
 }  // namespace kiln::filesync

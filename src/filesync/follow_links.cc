@@ -89,7 +89,8 @@ class Follower {
 
   Result<std::vector<std::string>> Names(const std::string& dir) const {
     std::vector<std::string> names;
-    const Fd fd(openat(root_, dir.empty() ? "." : dir.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    const Fd fd(openat(root_, dir.empty() ? "." : dir.c_str(),
+                       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd) return names;
     TRY_ASSIGN_CTX(const auto entries, sys::ReadDir(fd.get()), "{}", dir);
     for (const sys::DirEntry& entry : entries) names.push_back(entry.name);

@@ -15,7 +15,8 @@ Status ListingChecker::Add(const Entry& entry) {
     const std::string_view parent = std::string_view(entry.path).substr(0, slash);
     while (!open_dirs_.empty() && open_dirs_.back().size() > parent.size()) open_dirs_.pop_back();
     if (open_dirs_.empty() || open_dirs_.back() != parent) {
-      return InvalidArgument("changes out of order: {}: its directory was not listed before", Quoted(entry.path));
+      return InvalidArgument("changes out of order: {}: its directory was not listed before",
+                             Quoted(entry.path));
     }
   } else {
     open_dirs_.clear();
@@ -26,15 +27,17 @@ Status ListingChecker::Add(const Entry& entry) {
 }
 
 const Entry* FindEntry(const std::vector<Entry>& entries, std::string_view path) {
-  const auto it = std::lower_bound(entries.begin(), entries.end(), path, [](const Entry& entry, std::string_view wanted) {
-    return ComparePaths(entry.path, wanted) < 0;
-  });
+  const auto it = std::lower_bound(entries.begin(), entries.end(), path,
+                                   [](const Entry& entry, std::string_view wanted) {
+                                     return ComparePaths(entry.path, wanted) < 0;
+                                   });
   return it != entries.end() && it->path == path ? &*it : nullptr;
 }
 
 bool SameEntry(const Entry& old, const Entry& now) {
-  if (old.mode != now.mode || old.uid != now.uid || old.gid != now.gid || old.devmajor != now.devmajor ||
-      old.devminor != now.devminor || old.linkname != now.linkname || old.xattrs != now.xattrs) {
+  if (old.mode != now.mode || old.uid != now.uid || old.gid != now.gid ||
+      old.devmajor != now.devmajor || old.devminor != now.devminor ||
+      old.linkname != now.linkname || old.xattrs != now.xattrs) {
     return false;
   }
   return now.IsDirectory() || (old.size == now.size && old.mtime_ns == now.mtime_ns);

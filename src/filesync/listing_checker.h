@@ -9,7 +9,8 @@
 
 namespace kiln::filesync {
 
-// Checks a received listing entry by entry: strict wire order, every parent listed before as a directory.
+// Checks a received listing entry by entry: strict wire order, every parent listed before as a
+// directory.
 class ListingChecker {
  public:
   Status Add(const Entry& entry);
@@ -22,7 +23,8 @@ class ListingChecker {
 // Finds `path` in a listing in wire order; null if it is not there.
 const Entry* FindEntry(const std::vector<Entry>& entries, std::string_view path);
 
-// Whether the file on disk that `old` describes can stay for `now`: everything equal but a directory's time.
+// Whether the file on disk that `old` describes can stay for `now`: everything equal but a
+// directory's time.
 bool SameEntry(const Entry& old, const Entry& now);
 
 }  // namespace kiln::filesync

@@ -9,8 +9,8 @@ namespace {
 
 constexpr size_t kPipeBytes = 1 << 20;
 constexpr size_t kPacketOverhead = 128;
-// A reader is woken for so much at once while its peer says that more follows: a wake-up per packet costs more than the
-// packet.
+// A reader is woken for so much at once while its peer says that more follows: a wake-up per packet
+// costs more than the packet.
 constexpr size_t kBatchBytes = 16 << 10;
 
 // One direction.
@@ -21,7 +21,8 @@ class Channel {
     std::unique_lock lock(mutex_);
     if (bytes_ > 0 && bytes_ + size > kPipeBytes) {
       readable_.notify_all();
-      writable_.wait(lock, [&] { return broken_ || closed_ || bytes_ == 0 || bytes_ + size <= kPipeBytes; });
+      writable_.wait(
+          lock, [&] { return broken_ || closed_ || bytes_ == 0 || bytes_ + size <= kPipeBytes; });
     }
     if (broken_ || closed_) return false;
     bytes_ += size;
@@ -72,7 +73,8 @@ class Channel {
 
 class PipeEnd final : public PacketStream {
  public:
-  PipeEnd(std::shared_ptr<Channel> in, std::shared_ptr<Channel> out) : in_(std::move(in)), out_(std::move(out)) {}
+  PipeEnd(std::shared_ptr<Channel> in, std::shared_ptr<Channel> out)
+      : in_(std::move(in)), out_(std::move(out)) {}
   ~PipeEnd() override {
     out_->Close();
     in_->Close();

@@ -26,7 +26,8 @@ constexpr std::string_view kMetadataFile = ".fsutil-metadata";
 // The thread that reads owns all of this; the two helpers have threads and locks of their own.
 class Receiving {
  public:
-  Receiving(const progress::Activity& activity, PacketStream& stream, int root, ReceiveOptions options)
+  Receiving(const progress::Activity& activity, PacketStream& stream, int root,
+            ReceiveOptions options)
       : activity_(activity),
         stream_(stream),
         destination_(root),
@@ -52,7 +53,8 @@ class Receiving {
   Status Prepare() {
     if (!options_.metadata_only) return OkStatus();
     TRY_ASSIGN(content_, PatternMatcher::Create(options_.content_patterns));
-    std::erase_if(options_.previous, [](const Entry& entry) { return entry.path == kMetadataFile; });
+    std::erase_if(options_.previous,
+                  [](const Entry& entry) { return entry.path == kMetadataFile; });
     return OkStatus();
   }
 
@@ -76,7 +78,8 @@ class Receiving {
         case Packet::PACKET_ERR:
           return Unknown("error from sender: {}", packet.data());
         default:
-          return InvalidArgument("the sender sent a packet of type {}", static_cast<int>(packet.type()));
+          return InvalidArgument("the sender sent a packet of type {}",
+                                 static_cast<int>(packet.type()));
       }
       if (listed_ && requested_.empty() && !finishing_) {
         finishing_ = true;
@@ -85,7 +88,8 @@ class Receiving {
     }
     if (files_.error()) return OkStatus();  // reported by the caller
     TRY(stream_.Finish());
-    if (!sender_done) return Unavailable("the sender closed the stream before it had sent everything");
+    if (!sender_done)
+      return Unavailable("the sender closed the stream before it had sent everything");
     return OkStatus();
   }
 
@@ -115,13 +119,16 @@ class Receiving {
     return PlaceIfWanted(std::move(entry), id, packet.stat());
   }
 
-  // Metadata-only transfers: note the stat; only what matches, and the way to it, comes to the disk.
+  // Metadata-only transfers: note the stat; only what matches, and the way to it, comes to the
+  // disk.
   Status PlaceIfWanted(Entry entry, uint32_t id, const fsutil::types::Stat& stat) {
     if (entry.path == kMetadataFile) return OkStatus();  // has an id all the same
     const auto size = static_cast<uint32_t>(stat.ByteSizeLong());
-    for (int shift = 0; shift < 32; shift += 8) metadata_.push_back(static_cast<char>(size >> shift));
+    for (int shift = 0; shift < 32; shift += 8)
+      metadata_.push_back(static_cast<char>(size >> shift));
     stat.AppendToString(&metadata_);
-    while (!waiting_dirs_.empty() && !entry.path.starts_with(waiting_dirs_.back().first.path + "/")) {
+    while (!waiting_dirs_.empty() &&
+           !entry.path.starts_with(waiting_dirs_.back().first.path + "/")) {
       waiting_dirs_.pop_back();
     }
     if (content_.MatchesOrParentMatches(entry.path)) {
@@ -140,7 +147,8 @@ class Receiving {
   Status Place(Entry entry, uint32_t id) {
     TRY(RemoveBefore(&entry));
     const Entry* old = nullptr;
-    if (next_previous_ < options_.previous.size() && options_.previous[next_previous_].path == entry.path) {
+    if (next_previous_ < options_.previous.size() &&
+        options_.previous[next_previous_].path == entry.path) {
       old = &options_.previous[next_previous_++];
     }
     TRY_ASSIGN(const Entry* target, LinkTarget(entry));
@@ -192,8 +200,8 @@ class Receiving {
     if (!entry.IsHardLink()) return static_cast<const Entry*>(nullptr);
     const Entry* target = FindEntry(report_.entries, entry.linkname);
     if (target == nullptr || !target->IsRegular() || target->IsHardLink()) {
-      return InvalidArgument("{} is a hard link to {}, which was not listed before as a file", Quoted(entry.path),
-                             Quoted(entry.linkname));
+      return InvalidArgument("{} is a hard link to {}, which was not listed before as a file",
+                             Quoted(entry.path), Quoted(entry.linkname));
     }
     return target;
   }
@@ -228,7 +236,8 @@ class Receiving {
 
   Status OnData(Packet& packet) {
     const auto it = requested_.find(packet.id());
-    if (it == requested_.end()) return InvalidArgument("the sender sent data of file {} unasked", packet.id());
+    if (it == requested_.end())
+      return InvalidArgument("the sender sent data of file {} unasked", packet.id());
     Request& request = it->second;
     if (!request.begun) {
       if (++begun_files_ > kMaxInterleavedFiles) {
@@ -262,7 +271,8 @@ class Receiving {
     }
     // Children before parents: setting a mode may bar the way down for an unprivileged owner.
     for (auto entry = report_.entries.rbegin(); entry != report_.entries.rend(); ++entry) {
-      if (entry->IsDirectory() && dirs_to_set_.contains(entry->path)) TRY(destination_.SetDirMetadata(*entry));
+      if (entry->IsDirectory() && dirs_to_set_.contains(entry->path))
+        TRY(destination_.SetDirMetadata(*entry));
     }
     if (options_.metadata_only) TRY(WriteMetadataFile());
     if (options_.on_progress) options_.on_progress(report_.bytes_received);
@@ -282,13 +292,14 @@ class Receiving {
     TRY_ASSIGN(const auto digests, writer.Finish());
     entry.digest = digests.front().second;
     auto& entries = report_.entries;
-    const auto at = std::lower_bound(entries.begin(), entries.end(), entry, [](const Entry& a, const Entry& b) {
-      return ComparePaths(a.path, b.path) < 0;
-    });
+    const auto at = std::lower_bound(
+        entries.begin(), entries.end(), entry,
+        [](const Entry& a, const Entry& b) { return ComparePaths(a.path, b.path) < 0; });
     const auto index = static_cast<uint32_t>(at - entries.begin());
     entries.insert(at, std::move(entry));
     for (uint32_t& changed : report_.changed) changed += changed >= index ? 1 : 0;
-    report_.changed.insert(std::lower_bound(report_.changed.begin(), report_.changed.end(), index), index);
+    report_.changed.insert(std::lower_bound(report_.changed.begin(), report_.changed.end(), index),
+                           index);
     return OkStatus();
   }
 
@@ -325,8 +336,8 @@ class Receiving {
 
 }  // namespace
 
-Result<ReceiveReport> ReceiveTree(const progress::Activity& activity, PacketStream& stream, int root,
-                                  ReceiveOptions options) {
+Result<ReceiveReport> ReceiveTree(const progress::Activity& activity, PacketStream& stream,
+                                  int root, ReceiveOptions options) {
   return Receiving(activity, stream, root, std::move(options)).Run();
 }
 

@@ -24,18 +24,21 @@ class EntryHasher {
 };
 
 struct ReceiveOptions {
-  // What the destination holds: the `entries` of the last transfer into it, in wire order. Empty for an empty folder.
+  // What the destination holds: the `entries` of the last transfer into it, in wire order. Empty
+  // for an empty folder.
   std::vector<Entry> previous;
   // Ask for every file again, whatever `previous` says (local.differ=none).
   bool differ_none = false;
-  // Merge into what is there: `previous` is empty, nothing is removed but what stands in an entry's way.
+  // Merge into what is there: `previous` is empty, nothing is removed but what stands in an entry's
+  // way.
   bool merge = false;
-  // Metadata-only transfer: no content but of paths that match `content_patterns`; all stats go into the file
+  // Metadata-only transfer: no content but of paths that match `content_patterns`; all stats go
+  // into the file
   // ".fsutil-metadata" of the destination.
   bool metadata_only = false;
   std::vector<std::string> content_patterns;
-  // Makes the hasher for a regular file about to be written; called on several threads at once. Null: plain sha256 of
-  // the content. Entries of other kinds get no digest.
+  // Makes the hasher for a regular file about to be written; called on several threads at once.
+  // Null: plain sha256 of the content. Entries of other kinds get no digest.
   std::function<std::unique_ptr<EntryHasher>(const Entry&)> make_hasher;
   // Total bytes of packets received so far; at most ten times a second, and once at the end.
   std::function<void(int64_t bytes)> on_progress;
@@ -55,10 +58,10 @@ struct ReceiveReport {
   int64_t bytes_received = 0;
 };
 
-// Makes directory `root` equal to what the sender on `stream` lists, and ends the stream. Reads on the calling thread;
-// writes requests and files on threads of its own, gone before it returns. The other side is not trusted. After an
-// error the folder's state is unknown.
-Result<ReceiveReport> ReceiveTree(const progress::Activity& activity, PacketStream& stream, int root,
-                                  ReceiveOptions options);
+// Makes directory `root` equal to what the sender on `stream` lists, and ends the stream. Reads on
+// the calling thread; writes requests and files on threads of its own, gone before it returns. The
+// other side is not trusted. After an error the folder's state is unknown.
+Result<ReceiveReport> ReceiveTree(const progress::Activity& activity, PacketStream& stream,
+                                  int root, ReceiveOptions options);
 
 }  // namespace kiln::filesync

@@ -11,7 +11,8 @@
 
 namespace kiln::filesync {
 
-// The writing half of a receiver, on a thread of its own: whoever reads the stream must never wait for a write.
+// The writing half of a receiver, on a thread of its own: whoever reads the stream must never wait
+// for a write.
 class RequestWriter {
  public:
   explicit RequestWriter(PacketStream& stream);

@@ -18,7 +18,8 @@ constexpr auto kProgressInterval = std::chrono::milliseconds(100);
 
 class Sending {
  public:
-  Sending(const progress::Activity& activity, PacketStream& stream, Tree& tree, const SendOptions& options)
+  Sending(const progress::Activity& activity, PacketStream& stream, Tree& tree,
+          const SendOptions& options)
       : activity_(activity),
         stream_(stream),
         tree_(tree),
@@ -88,7 +89,8 @@ class Sending {
           Fail(Unknown("error from receiver: {}", packet.data()));
           return;
         default:
-          Fail(InvalidArgument("the receiver sent a packet of type {}", static_cast<int>(packet.type())));
+          Fail(InvalidArgument("the receiver sent a packet of type {}",
+                               static_cast<int>(packet.type())));
           return;
       }
     }
@@ -145,7 +147,8 @@ class Sending {
       TRY(activity_.Check());
       if (content.fd) {
         data.resize(chunk_bytes_);
-        TRY_ASSIGN_CTX(const size_t n, ReadSome(content.fd.get(), data.data(), data.size()), "{}", entry.path);
+        TRY_ASSIGN_CTX(const size_t n, ReadSome(content.fd.get(), data.data(), data.size()), "{}",
+                       entry.path);
         data.resize(n);
       } else {
         data.assign(content.data, std::min(offset, content.data.size()), chunk_bytes_);

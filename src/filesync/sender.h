@@ -23,8 +23,9 @@ struct SendReport {
   int64_t bytes_sent = 0;
 };
 
-// Lists `tree` to the receiver on `stream`, serves the files it asks for, and returns when the receiver is content
-// (its FIN was answered). Does not half-close or finish the stream. Reads requests on a thread of its own.
+// Lists `tree` to the receiver on `stream`, serves the files it asks for, and returns when the
+// receiver is content (its FIN was answered). Does not half-close or finish the stream. Reads
+// requests on a thread of its own.
 Result<SendReport> SendTree(const progress::Activity& activity, PacketStream& stream, Tree& tree,
                             const SendOptions& options = {});
 

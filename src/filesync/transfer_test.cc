@@ -18,7 +18,9 @@ namespace fs = std::filesystem;
 
 class TempDir {
  public:
-  TempDir() : path_(fs::temp_directory_path() / ("kiln-filesync-" + NewId())) { fs::create_directories(path_); }
+  TempDir() : path_(fs::temp_directory_path() / ("kiln-filesync-" + NewId())) {
+    fs::create_directories(path_);
+  }
   ~TempDir() { fs::remove_all(path_); }
   const fs::path& path() const { return path_; }
   Fd Open() const { return *OpenFile(path_, O_RDONLY | O_DIRECTORY); }
@@ -100,7 +102,8 @@ TEST_F(TransferTest, CopiesEveryKindOfFile) {
     EXPECT_EQ(from.st_mtim.tv_sec, to.st_mtim.tv_sec) << name;
     EXPECT_EQ(from.st_mtim.tv_nsec, to.st_mtim.tv_nsec) << name;
   }
-  for (const Entry& entry : report->entries) EXPECT_EQ(entry.digest.empty(), !entry.IsRegular()) << entry.path;
+  for (const Entry& entry : report->entries)
+    EXPECT_EQ(entry.digest.empty(), !entry.IsRegular()) << entry.path;
   EXPECT_EQ(report->entries[1].digest, Sha256Of(std::string(300'000, 'a')));
   EXPECT_EQ(report->entries[8].digest, report->entries[1].digest);
 }
@@ -208,7 +211,8 @@ TEST_F(TransferTest, FollowsLinksInRequestedPaths) {
   fs::create_symlink("/../../alias/Dockerfile", from_.path() / "Dockerfile");
   const auto report = Transfer({}, {.follow_paths = {"Dockerfile", "missing"}});
   ASSERT_TRUE(report.ok());
-  EXPECT_EQ(Paths(*report), (Strings{"Dockerfile", "alias", "real", "real/dir", "real/dir/Dockerfile"}));
+  EXPECT_EQ(Paths(*report),
+            (Strings{"Dockerfile", "alias", "real", "real/dir", "real/dir/Dockerfile"}));
 }
 
 TEST_F(TransferTest, MetadataOnlyWritesAListAndWhatMatches) {
@@ -262,7 +266,8 @@ TEST_F(TransferTest, FiftyThousandFilesNeedOneRequestPerChange) {
       EXPECT_TRUE(SendTree(activity_, *stream, tree).ok());
       stream->CloseWrites();
     });
-    ReceiveReport report = ReceiveTree(activity_, *ours, root.get(), {.previous = previous}).value();
+    ReceiveReport report =
+        ReceiveTree(activity_, *ours, root.get(), {.previous = previous}).value();
     sender.join();
     previous = report.entries;
     return report;
@@ -291,7 +296,8 @@ TEST_F(TransferTest, EndsWhenCancelled) {
 // Streams that no honest sender makes.
 class HostileSenderTest : public TransferTest {
  protected:
-  static Packet Stat(const std::string& path, uint32_t go_mode, int64_t size = 0, const std::string& link = "") {
+  static Packet Stat(const std::string& path, uint32_t go_mode, int64_t size = 0,
+                     const std::string& link = "") {
     Packet packet;
     packet.mutable_stat()->set_path(path);
     packet.mutable_stat()->set_mode(go_mode);
@@ -339,29 +345,41 @@ TEST_F(HostileSenderTest, DisorderIsRefused) {
   const char* kText = "changes out of order";
   EXPECT_NE(ErrorOf({Stat("b", kDir), Stat("a", kDir)}).find(kText), std::string::npos);
   EXPECT_NE(ErrorOf({Stat("a", kDir), Stat("a", kDir)}).find(kText), std::string::npos);
-  EXPECT_NE(ErrorOf({Stat("a", kDir), Stat("a-b", kDir), Stat("a/b", kDir)}).find(kText), std::string::npos);
+  EXPECT_NE(ErrorOf({Stat("a", kDir), Stat("a-b", kDir), Stat("a/b", kDir)}).find(kText),
+            std::string::npos);
   EXPECT_NE(ErrorOf({Stat("a/b", kFile)}).find(kText), std::string::npos);
-  EXPECT_NE(ErrorOf({Stat("a", kLink, 0, "/etc"), Stat("a/passwd", kFile)}).find(kText), std::string::npos);
-  EXPECT_NE(ErrorOf({Stat("a", kDir), Stat("b", kDir), Stat("c/x", kDir)}).find(kText), std::string::npos);
+  EXPECT_NE(ErrorOf({Stat("a", kLink, 0, "/etc"), Stat("a/passwd", kFile)}).find(kText),
+            std::string::npos);
+  EXPECT_NE(ErrorOf({Stat("a", kDir), Stat("b", kDir), Stat("c/x", kDir)}).find(kText),
+            std::string::npos);
 }
 
 TEST_F(HostileSenderTest, LinksMustNameAFileListedBefore) {
   EXPECT_NE(ErrorOf({Stat("a", kFile, 0, "/etc/passwd")}).find("hard link"), std::string::npos);
-  EXPECT_NE(ErrorOf({Stat("a", kDir), Stat("b", kFile, 0, "a")}).find("hard link"), std::string::npos);
-  EXPECT_NE(ErrorOf({Stat("a", kLink, 0, "/x"), Stat("b", kFile, 0, "a")}).find("hard link"), std::string::npos);
-  EXPECT_NE(ErrorOf({Stat("a", kFile, 0, "b"), Stat("b", kFile)}).find("hard link"), std::string::npos);
+  EXPECT_NE(ErrorOf({Stat("a", kDir), Stat("b", kFile, 0, "a")}).find("hard link"),
+            std::string::npos);
+  EXPECT_NE(ErrorOf({Stat("a", kLink, 0, "/x"), Stat("b", kFile, 0, "a")}).find("hard link"),
+            std::string::npos);
+  EXPECT_NE(ErrorOf({Stat("a", kFile, 0, "b"), Stat("b", kFile)}).find("hard link"),
+            std::string::npos);
 }
 
 TEST_F(HostileSenderTest, ContentMustBeAskedForAndComplete) {
   const Packet end;
   EXPECT_NE(ErrorOf({Stat("a", kFile, 3), end, Data(1, "xxx")}).find("unasked"), std::string::npos);
   EXPECT_NE(ErrorOf({Stat("a", kDir), end, Data(0, "xxx")}).find("unasked"), std::string::npos);
-  EXPECT_NE(ErrorOf({Stat("a", kFile, 3), end, Data(0, "xx"), Data(0, ""), OfType(Packet::PACKET_FIN)}).find("got 2"),
+  EXPECT_NE(
+      ErrorOf({Stat("a", kFile, 3), end, Data(0, "xx"), Data(0, ""), OfType(Packet::PACKET_FIN)})
+          .find("got 2"),
+      std::string::npos);
+  EXPECT_NE(
+      ErrorOf({Stat("a", kFile, 3), end, Data(0, "xxxx"), Data(0, ""), OfType(Packet::PACKET_FIN)})
+          .find("got 4"),
+      std::string::npos);
+  EXPECT_NE(ErrorOf({Stat("a", kFile, 3), end, OfType(Packet::PACKET_FIN)}).find("before"),
             std::string::npos);
-  EXPECT_NE(ErrorOf({Stat("a", kFile, 3), end, Data(0, "xxxx"), Data(0, ""), OfType(Packet::PACKET_FIN)}).find("got 4"),
+  EXPECT_NE(ErrorOf({Stat("a", kFile, 3), end, Stat("b", kFile)}).find("after the end"),
             std::string::npos);
-  EXPECT_NE(ErrorOf({Stat("a", kFile, 3), end, OfType(Packet::PACKET_FIN)}).find("before"), std::string::npos);
-  EXPECT_NE(ErrorOf({Stat("a", kFile, 3), end, Stat("b", kFile)}).find("after the end"), std::string::npos);
   EXPECT_NE(ErrorOf({OfType(Packet::PACKET_REQ)}), "");
 }
 

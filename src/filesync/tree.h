@@ -14,13 +14,15 @@
 
 namespace kiln::filesync {
 
-// The bytes of a regular file: a descriptor to read from its start, or, when that is not valid, `data`.
+// The bytes of a regular file: a descriptor to read from its start, or, when that is not valid,
+// `data`.
 struct Content {
   Fd fd;
   std::string data;
 };
 
-// A directory tree that can be sent. Walk is called once; Open from several threads, also during the walk.
+// A directory tree that can be sent. Walk is called once; Open from several threads, also during
+// the walk.
 class Tree {
  public:
   using Visitor = std::function<Status(const Entry&)>;
@@ -35,7 +37,8 @@ class Tree {
 struct FolderOptions {
   std::vector<std::string> include;  // none: everything
   std::vector<std::string> exclude;
-  // Paths whose symlinks are resolved inside the folder, every step of the way being included; wildcards allowed.
+  // Paths whose symlinks are resolved inside the folder, every step of the way being included;
+  // wildcards allowed.
   std::vector<std::string> follow_paths;
   // All entries are listed with uid and gid 0.
   bool reset_owner = false;
@@ -43,7 +46,8 @@ struct FolderOptions {
   std::optional<int64_t> mtime_ns;
 };
 
-// A folder on disk. Directories on the way to something included are listed even if they match no pattern.
+// A folder on disk. Directories on the way to something included are listed even if they match no
+// pattern.
 Result<std::unique_ptr<Tree>> OpenFolder(Fd root, FolderOptions options);
 
 // A file, directory or link that is on no disk.
@@ -52,10 +56,12 @@ struct VirtualFile {
   std::string data;
 };
 
-// `base` (may be null) with `files` put in, whose parent directories must be in either. A path in both is an error.
+// `base` (may be null) with `files` put in, whose parent directories must be in either. A path in
+// both is an error.
 std::unique_ptr<Tree> AddFiles(std::unique_ptr<Tree> base, std::vector<VirtualFile> files);
 
-// Several trees, each below a top-level directory of its own whose entry is `first` (a directory; path = its name).
+// Several trees, each below a top-level directory of its own whose entry is `first` (a directory;
+// path = its name).
 std::unique_ptr<Tree> Subfolders(std::vector<std::pair<Entry, std::unique_ptr<Tree>>> parts);
 
 }  // namespace kiln::filesync

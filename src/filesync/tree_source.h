@@ -18,13 +18,13 @@ struct TreeRequest {
   std::vector<std::string> follow_paths;
 };
 
-// A client's folders as the engine sees them: implemented by `session` over the wire, and by `client` over the folders
-// themselves when the engine runs inside it. Safe from any thread.
+// A client's folders as the engine sees them: implemented by `session` over the wire, and by
+// `client` over the folders themselves when the engine runs inside it. Safe from any thread.
 class TreeSource {
  public:
   virtual ~TreeSource() = default;
-  // A stream on which the other side acts as sender. NotFound: no folder of that name is shared. The stream is
-  // cancelled along with the activity.
+  // A stream on which the other side acts as sender. NotFound: no folder of that name is shared.
+  // The stream is cancelled along with the activity.
   virtual Result<std::unique_ptr<PacketStream>> OpenTree(const progress::Activity& activity,
                                                          const TreeRequest& request) = 0;
 };

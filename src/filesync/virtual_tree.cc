@@ -75,14 +75,16 @@ class WithSubfolders final : public Tree {
   Result<Content> Open(const Entry& entry) override {
     const size_t slash = entry.path.find('/');
     const auto part = parts_.find(entry.path.substr(0, slash));
-    if (slash == std::string::npos || part == parts_.end()) return NotFound("{}", Quoted(entry.path));
+    if (slash == std::string::npos || part == parts_.end())
+      return NotFound("{}", Quoted(entry.path));
     Entry inner = entry;
     inner.path = entry.path.substr(slash + 1);
     return part->second.second->Open(inner);
   }
 
  private:
-  std::map<std::string, std::pair<Entry, std::unique_ptr<Tree>>> parts_;  // siblings sort by name bytes
+  std::map<std::string, std::pair<Entry, std::unique_ptr<Tree>>>
+      parts_;  // siblings sort by name bytes
 };
 
 }  // namespace

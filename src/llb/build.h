@@ -1,8 +1,9 @@
 #pragma once
 
-// A small typed way to make LLB: nodes are immutable values that refer to each other's outputs, Marshal() (marshal.h) turns
-// the one that is wanted into a definition. No protobuf here, so that frontends compile fast. Nothing is checked before
-// Marshal. Not thread-safe while a graph is being made; outputs may be copied freely.
+// A small typed way to make LLB: nodes are immutable values that refer to each other's outputs,
+// Marshal() (marshal.h) turns the one that is wanted into a definition. No protobuf here, so that
+// frontends compile fast. Nothing is checked before Marshal. Not thread-safe while a graph is being
+// made; outputs may be copied freely.
 
 #include <cstdint>
 #include <map>
@@ -19,7 +20,8 @@ namespace kiln::llb {
 
 class Node;
 
-// One output of one vertex under construction. The default is scratch, the empty file system. Copies share the vertex.
+// One output of one vertex under construction. The default is scratch, the empty file system.
+// Copies share the vertex.
 class Output {
  public:
   Output() = default;
@@ -49,7 +51,8 @@ struct Range {
   friend bool operator==(const Range&, const Range&) = default;
 };
 
-// A file that vertices were made from. Shared by pointer: one pointer is one entry of the definition's source infos.
+// A file that vertices were made from. Shared by pointer: one pointer is one entry of the
+// definition's source infos.
 struct SourceFile {
   std::string filename;
   std::string data;
@@ -87,8 +90,8 @@ struct VertexOptions {
   bool ignore_cache = false;
   std::optional<bool> export_cache;
   std::optional<ProgressGroup> progress_group;
-  std::optional<LinuxResources> linux_resources;   // exec only
-  std::optional<oci::Platform> platform;           // exec and image sources only; ignored on others
+  std::optional<LinuxResources> linux_resources;  // exec only
+  std::optional<oci::Platform> platform;          // exec and image sources only; ignored on others
   std::vector<SourceLocation> locations;
 };
 
@@ -103,8 +106,9 @@ struct SourceSpec {
 
 Output Source(SourceSpec spec, VertexOptions options = {});
 
-// A source whose attributes are known only after others already refer to it (a build context's file list).
-// Set() once, before Marshal. Marshalling an output of one that is not set is an error that names `label`.
+// A source whose attributes are known only after others already refer to it (a build context's file
+// list). Set() once, before Marshal. Marshalling an output of one that is not set is an error that
+// names `label`.
 class DeferredSource {
  public:
   explicit DeferredSource(std::string label);
@@ -157,7 +161,8 @@ struct SecretMount {
 
 struct SshMount {
   std::string id;
-  std::string target;  // empty: /run/buildkit/ssh_agent.<index>; SSH_AUTH_SOCK is set to the first unless env has it
+  std::string target;  // empty: /run/buildkit/ssh_agent.<index>; SSH_AUTH_SOCK is set to the first
+                       // unless env has it
   uint32_t uid = 0;
   uint32_t gid = 0;
   uint32_t mode = 0600;
@@ -211,8 +216,8 @@ struct ExecSpec {
 
 struct ExecOutputs {
   Output root;
-  // One per spec.mounts, in its order: what the mount holds after the run; the source itself for a read-only one; nothing
-  // (nullopt) for cache, tmpfs and no_output.
+  // One per spec.mounts, in its order: what the mount holds after the run; the source itself for a
+  // read-only one; nothing (nullopt) for cache, tmpfs and no_output.
   std::vector<std::optional<Output>> mounts;
 };
 
@@ -220,7 +225,8 @@ ExecOutputs Exec(ExecSpec spec, VertexOptions options = {});
 
 // --- file ---
 
-// An id, or a name that is looked up in /etc/passwd or /etc/group of the op's base (nobody's there: 0).
+// An id, or a name that is looked up in /etc/passwd or /etc/group of the op's base (nobody's there:
+// 0).
 using User = std::variant<uint32_t, std::string>;
 
 struct Owner {
@@ -279,7 +285,8 @@ struct CopyAction {
 
 using FileAction = std::variant<MkdirAction, MkfileAction, SymlinkAction, RmAction, CopyAction>;
 
-// Each action works on what the one before it left, the first on `base`. Without actions the result is `base`.
+// Each action works on what the one before it left, the first on `base`. Without actions the result
+// is `base`.
 Output File(Output base, std::vector<FileAction> actions, VertexOptions options = {});
 
 // --- merge, diff ---

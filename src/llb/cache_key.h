@@ -1,6 +1,7 @@
 #pragma once
 
-// Cache-map digests of ops, byte for byte what upstream hashes, so that caches written by either side match.
+// Cache-map digests of ops, byte for byte what upstream hashes, so that caches written by either
+// side match.
 
 #include <cstdint>
 #include <optional>
@@ -29,8 +30,8 @@ struct ContentSelector {
 
 // How one input takes part in an op's keys.
 struct KeyInput {
-  std::optional<Digest> selector;         // nullopt: none
-  bool content = false;                   // may be matched by a digest of `selectors`
+  std::optional<Digest> selector;          // nullopt: none
+  bool content = false;                    // may be matched by a digest of `selectors`
   std::vector<ContentSelector> selectors;  // in the order their digests are joined
 };
 
@@ -39,8 +40,8 @@ struct KeyMap {
   std::vector<KeyInput> inputs;  // one per op input
 };
 
-// Exec, file, merge, diff, build and passthrough vertices; a source's key comes from source_key.h. InvalidArgument:
-// `invalid mount cache content …` and other inputs that do not fit.
+// Exec, file, merge, diff, build and passthrough vertices; a source's key comes from source_key.h.
+// InvalidArgument: `invalid mount cache content …` and other inputs that do not fit.
 Result<KeyMap> KeyMapOf(const Vertex& vertex);
 
 // The exact text that is hashed; for tests and for showing why a step ran.

@@ -1,8 +1,10 @@
 #pragma once
 
-// A definition as received → a checked graph. Two steps, so that source policies can rewrite sources in between:
+// A definition as received → a checked graph. Two steps, so that source policies can rewrite
+// sources in between:
 //   Parse → (change ops[i].op.source, MarkChanged) → Link.
-// Everything in a definition is hostile. Nothing here recurses along the graph; time is linear in its size.
+// Everything in a definition is hostile. Nothing here recurses along the graph; time is linear in
+// its size.
 
 #include <cstdint>
 #include <optional>
@@ -39,8 +41,8 @@ struct RawGraph {
   std::vector<RawOp> ops;
 };
 
-// `invalid empty definition`, `failed to parse llb proto op`, `invalid input %d output index %d`, and over a limit
-// ResourceExhausted.
+// `invalid empty definition`, `failed to parse llb proto op`, `invalid input %d output index %d`,
+// and over a limit ResourceExhausted.
 Result<RawGraph> Parse(const pb::Definition& definition, const Limits& limits = {});
 
 // One output of one vertex of a Graph.
@@ -51,9 +53,10 @@ struct Edge {
 };
 
 struct Vertex {
-  Digest digest;    // of the op with its inputs' digests; differs from `original` below a changed source
+  Digest
+      digest;  // of the op with its inputs' digests; differs from `original` below a changed source
   Digest original;
-  pb::Op op;        // platform always set and normalised
+  pb::Op op;  // platform always set and normalised
   pb::OpMetadata metadata;
   std::vector<Edge> inputs;
   std::string name;  // for the user
@@ -68,9 +71,10 @@ struct Graph {
   Edge root;
 };
 
-// Rewrites digests bottom-up, drops the terminal op, keeps what is reachable, checks each op's structure, normalises
-// platforms (missing: the host's), names vertices. Errors carry upstream's texts, without the prefix
-// "failed to load LLB: ", which the caller adds. Does not look at capabilities (caps.h).
+// Rewrites digests bottom-up, drops the terminal op, keeps what is reachable, checks each op's
+// structure, normalises platforms (missing: the host's), names vertices. Errors carry upstream's
+// texts, without the prefix "failed to load LLB: ", which the caller adds. Does not look at
+// capabilities (caps.h).
 Result<Graph> Link(RawGraph raw, const pb::Definition& definition);
 
 // Parse and Link.

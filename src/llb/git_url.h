@@ -17,7 +17,8 @@ struct GitUrl {
   std::string subdir;  // cleaned, relative
 };
 
-// A URL of one of the four schemes, or SCP style (user@host:path). Unknown: `unknown protocol`, `invalid protocol: x`.
+// A URL of one of the four schemes, or SCP style (user@host:path). Unknown: `unknown protocol`,
+// `invalid protocol: x`.
 Result<GitUrl> ParseGitUrl(std::string_view text);
 
 // `text` with "https://" before it, unless it says how to reach the remote.

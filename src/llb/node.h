@@ -26,7 +26,8 @@ struct DiffSpec {
   Output upper;
 };
 
-// A vertex of a definition that was received: stays byte for byte what it was, so that its digest does.
+// A vertex of a definition that was received: stays byte for byte what it was, so that its digest
+// does.
 struct ImportedSpec {
   std::string op;
   std::string metadata;  // serialized pb.OpMetadata

@@ -1,6 +1,7 @@
 #pragma once
 
-// Source identifiers and attributes as typed values, both ways: Format(Parse(x)) says the same as x.
+// Source identifiers and attributes as typed values, both ways: Format(Parse(x)) says the same as
+// x.
 
 #include <cstdint>
 #include <map>
@@ -101,11 +102,13 @@ struct LocalSource {
   std::vector<std::string> metadata_exceptions;
 };
 
-using SourceId = std::variant<ImageSource, OciLayoutSource, BlobSource, GitSource, HttpSource, LocalSource>;
+using SourceId =
+    std::variant<ImageSource, OciLayoutSource, BlobSource, GitSource, HttpSource, LocalSource>;
 
-// `unknown scheme X: not found` (NotFound); InvalidArgument for an attribute of a known name with a bad value. Unknown
-// attributes are ignored, as upstream does.
-Result<SourceId> ParseSource(std::string_view identifier, const std::map<std::string, std::string>& attrs);
+// `unknown scheme X: not found` (NotFound); InvalidArgument for an attribute of a known name with a
+// bad value. Unknown attributes are ignored, as upstream does.
+Result<SourceId> ParseSource(std::string_view identifier,
+                             const std::map<std::string, std::string>& attrs);
 
 SourceSpec Format(const ImageSource& source);
 SourceSpec Format(const OciLayoutSource& source);
@@ -122,7 +125,8 @@ struct SchemeAndRest {
 };
 std::optional<SchemeAndRest> SplitIdentifier(std::string_view identifier);
 
-// The identifier as source policies see it (`git://host/path#ref:subdir` for every way to write a git remote).
+// The identifier as source policies see it (`git://host/path#ref:subdir` for every way to write a
+// git remote).
 std::string CanonicalIdentifier(const SourceId& source);
 
 }  // namespace kiln::llb

@@ -17,10 +17,12 @@ namespace kiln::llb {
 
 // Image and oci-layout have two keys, in this order. (0): from the digest of the top object.
 Digest ImageManifestKey(const Digest& top, const oci::Platform& platform, int64_t layer_limit);
-// (1): the chain id of the image config's diff ids; nullopt for no layers, where key 0 is used again.
+// (1): the chain id of the image config's diff ids; nullopt for no layers, where key 0 is used
+// again.
 std::optional<Digest> ImageChainKey(const std::vector<Digest>& diff_ids);
 
-Digest BlobKey(const Digest& blob, std::string_view filename, uint32_t mode, uint32_t uid, uint32_t gid);
+Digest BlobKey(const Digest& blob, std::string_view filename, uint32_t mode, uint32_t uid,
+               uint32_t gid);
 
 // `resolved_ref` is what the ref turned out to be (refs/heads/main).
 std::string GitKey(const GitSource& source, std::string_view commit, std::string_view resolved_ref);

@@ -14,11 +14,14 @@ namespace kiln::ops {
 // -1 says "leave it".
 std::optional<WallTime> TimestampOf(int64_t timestamp_ns);
 
-Status MakeDirectory(const pb::FileActionMkDir& action, const std::optional<FileOwner>& owner, store::LayerWriter& writer);
-Status MakeFile(const pb::FileActionMkFile& action, const std::optional<FileOwner>& owner, store::LayerWriter& writer);
-Status MakeSymlink(const pb::FileActionSymlink& action, const std::optional<FileOwner>& owner, store::LayerWriter& writer);
+Status MakeDirectory(const pb::FileActionMkDir& action, const std::optional<FileOwner>& owner,
+                     store::LayerWriter& writer);
+Status MakeFile(const pb::FileActionMkFile& action, const std::optional<FileOwner>& owner,
+                store::LayerWriter& writer);
+Status MakeSymlink(const pb::FileActionSymlink& action, const std::optional<FileOwner>& owner,
+                   store::LayerWriter& writer);
 // `tree` gives what the writer's union shows now; asked only for wildcards.
-Status RemovePath(const pb::FileActionRm& action, const std::function<Result<store::TreeView>()>& tree,
-                  store::LayerWriter& writer);
+Status RemovePath(const pb::FileActionRm& action,
+                  const std::function<Result<store::TreeView>()>& tree, store::LayerWriter& writer);
 
 }  // namespace kiln::ops

@@ -17,9 +17,11 @@ struct FileOwner {
   friend bool operator==(const FileOwner&, const FileOwner&) = default;
 };
 
-// Who the files of an action shall belong to. A user by id sets both ids, by name those of /etc/passwd in `users`; a group then
-// overrides the second. A name that is not found, or a missing file, counts as 0.
-Result<FileOwner> ResolveOwner(const pb::ChownOpt& owner, const store::TreeView& users, const store::TreeView& groups);
+// Who the files of an action shall belong to. A user by id sets both ids, by name those of
+// /etc/passwd in `users`; a group then overrides the second. A name that is not found, or a missing
+// file, counts as 0.
+Result<FileOwner> ResolveOwner(const pb::ChownOpt& owner, const store::TreeView& users,
+                               const store::TreeView& groups);
 
 // One line of passwd(5) text; the first that matches.
 std::optional<FileOwner> FindUser(std::string_view passwd, std::string_view name);

@@ -11,8 +11,8 @@
 
 namespace kiln::progress {
 
-// The client sessions on whose behalf work is done: read at each use, since builds that share a step
-// come and go. Safe from any thread.
+// The client sessions on whose behalf work is done: read at each use, since builds that share a
+// step come and go. Safe from any thread.
 class SessionGroup {
  public:
   virtual ~SessionGroup() = default;
@@ -46,8 +46,8 @@ struct Activity {
 };
 
 // Reports a sub-task of a vertex ("extracting sha256:…"): started now, completed by Done() or when
-// destroyed. `vertex` may be empty inside an op's run. The activity's sink must live on, which it does
-// because it is shared.
+// destroyed. `vertex` may be empty inside an op's run. The activity's sink must live on, which it
+// does because it is shared.
 class StatusScope {
  public:
   StatusScope(const Activity& activity, const Clock& clock, const Digest& vertex, std::string id,

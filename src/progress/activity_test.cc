@@ -34,7 +34,9 @@ TEST(VertexScopeTest, CompletesOnceWithTheSameStart) {
     clock.Advance(std::chrono::seconds(2));
     EXPECT_FALSE(scope.Finish(NotFound("no such file")).ok());
   }
-  { VertexScope abandoned(sink, clock, "other"); }
+  {
+    VertexScope abandoned(sink, clock, "other");
+  }
   ASSERT_EQ(sink->vertices.size(), 4U);
   EXPECT_EQ(sink->vertices[0].started, sink->vertices[1].started);
   EXPECT_EQ(*sink->vertices[1].completed - *sink->vertices[1].started, std::chrono::seconds(2));

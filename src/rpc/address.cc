@@ -60,9 +60,11 @@ Status MakeParent(const std::string& path, const SocketOwner& owner) {
   struct stat info{};
   if (stat(parent.c_str(), &info) == 0) return OkStatus();
   TRY(MakeParent(parent, {}));
-  if (mkdir(parent.c_str(), 0770) != 0 && errno != EEXIST) return ErrnoError(errno, "mkdir {}", parent);
+  if (mkdir(parent.c_str(), 0770) != 0 && errno != EEXIST)
+    return ErrnoError(errno, "mkdir {}", parent);
   if (owner.uid >= 0 || owner.gid >= 0) {
-    if (chown(parent.c_str(), owner.uid, owner.gid) != 0) return ErrnoError(errno, "chown {}", parent);
+    if (chown(parent.c_str(), owner.uid, owner.gid) != 0)
+      return ErrnoError(errno, "chown {}", parent);
   }
   return OkStatus();
 }
@@ -71,8 +73,10 @@ Status RemoveStaleSocket(const Address& address) {
   struct stat info{};
   if (lstat(address.path.c_str(), &info) != 0) return OkStatus();
   if (!S_ISSOCK(info.st_mode)) return AlreadyExists("{} exists and is not a socket", address.path);
-  if (ConnectTo(address).ok()) return AlreadyExists("{} is in use by another process", address.path);
-  if (unlink(address.path.c_str()) != 0 && errno != ENOENT) return ErrnoError(errno, "unlink {}", address.path);
+  if (ConnectTo(address).ok())
+    return AlreadyExists("{} is in use by another process", address.path);
+  if (unlink(address.path.c_str()) != 0 && errno != ENOENT)
+    return ErrnoError(errno, "unlink {}", address.path);
   return OkStatus();
 }
 
@@ -86,7 +90,8 @@ Result<Fd> ListenUnix(const Address& address, const SocketOwner& owner) {
   }
   // Nobody can connect before listen(), so there is no window with looser rights.
   if (chmod(address.path.c_str(), 0660) != 0) return ErrnoError(errno, "chmod {}", address.path);
-  if ((owner.uid >= 0 || owner.gid >= 0) && chown(address.path.c_str(), owner.uid, owner.gid) != 0) {
+  if ((owner.uid >= 0 || owner.gid >= 0) &&
+      chown(address.path.c_str(), owner.uid, owner.gid) != 0) {
     return ErrnoError(errno, "chown {}", address.path);
   }
   if (listen(fd.get(), SOMAXCONN) != 0) return ErrnoError(errno, "listen {}", address.path);
@@ -98,7 +103,8 @@ Result<Fd> ListenTcp(const Address& address) {
   TRY_ASSIGN(Fd fd, NewSocket(info->ai_family, SOCK_NONBLOCK));
   const int on = 1;
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(fd.get(), info->ai_addr, info->ai_addrlen) != 0) return ErrnoError(errno, "bind {}", address.ToString());
+  if (bind(fd.get(), info->ai_addr, info->ai_addrlen) != 0)
+    return ErrnoError(errno, "bind {}", address.ToString());
   if (listen(fd.get(), SOMAXCONN) != 0) return ErrnoError(errno, "listen {}", address.ToString());
   return fd;
 }
@@ -121,7 +127,8 @@ Result<Fd> InheritedSocket() {
 Result<Address> Address::Parse(std::string_view text) {
   if (text.empty()) return InvalidArgument("--addr cannot be empty");
   const auto parts = Cut(text, "://");
-  if (!parts) return InvalidArgument("address {} does not contain proto, you meant unix://{} ?", text, text);
+  if (!parts)
+    return InvalidArgument("address {} does not contain proto, you meant unix://{} ?", text, text);
   const auto [scheme, rest] = *parts;
   Address address;
   if (scheme == "unix") {
@@ -130,7 +137,8 @@ Result<Address> Address::Parse(std::string_view text) {
     return address;
   }
   if (scheme == "fd") {
-    if (!rest.empty()) return InvalidArgument("address {}: choosing among passed sockets is not supported", text);
+    if (!rest.empty())
+      return InvalidArgument("address {}: choosing among passed sockets is not supported", text);
     address.kind = Kind::kFd;
     return address;
   }
@@ -142,7 +150,8 @@ Result<Address> Address::Parse(std::string_view text) {
   if (!port || *port > 65535) return InvalidArgument("address {} has a bad port", text);
   address.port = static_cast<uint16_t>(*port);
   std::string_view host = rest.substr(0, colon);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
   address.host = host;
   return address;
 }
@@ -211,11 +220,12 @@ Status SendAll(int socket, std::string_view data) {
 Result<Address> BoundAddress(const Fd& socket) {
   sockaddr_storage name{};
   socklen_t size = sizeof name;
-  if (getsockname(socket.get(), reinterpret_cast<sockaddr*>(&name), &size) != 0) return ErrnoError(errno, "getsockname");
+  if (getsockname(socket.get(), reinterpret_cast<sockaddr*>(&name), &size) != 0)
+    return ErrnoError(errno, "getsockname");
   char host[NI_MAXHOST] = {};
   char port[NI_MAXSERV] = {};
-  const int error = getnameinfo(reinterpret_cast<sockaddr*>(&name), size, host, sizeof host, port, sizeof port,
-                                NI_NUMERICHOST | NI_NUMERICSERV);
+  const int error = getnameinfo(reinterpret_cast<sockaddr*>(&name), size, host, sizeof host, port,
+                                sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
   if (error != 0) return Internal("getnameinfo: {}", gai_strerror(error));
   Address address;
   address.kind = Address::Kind::kTcp;

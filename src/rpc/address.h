@@ -9,7 +9,8 @@
 
 namespace kiln::rpc {
 
-// Where a daemon listens: "unix://PATH", "tcp://HOST:PORT" or "fd://" (the first socket systemd passed).
+// Where a daemon listens: "unix://PATH", "tcp://HOST:PORT" or "fd://" (the first socket systemd
+// passed).
 struct Address {
   enum class Kind { kUnix, kTcp, kFd };
   Kind kind = Kind::kUnix;
@@ -27,8 +28,8 @@ struct SocketOwner {
   int gid = -1;
 };
 
-// A listening, non-blocking, close-on-exec socket. For unix: the parent directory is made, a stale socket removed (a
-// live one is an error), mode 0660.
+// A listening, non-blocking, close-on-exec socket. For unix: the parent directory is made, a stale
+// socket removed (a live one is an error), mode 0660.
 Result<Fd> ListenOn(const Address& address, const SocketOwner& owner);
 // A connected blocking socket.
 Result<Fd> ConnectTo(const Address& address);

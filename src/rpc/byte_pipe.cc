@@ -75,8 +75,8 @@ void BytePipe::Close() {
 
 int BytePipe::FlushLocked() {
   while (out_done_ < out_.size()) {
-    const ssize_t n =
-        send(socket_.get(), out_.data() + out_done_, out_.size() - out_done_, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n = send(socket_.get(), out_.data() + out_done_, out_.size() - out_done_,
+                           MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n >= 0) {
       out_done_ += static_cast<size_t>(n);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {

@@ -11,8 +11,9 @@
 
 namespace kiln::rpc {
 
-// One end of a stream socket, driven without threads: at most one read and one write are under way at a time, which is
-// what gives a tunnel its back-pressure. All methods may be called from any thread.
+// One end of a stream socket, driven without threads: at most one read and one write are under way
+// at a time, which is what gives a tunnel its back-pressure. All methods may be called from any
+// thread.
 class BytePipe : public std::enable_shared_from_this<BytePipe> {
  public:
   // Called with the bytes read; empty at end of stream or on error.
@@ -24,7 +25,8 @@ class BytePipe : public std::enable_shared_from_this<BytePipe> {
   static std::shared_ptr<BytePipe> Make(Poller& poller, Fd socket);
   ~BytePipe();
 
-  // Calls back on the poller thread once bytes, the end or an error is there. Dropped without a call by Close.
+  // Calls back on the poller thread once bytes, the end or an error is there. Dropped without a
+  // call by Close.
   void AsyncRead(ReadCallback callback);
   // Calls back when all of `data` is in the socket, on the poller thread or before returning.
   void AsyncWrite(std::string data, WriteCallback callback);
@@ -51,7 +53,8 @@ class BytePipe : public std::enable_shared_from_this<BytePipe> {
   size_t out_done_ = 0;
 };
 
-// A connected pair of sockets: `pipe` is driven by the poller, `other` is meant for gRPC (close-on-exec, non-blocking).
+// A connected pair of sockets: `pipe` is driven by the poller, `other` is meant for gRPC
+// (close-on-exec, non-blocking).
 struct PipeAndSocket {
   std::shared_ptr<BytePipe> pipe;
   Fd other;

@@ -10,7 +10,8 @@ struct IntArgument {
   int value;
 };
 
-// The absolute limit is unknown to gRPC 1.51 and does no harm there; newer versions need it beside the soft one.
+// The absolute limit is unknown to gRPC 1.51 and does no harm there; newer versions need it beside
+// the soft one.
 constexpr IntArgument kCommon[] = {
     {GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytes},
     {"grpc.absolute_max_metadata_size", kMetadataBytes},
@@ -33,7 +34,8 @@ void ApplyLimits(grpc::ChannelArguments* args) {
 }
 
 void ApplyLimits(grpc::ServerBuilder* builder) {
-  for (const IntArgument& argument : kCommon) builder->AddChannelArgument(argument.name, argument.value);
+  for (const IntArgument& argument : kCommon)
+    builder->AddChannelArgument(argument.name, argument.value);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 0);
   builder->SetMaxReceiveMessageSize(kMessageBytes);
   builder->SetMaxSendMessageSize(kMessageBytes);

@@ -8,12 +8,13 @@ namespace {
 bool NeedsEncoding(std::string_view value) {
   if (value.empty()) return false;
   if (value.front() == ' ' || value.back() == ' ') return true;
-  return std::any_of(value.begin(), value.end(), [](unsigned char c) { return c < 0x20 || c > 0x7e; });
+  return std::any_of(value.begin(), value.end(),
+                     [](unsigned char c) { return c < 0x20 || c > 0x7e; });
 }
 
 bool IsUnreserved(unsigned char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-         c == '.' || c == '~';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+         c == '_' || c == '.' || c == '~';
 }
 
 std::string FormEncode(std::string_view value) {
@@ -75,9 +76,11 @@ std::optional<std::string> MetadataValue(const MetadataMap& metadata, std::strin
   return std::string(it->second.data(), it->second.size());
 }
 
-void AppendEncoded(std::string_view key, const std::vector<std::string>& values, MetadataList* out) {
+void AppendEncoded(std::string_view key, const std::vector<std::string>& values,
+                   MetadataList* out) {
   const bool encode = std::any_of(values.begin(), values.end(), NeedsEncoding);
-  for (const std::string& value : values) out->emplace_back(key, encode ? FormEncode(value) : value);
+  for (const std::string& value : values)
+    out->emplace_back(key, encode ? FormEncode(value) : value);
   if (encode) out->emplace_back(std::string(key) + "-encoded", "1");
 }
 

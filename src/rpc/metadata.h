@@ -38,8 +38,8 @@ inline constexpr char kUrlHostKey[] = "urlhost";
 std::vector<std::string> MetadataValues(const MetadataMap& metadata, std::string_view key);
 std::optional<std::string> MetadataValue(const MetadataMap& metadata, std::string_view key);
 
-// Adds one entry per value. If any value holds bytes that a header cannot carry, all values of the key are
-// form-url-encoded and "<key>-encoded: 1" says so.
+// Adds one entry per value. If any value holds bytes that a header cannot carry, all values of the
+// key are form-url-encoded and "<key>-encoded: 1" says so.
 void AppendEncoded(std::string_view key, const std::vector<std::string>& values, MetadataList* out);
 // The reverse, for one key. Bad escapes are an error.
 Result<std::vector<std::string>> DecodeValues(const MetadataMap& metadata, std::string_view key);

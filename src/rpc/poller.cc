@@ -11,7 +11,8 @@
 
 namespace kiln::rpc {
 
-Poller::Poller() : epoll_(epoll_create1(EPOLL_CLOEXEC)), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+Poller::Poller()
+    : epoll_(epoll_create1(EPOLL_CLOEXEC)), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   CHECK(epoll_.get() >= 0 && wake_.get() >= 0);
   epoll_event event{};
   event.events = EPOLLIN;
@@ -37,8 +38,8 @@ Poller::Id Poller::Add(int fd, Callback callback) {
   epoll_event event{};
   event.events = EPOLLONESHOT;
   event.data.u64 = id;
-  // A fresh descriptor of a kind epoll knows: failing means a broken caller or exhausted kernel memory; the hang-up is
-  // then never seen, so say so loudly.
+  // A fresh descriptor of a kind epoll knows: failing means a broken caller or exhausted kernel
+  // memory; the hang-up is then never seen, so say so loudly.
   CHECK(epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0);
   // ADD with no events reports EPOLLHUP at once for some sockets; disarm until asked.
   return id;

@@ -11,8 +11,9 @@
 
 namespace kiln::rpc {
 
-// One thread that waits on many descriptors. Serves accept loops and the byte pipes of tunnels and TLS connections, so
-// that none of them needs a thread of its own. Callbacks run on the poller thread and must not block.
+// One thread that waits on many descriptors. Serves accept loops and the byte pipes of tunnels and
+// TLS connections, so that none of them needs a thread of its own. Callbacks run on the poller
+// thread and must not block.
 class Poller {
  public:
   using Callback = std::function<void(uint32_t events)>;
@@ -25,8 +26,8 @@ class Poller {
 
   // Registers `fd` (which the caller keeps open until Remove) with nothing armed.
   Id Add(int fd, Callback callback);
-  // Asks for one callback when any of the epoll `events` is there. Replaces what was armed before. A hang-up or error
-  // is reported as well, whatever was asked for.
+  // Asks for one callback when any of the epoll `events` is there. Replaces what was armed before.
+  // A hang-up or error is reported as well, whatever was asked for.
   void Arm(Id id, int fd, uint32_t events);
   // No callback of `id` starts after this returns; one may still be running on the poller thread.
   void Remove(Id id, int fd);

@@ -53,8 +53,10 @@ MetadataMap Map(const MetadataList& list) {
 }
 
 TEST(MetadataTest, ValuesAHeaderCannotCarryAreEncoded) {
-  for (const std::vector<std::string>& values :
-       {std::vector<std::string>{"plain", "a b"}, {"ä/ö", "x"}, {" lead"}, {"tab\t", "100%", "a+b"}}) {
+  for (const std::vector<std::string>& values : {std::vector<std::string>{"plain", "a b"},
+                                                 {"ä/ö", "x"},
+                                                 {" lead"},
+                                                 {"tab\t", "100%", "a+b"}}) {
     MetadataList list;
     AppendEncoded(kFollowKey, values, &list);
     for (const auto& [key, value] : list) {
@@ -74,7 +76,8 @@ TEST(AddressTest, ParsesTheThreeForms) {
   EXPECT_EQ(Address::Parse("fd://")->kind, Address::Kind::kFd);
   EXPECT_EQ(Address::Parse("/run/x").error().ToString(),
             "address /run/x does not contain proto, you meant unix:///run/x ?");
-  for (const char* bad : {"", "tcp://host", "tcp://host:x", "tcp://h:70000", "fd://3", "npipe://x", "unix://"}) {
+  for (const char* bad :
+       {"", "tcp://host", "tcp://host:x", "tcp://h:70000", "fd://3", "npipe://x", "unix://"}) {
     EXPECT_FALSE(Address::Parse(bad).ok()) << bad;
   }
 }
@@ -151,7 +154,8 @@ TEST(ServerTest, CarriesLargeErrorTrailers) {
 class TunnelService final : public Control::CallbackService {
  public:
   explicit TunnelService(Poller& poller) : poller_(poller) {}
-  grpc::ServerBidiReactor<BytesMessage, BytesMessage>* Session(grpc::CallbackServerContext*) override {
+  grpc::ServerBidiReactor<BytesMessage, BytesMessage>* Session(
+      grpc::CallbackServerContext*) override {
     PipeAndSocket ends = MakePipe(poller_).value();
     auto* reactor = new TunnelReactor(ends.pipe, [this] { closed.set_value(); });
     reactor->Begin();

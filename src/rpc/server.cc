@@ -16,7 +16,8 @@
 
 namespace kiln::rpc {
 
-Result<std::unique_ptr<Server>> Server::Start(const std::vector<grpc::Service*>& services, Poller& poller) {
+Result<std::unique_ptr<Server>> Server::Start(const std::vector<grpc::Service*>& services,
+                                              Poller& poller) {
   std::unique_ptr<Server> server(new Server(poller));
   grpc::ServerBuilder builder;
   ApplyLimits(&builder);
@@ -47,7 +48,8 @@ void Server::OnReadable(Listener* listener) {
     Fd socket(accept4(listener->socket.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) LOG_WARNING("accept: {}", ErrnoError(errno, "accept4"));
+      if (errno != EAGAIN && errno != EWOULDBLOCK)
+        LOG_WARNING("accept: {}", ErrnoError(errno, "accept4"));
       break;
     }
     const int on = 1;

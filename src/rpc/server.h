@@ -1,8 +1,8 @@
 #pragma once
 
 #include <grpcpp/channel.h>
-#include <grpcpp/server.h>
 #include <grpcpp/impl/codegen/service_type.h>
+#include <grpcpp/server.h>
 
 #include <chrono>
 #include <memory>
@@ -19,12 +19,14 @@
 
 namespace kiln::rpc {
 
-// A gRPC server that accepts connections itself and hands their sockets to gRPC. That lets us set owners and modes of
-// unix sockets, take sockets from systemd, and do TLS without ALPN, which buildx does not offer.
+// A gRPC server that accepts connections itself and hands their sockets to gRPC. That lets us set
+// owners and modes of unix sockets, take sockets from systemd, and do TLS without ALPN, which
+// buildx does not offer.
 class Server {
  public:
   // The services and `poller` outlive the server.
-  static Result<std::unique_ptr<Server>> Start(const std::vector<grpc::Service*>& services, Poller& poller);
+  static Result<std::unique_ptr<Server>> Start(const std::vector<grpc::Service*>& services,
+                                               Poller& poller);
   // Cancels what is left (see Shutdown) and waits.
   ~Server();
 

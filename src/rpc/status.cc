@@ -18,7 +18,8 @@ void ToProto(const Error& error, google::rpc::Status* out) {
 Error FromProto(const google::rpc::Status& status) {
   const bool known = status.code() > 0 && status.code() <= 16;
   Error error(known ? static_cast<Code>(status.code()) : Code::kUnknown, status.message());
-  for (const google::protobuf::Any& any : status.details()) error.AddDetail({any.type_url(), any.value()});
+  for (const google::protobuf::Any& any : status.details())
+    error.AddDetail({any.type_url(), any.value()});
   return error;
 }
 
@@ -30,7 +31,9 @@ grpc::Status ToGrpc(const Error& error) {
   return {code, proto.message(), proto.SerializeAsString()};
 }
 
-grpc::Status ToGrpc(const Status& status) { return status ? grpc::Status::OK : ToGrpc(status.error()); }
+grpc::Status ToGrpc(const Status& status) {
+  return status ? grpc::Status::OK : ToGrpc(status.error());
+}
 
 Error FromGrpc(const grpc::Status& status) {
   google::rpc::Status proto;

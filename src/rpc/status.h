@@ -11,8 +11,9 @@ class Status;
 
 namespace kiln::rpc {
 
-// The only place where errors of ours become statuses of gRPC and back. Code, message and details (google.protobuf.Any
-// pairs, carried in `grpc-status-details-bin`) pass through unchanged; the context chain is folded into the message.
+// The only place where errors of ours become statuses of gRPC and back. Code, message and details
+// (google.protobuf.Any pairs, carried in `grpc-status-details-bin`) pass through unchanged; the
+// context chain is folded into the message.
 grpc::Status ToGrpc(const Error& error);
 grpc::Status ToGrpc(const Status& status);
 // `status` is not OK.

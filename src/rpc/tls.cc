@@ -25,19 +25,21 @@ std::string OpenSslError() {
   return text.data();
 }
 
-int SelectAlpn(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in, unsigned in_size,
-               void*) {
+int SelectAlpn(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in,
+               unsigned in_size, void*) {
   static constexpr unsigned char kH2[] = {2, 'h', '2'};
   unsigned char* chosen = nullptr;
-  if (SSL_select_next_proto(&chosen, out_size, kH2, sizeof kH2, in, in_size) != OPENSSL_NPN_NEGOTIATED) {
+  if (SSL_select_next_proto(&chosen, out_size, kH2, sizeof kH2, in, in_size) !=
+      OPENSSL_NPN_NEGOTIATED) {
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   }
   *out = chosen;
   return SSL_TLSEXT_ERR_OK;
 }
 
-// Moves bytes between an SSL socket and a plain one, all on the poller thread except the destructor. Each side has one
-// buffer: a side is read only when the other has taken what came before.
+// Moves bytes between an SSL socket and a plain one, all on the poller thread except the
+// destructor. Each side has one buffer: a side is read only when the other has taken what came
+// before.
 class TlsPump : public std::enable_shared_from_this<TlsPump> {
  public:
   TlsPump(Poller& poller, SSL* ssl, Fd secret, Fd plain)
@@ -47,7 +49,8 @@ class TlsPump : public std::enable_shared_from_this<TlsPump> {
   void Begin() {
     std::lock_guard lock(mu_);
     // The callbacks own the pump; Close takes them out.
-    secret_id_ = poller_.Add(secret_.get(), [self = shared_from_this()](uint32_t) { self->Step(); });
+    secret_id_ =
+        poller_.Add(secret_.get(), [self = shared_from_this()](uint32_t) { self->Step(); });
     plain_id_ = poller_.Add(plain_.get(), [self = shared_from_this()](uint32_t) { self->Step(); });
     poller_.Arm(secret_id_, secret_.get(), EPOLLIN);
   }
@@ -65,7 +68,8 @@ class TlsPump : public std::enable_shared_from_this<TlsPump> {
       while (alive && moved) {
         moved = false;
         secret_events = plain_events = 0;
-        alive = Inbound(&secret_events, &plain_events, &moved) && Outbound(&secret_events, &plain_events, &moved);
+        alive = Inbound(&secret_events, &plain_events, &moved) &&
+                Outbound(&secret_events, &plain_events, &moved);
       }
     }
     if (!alive) {
@@ -111,7 +115,8 @@ class TlsPump : public std::enable_shared_from_this<TlsPump> {
       }
     }
     while (in_done_ < in_size_) {
-      const ssize_t n = send(plain_.get(), in_.data() + in_done_, in_size_ - in_done_, MSG_NOSIGNAL);
+      const ssize_t n =
+          send(plain_.get(), in_.data() + in_done_, in_size_ - in_done_, MSG_NOSIGNAL);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && errno == EAGAIN) {
         *plain_events |= EPOLLOUT;
@@ -141,7 +146,8 @@ class TlsPump : public std::enable_shared_from_this<TlsPump> {
       }
     }
     while (out_done_ < out_size_) {
-      const int n = SSL_write(ssl_, out_.data() + out_done_, static_cast<int>(out_size_ - out_done_));
+      const int n =
+          SSL_write(ssl_, out_.data() + out_done_, static_cast<int>(out_size_ - out_done_));
       if (n <= 0) return Wants(n, secret_events);
       out_done_ += static_cast<size_t>(n);
       *moved = true;
@@ -179,7 +185,8 @@ class TlsPump : public std::enable_shared_from_this<TlsPump> {
 }  // namespace
 
 Result<std::shared_ptr<const TlsContext>> TlsContext::Load(const TlsFiles& files) {
-  if (files.cert.empty() || files.key.empty()) return InvalidArgument("TLS needs both a certificate and a key");
+  if (files.cert.empty() || files.key.empty())
+    return InvalidArgument("TLS needs both a certificate and a key");
   SSL_CTX* context = SSL_CTX_new(TLS_server_method());
   if (context == nullptr) return Internal("TLS: {}", OpenSslError());
   std::shared_ptr<const TlsContext> result(new TlsContext(context));

@@ -17,7 +17,8 @@ struct TlsFiles {
   std::string ca;  // if set, peers must show a certificate signed by it
 };
 
-// A server's TLS settings, read once. ALPN "h2" is selected if offered; a client that offers none is welcome.
+// A server's TLS settings, read once. ALPN "h2" is selected if offered; a client that offers none
+// is welcome.
 class TlsContext {
  public:
   // Certificate and key: both.
@@ -30,8 +31,8 @@ class TlsContext {
   ssl_ctx_st* context_;
 };
 
-// Begins a handshake on the accepted `socket` and returns the plaintext side: a non-blocking socket for gRPC. Handshake
-// and pumping run on `poller`; a failed handshake closes both.
+// Begins a handshake on the accepted `socket` and returns the plaintext side: a non-blocking socket
+// for gRPC. Handshake and pumping run on `poller`; a failed handshake closes both.
 Result<Fd> AcceptTls(Poller& poller, const TlsContext& context, Fd socket);
 
 }  // namespace kiln::rpc

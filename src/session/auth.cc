@@ -19,8 +19,10 @@ Result<ClientCredentials> GetCredentials(const progress::Activity& activity, Ses
   moby::filesync::v1::CredentialsRequest request;
   moby::filesync::v1::CredentialsResponse response;
   request.set_host(host);
-  TRY(call.End(Auth::NewStub(session.connection().channel)->Credentials(call.get(), request, &response)));
-  return ClientCredentials{response.username(), SecretString(std::move(*response.mutable_secret()))};
+  TRY(call.End(
+      Auth::NewStub(session.connection().channel)->Credentials(call.get(), request, &response)));
+  return ClientCredentials{response.username(),
+                           SecretString(std::move(*response.mutable_secret()))};
 }
 
 Result<ClientToken> FetchToken(const progress::Activity& activity, Session& session,
@@ -33,34 +35,39 @@ Result<ClientToken> FetchToken(const progress::Activity& activity, Session& sess
   request.set_realm(wanted.realm);
   request.set_service(wanted.service);
   for (const std::string& scope : wanted.scopes) request.add_scopes(scope);
-  TRY(call.End(Auth::NewStub(session.connection().channel)->FetchToken(call.get(), request, &response)));
+  TRY(call.End(
+      Auth::NewStub(session.connection().channel)->FetchToken(call.get(), request, &response)));
   ClientToken token;
   token.token = SecretString(std::move(*response.mutable_token()));
   token.expires_in = std::chrono::seconds(response.expiresin());
-  if (response.issuedat() != 0) token.issued_at = WallTime(std::chrono::seconds(response.issuedat()));
+  if (response.issuedat() != 0)
+    token.issued_at = WallTime(std::chrono::seconds(response.issuedat()));
   return token;
 }
 
-Result<std::string> GetTokenAuthority(const progress::Activity& activity, Session& session, const std::string& host,
-                                      std::string_view salt) {
+Result<std::string> GetTokenAuthority(const progress::Activity& activity, Session& session,
+                                      const std::string& host, std::string_view salt) {
   Call call(activity.WithTimeout(kCallTimeout), session);
   moby::filesync::v1::GetTokenAuthorityRequest request;
   moby::filesync::v1::GetTokenAuthorityResponse response;
   request.set_host(host);
   request.set_salt(std::string(salt));
-  TRY(call.End(Auth::NewStub(session.connection().channel)->GetTokenAuthority(call.get(), request, &response)));
+  TRY(call.End(Auth::NewStub(session.connection().channel)
+                   ->GetTokenAuthority(call.get(), request, &response)));
   return std::move(*response.mutable_publickey());
 }
 
-Result<std::string> VerifyTokenAuthority(const progress::Activity& activity, Session& session, const std::string& host,
-                                         std::string_view payload, std::string_view salt) {
+Result<std::string> VerifyTokenAuthority(const progress::Activity& activity, Session& session,
+                                         const std::string& host, std::string_view payload,
+                                         std::string_view salt) {
   Call call(activity.WithTimeout(kCallTimeout), session);
   moby::filesync::v1::VerifyTokenAuthorityRequest request;
   moby::filesync::v1::VerifyTokenAuthorityResponse response;
   request.set_host(host);
   request.set_payload(std::string(payload));
   request.set_salt(std::string(salt));
-  TRY(call.End(Auth::NewStub(session.connection().channel)->VerifyTokenAuthority(call.get(), request, &response)));
+  TRY(call.End(Auth::NewStub(session.connection().channel)
+                   ->VerifyTokenAuthority(call.get(), request, &response)));
   return std::move(*response.mutable_signed_());
 }
 

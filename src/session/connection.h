@@ -1,7 +1,7 @@
 #pragma once
 
-#include <grpcpp/client_context.h>
 #include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
 
 #include <memory>
 #include <string>
@@ -12,7 +12,8 @@
 
 namespace kiln::session {
 
-// The gRPC side of a session. Only `session` itself and those who hand over channels include this header.
+// The gRPC side of a session. Only `session` itself and those who hand over channels include this
+// header.
 struct Session::Connection {
   explicit Connection(std::shared_ptr<grpc::Channel> over) : channel(std::move(over)) {}
   std::shared_ptr<grpc::Channel> channel;
@@ -27,7 +28,8 @@ class Call {
 
   grpc::ClientContext& context() { return context_; }
   grpc::ClientContext* get() { return &context_; }
-  // Turns how the call ended into a Status: why the activity or the session ended comes before gRPC's word for it.
+  // Turns how the call ended into a Status: why the activity or the session ended comes before
+  // gRPC's word for it.
   Status End(const grpc::Status& status) const;
 
  private:

@@ -28,7 +28,8 @@ class ContentWriter {
   }
 
   // False: the store has the blob.
-  Result<bool> Exchange(const pb::WriteContentRequest& request, pb::WriteContentResponse* response) {
+  Result<bool> Exchange(const pb::WriteContentRequest& request,
+                        pb::WriteContentResponse* response) {
     if (stream_->Write(request) && stream_->Read(response)) return true;
     finished_ = true;
     Status end = call_.End(stream_->Finish());
@@ -51,23 +52,26 @@ class ContentWriter {
  private:
   Call call_;
   std::unique_ptr<pb::Content::Stub> stub_;
-  std::unique_ptr<grpc::ClientReaderWriter<pb::WriteContentRequest, pb::WriteContentResponse>> stream_;
+  std::unique_ptr<grpc::ClientReaderWriter<pb::WriteContentRequest, pb::WriteContentResponse>>
+      stream_;
   bool finished_ = false;
 };
 
 }  // namespace
 
-Result<ContentInfo> StatContent(const progress::Activity& activity, Session& session, const std::string& store,
-                                const Digest& digest) {
+Result<ContentInfo> StatContent(const progress::Activity& activity, Session& session,
+                                const std::string& store, const Digest& digest) {
   Call call(activity, session);
   call.context().AddMetadata(rpc::kStoreIdKey, store);
   pb::InfoRequest request;
   pb::InfoResponse response;
   request.set_digest(digest.ToString());
-  TRY(call.End(pb::Content::NewStub(session.connection().channel)->Info(call.get(), request, &response)));
+  TRY(call.End(
+      pb::Content::NewStub(session.connection().channel)->Info(call.get(), request, &response)));
   ContentInfo info;
   info.digest = digest;
-  if (response.info().size() < 0) return InvalidArgument("the client says blob {} has a negative size", digest);
+  if (response.info().size() < 0)
+    return InvalidArgument("the client says blob {} has a negative size", digest);
   info.size = response.info().size();
   info.labels.insert(response.info().labels().begin(), response.info().labels().end());
   return info;
@@ -85,7 +89,8 @@ Status ReadContent(const progress::Activity& activity, Session& session, const s
   pb::ReadContentResponse response;
   Status sunk;
   while (sunk.ok() && reader->Read(&response)) {
-    if (response.offset() != offset) sunk = DataLoss("the client sent blob {} out of order", digest);
+    if (response.offset() != offset)
+      sunk = DataLoss("the client sent blob {} out of order", digest);
     if (sunk.ok()) sunk = sink.Write(response.data());
     offset += static_cast<int64_t>(response.data().size());
   }

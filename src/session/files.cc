@@ -19,8 +19,8 @@ using moby::filesync::v1::BytesMessage;
 constexpr char kFileSyncMethod[] = "/moby.filesync.v1.FileSync/DiffCopy";
 constexpr char kFileSendMethod[] = "/moby.filesync.v1.FileSend/DiffCopy";
 
-// A bidirectional call of `method` whose messages are `Message`, whatever the service declares: directory exports carry
-// Packets through a method declared for BytesMessages.
+// A bidirectional call of `method` whose messages are `Message`, whatever the service declares:
+// directory exports carry Packets through a method declared for BytesMessages.
 template <typename Message>
 class Stream {
  public:
@@ -28,9 +28,10 @@ class Stream {
          const rpc::MetadataList& metadata)
       : call_(activity, session), channel_(session.connection().channel) {
     for (const auto& [key, value] : metadata) call_.context().AddMetadata(key, value);
-    const grpc::internal::RpcMethod rpc_method(method, grpc::internal::RpcMethod::BIDI_STREAMING, channel_);
-    stream_.reset(grpc::internal::ClientReaderWriterFactory<Message, Message>::Create(channel_.get(), rpc_method,
-                                                                                      &call_.context()));
+    const grpc::internal::RpcMethod rpc_method(method, grpc::internal::RpcMethod::BIDI_STREAMING,
+                                               channel_);
+    stream_.reset(grpc::internal::ClientReaderWriterFactory<Message, Message>::Create(
+        channel_.get(), rpc_method, &call_.context()));
   }
   ~Stream() {
     if (finished_) return;
@@ -76,7 +77,8 @@ class WirePackets final : public filesync::PacketStream {
 
 class WireFileStream final : public FileStream {
  public:
-  WireFileStream(const progress::Activity& activity, const Session& session, const rpc::MetadataList& metadata)
+  WireFileStream(const progress::Activity& activity, const Session& session,
+                 const rpc::MetadataList& metadata)
       : stream_(activity, session, kFileSendMethod, metadata) {}
 
   Status Write(std::string_view data) override {
@@ -129,7 +131,8 @@ Status RequireFileSend(const Session& session) {
 
 }  // namespace
 
-Result<SessionPtr> FindTreeSession(Manager& manager, const progress::Activity& activity, const std::string& pinned) {
+Result<SessionPtr> FindTreeSession(Manager& manager, const progress::Activity& activity,
+                                   const std::string& pinned) {
   std::vector<std::string> ids;
   if (!pinned.empty()) ids.push_back(pinned);
   for (std::string& id : activity.sessions->SessionIds()) {
@@ -151,8 +154,8 @@ Result<SessionPtr> FindTreeSession(Manager& manager, const progress::Activity& a
   return last;
 }
 
-Result<OpenedTree> OpenTree(Manager& manager, const progress::Activity& activity, const SessionPtr& session,
-                            const filesync::TreeRequest& request) {
+Result<OpenedTree> OpenTree(Manager& manager, const progress::Activity& activity,
+                            const SessionPtr& session, const filesync::TreeRequest& request) {
   OpenedTree opened;
   opened.session = session;
   if (filesync::TreeSource* trees = manager.SharedTrees(session->id())) {
@@ -168,8 +171,8 @@ Result<OpenedTree> OpenTree(Manager& manager, const progress::Activity& activity
   return opened;
 }
 
-Result<filesync::SendReport> SendTree(const progress::Activity& activity, Session& session, int exporter_id,
-                                      bool multi_platform, filesync::Tree& tree,
+Result<filesync::SendReport> SendTree(const progress::Activity& activity, Session& session,
+                                      int exporter_id, bool multi_platform, filesync::Tree& tree,
                                       const filesync::SendOptions& options) {
   TRY(RequireFileSend(session));
   rpc::MetadataList metadata = {{rpc::kExporterIdKey, std::to_string(exporter_id)}};
@@ -187,12 +190,13 @@ Result<filesync::SendReport> SendTree(const progress::Activity& activity, Sessio
   return report;
 }
 
-Result<std::unique_ptr<FileStream>> OpenFileStream(const progress::Activity& activity, Session& session,
-                                                   int exporter_id,
-                                                   const std::map<std::string, std::string>& metadata) {
+Result<std::unique_ptr<FileStream>> OpenFileStream(
+    const progress::Activity& activity, Session& session, int exporter_id,
+    const std::map<std::string, std::string>& metadata) {
   TRY(RequireFileSend(session));
   rpc::MetadataList list = {{rpc::kExporterIdKey, std::to_string(exporter_id)}};
-  for (const auto& [key, value] : metadata) list.emplace_back(rpc::kExporterMetadataPrefix + key, value);
+  for (const auto& [key, value] : metadata)
+    list.emplace_back(rpc::kExporterMetadataPrefix + key, value);
   return std::unique_ptr<FileStream>(new WireFileStream(activity, session, list));
 }
 

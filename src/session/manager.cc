@@ -71,7 +71,8 @@ void Manager::Health::Begin(const std::shared_ptr<Health>& self) {
   probe->session = std::move(session);
   probe->stub->async()->Check(&probe->context, &probe->request, &probe->response,
                               [self, probe](const grpc::Status& status) {
-                                // Never on gRPC's thread: ending a session may drop the channel that called us.
+                                // Never on gRPC's thread: ending a session may drop the channel
+                                // that called us.
                                 self->timers->Post([self, probe, status] {
                                   self->OnAnswer(*probe, status);
                                   if (self->failures < self->policy.failures) Schedule(self);
@@ -80,7 +81,8 @@ void Manager::Health::Begin(const std::shared_ptr<Health>& self) {
 }
 
 void Manager::Health::OnAnswer(const Probe& probe, const grpc::Status& status) {
-  last = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - probe.started);
+  last = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
+                                                               probe.started);
   if (status.ok()) {
     failures = 0;
     return;
@@ -90,7 +92,8 @@ void Manager::Health::OnAnswer(const Probe& probe, const grpc::Status& status) {
     return;
   }
   if (++failures < policy.failures) return;
-  LOG_WARNING("session {} health check failed fatally: {}", probe.session->id(), rpc::FromGrpc(status));
+  LOG_WARNING("session {} health check failed fatally: {}", probe.session->id(),
+              rpc::FromGrpc(status));
   on_fatal();
 }
 

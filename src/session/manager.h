@@ -23,7 +23,8 @@ inline constexpr std::chrono::seconds kLookupTimeout{5};
 // How often a session is asked whether it is alive, and how often it may fail to answer.
 struct HealthPolicy {
   std::chrono::milliseconds interval{5000};
-  std::chrono::milliseconds timeout{15000};  // at least; 1.5 times the last answer's time if that is more
+  std::chrono::milliseconds timeout{
+      15000};  // at least; 1.5 times the last answer's time if that is more
   int failures = 2;
 };
 
@@ -37,10 +38,10 @@ class Manager {
   Manager(const Manager&) = delete;
   Manager& operator=(const Manager&) = delete;
 
-  // Registers a session and begins its health checks. AlreadyExists if one of that id is alive. `on_fatal` is called when
-  // health checks gave up: the caller then ends the tunnel.
-  Result<SessionPtr> Add(SessionInfo info, std::shared_ptr<Session::Connection> connection, const HealthPolicy& health,
-                         std::function<void()> on_fatal);
+  // Registers a session and begins its health checks. AlreadyExists if one of that id is alive.
+  // `on_fatal` is called when health checks gave up: the caller then ends the tunnel.
+  Result<SessionPtr> Add(SessionInfo info, std::shared_ptr<Session::Connection> connection,
+                         const HealthPolicy& health, std::function<void()> on_fatal);
   // Ends this very session: calls through it fail, its id is free.
   void Remove(const SessionPtr& session);
 
@@ -50,8 +51,8 @@ class Manager {
   // Without waiting; null if there is none.
   SessionPtr Find(std::string_view id) const;
 
-  // Folders of a client in this process: OpenTree reads them directly instead of over the tunnel of session `id`.
-  // Null takes them away. They outlive their entry here.
+  // Folders of a client in this process: OpenTree reads them directly instead of over the tunnel of
+  // session `id`. Null takes them away. They outlive their entry here.
   void ShareTrees(const std::string& id, filesync::TreeSource* trees);
   filesync::TreeSource* SharedTrees(std::string_view id) const;
 
@@ -67,10 +68,11 @@ class Manager {
   std::map<std::string, filesync::TreeSource*, std::less<>> trees_;
 };
 
-// Calls `call(Session&)`, which returns a Result or Status, for each session of the activity until one succeeds. At the
-// end: the last error, or "no active sessions".
+// Calls `call(Session&)`, which returns a Result or Status, for each session of the activity until
+// one succeeds. At the end: the last error, or "no active sessions".
 template <typename Call>
-std::invoke_result_t<Call, Session&> Any(Manager& manager, const progress::Activity& activity, const Call& call) {
+std::invoke_result_t<Call, Session&> Any(Manager& manager, const progress::Activity& activity,
+                                         const Call& call) {
   Error last = Error(Code::kNotFound, "no active sessions");
   for (const std::string& id : activity.sessions->SessionIds()) {
     TRY(activity.Check());

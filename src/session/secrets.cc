@@ -20,23 +20,28 @@ std::string AgentId(const std::string& id) { return id.empty() ? "default" : id;
 
 }  // namespace
 
-Result<SecretString> GetSecret(Manager& manager, const progress::Activity& activity, const std::string& id) {
-  Result<SecretString> secret = Any(manager, activity, [&](Session& session) -> Result<SecretString> {
-    Call call(activity.WithTimeout(kCallTimeout), session);
-    moby::buildkit::secrets::v1::GetSecretRequest request;
-    moby::buildkit::secrets::v1::GetSecretResponse response;
-    request.set_id(id);
-    const auto stub = moby::buildkit::secrets::v1::Secrets::NewStub(session.connection().channel);
-    TRY(call.End(stub->GetSecret(call.get(), request, &response)));
-    return SecretString(std::move(*response.mutable_data()));
-  });
+Result<SecretString> GetSecret(Manager& manager, const progress::Activity& activity,
+                               const std::string& id) {
+  Result<SecretString> secret =
+      Any(manager, activity, [&](Session& session) -> Result<SecretString> {
+        Call call(activity.WithTimeout(kCallTimeout), session);
+        moby::buildkit::secrets::v1::GetSecretRequest request;
+        moby::buildkit::secrets::v1::GetSecretResponse response;
+        request.set_id(id);
+        const auto stub =
+            moby::buildkit::secrets::v1::Secrets::NewStub(session.connection().channel);
+        TRY(call.End(stub->GetSecret(call.get(), request, &response)));
+        return SecretString(std::move(*response.mutable_data()));
+      });
   if (secret.ok()) return secret;
   const Code code = secret.error().code();
-  if (code == Code::kNotFound || code == Code::kUnimplemented) return NotFound("secret {}: not found", id);
+  if (code == Code::kNotFound || code == Code::kUnimplemented)
+    return NotFound("secret {}: not found", id);
   return std::move(secret.error().AddContext(fmt::format("secret {}", id)));
 }
 
-Result<SessionPtr> FindSshAgent(Manager& manager, const progress::Activity& activity, const std::string& id) {
+Result<SessionPtr> FindSshAgent(Manager& manager, const progress::Activity& activity,
+                                const std::string& id) {
   Error last = Error(Code::kNotFound, "no active sessions");
   for (const std::string& session_id : activity.sessions->SessionIds()) {
     Result<SessionPtr> session = manager.Get(activity, session_id);
@@ -60,7 +65,8 @@ Result<SessionPtr> FindSshAgent(Manager& manager, const progress::Activity& acti
   return last;
 }
 
-Status ForwardSshAgent(const progress::Activity& activity, Session& session, const std::string& id, Fd connection) {
+Status ForwardSshAgent(const progress::Activity& activity, Session& session, const std::string& id,
+                       Fd connection) {
   using moby::sshforward::v1::BytesMessage;
   Call call(activity, session);
   call.context().AddMetadata(rpc::kSshIdKey, AgentId(id));

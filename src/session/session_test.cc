@@ -72,7 +72,8 @@ class Timers final : public TaskQueue {
 class SessionService final : public Control::CallbackService {
  public:
   SessionService(Manager& manager, rpc::Poller& poller) : manager_(manager), poller_(poller) {}
-  grpc::ServerBidiReactor<BytesMessage, BytesMessage>* Session(grpc::CallbackServerContext* context) override {
+  grpc::ServerBidiReactor<BytesMessage, BytesMessage>* Session(
+      grpc::CallbackServerContext* context) override {
     return ServeSession(manager_, poller_, context);
   }
 
@@ -83,7 +84,8 @@ class SessionService final : public Control::CallbackService {
 
 class HealthService final : public grpc::health::v1::Health::CallbackService {
  public:
-  grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context, const grpc::health::v1::HealthCheckRequest*,
+  grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context,
+                                  const grpc::health::v1::HealthCheckRequest*,
                                   grpc::health::v1::HealthCheckResponse*) override {
     ++checks;
     auto* reactor = context->DefaultReactor();
@@ -95,7 +97,8 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
 };
 
 class SecretsService final : public moby::buildkit::secrets::v1::Secrets::Service {
-  grpc::Status GetSecret(grpc::ServerContext*, const moby::buildkit::secrets::v1::GetSecretRequest* request,
+  grpc::Status GetSecret(grpc::ServerContext*,
+                         const moby::buildkit::secrets::v1::GetSecretRequest* request,
                          moby::buildkit::secrets::v1::GetSecretResponse* response) override {
     if (request->id() != "known") return {grpc::NOT_FOUND, "no such secret"};
     response->set_data("hush");
@@ -106,9 +109,10 @@ class SecretsService final : public moby::buildkit::secrets::v1::Secrets::Servic
 // Takes what is sent to exporter 1; answers AlreadyExists after the first message to exporter 2.
 class OutputService final : public moby::filesync::v1::FileSend::Service {
  public:
-  grpc::Status DiffCopy(grpc::ServerContext* context,
-                        grpc::ServerReaderWriter<moby::filesync::v1::BytesMessage, moby::filesync::v1::BytesMessage>*
-                            stream) override {
+  grpc::Status DiffCopy(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<moby::filesync::v1::BytesMessage, moby::filesync::v1::BytesMessage>*
+          stream) override {
     const auto id = rpc::MetadataValue(context->client_metadata(), rpc::kExporterIdKey);
     name = rpc::MetadataValue(context->client_metadata(), "exporter-md-image.name").value_or("");
     moby::filesync::v1::BytesMessage message;
@@ -128,14 +132,16 @@ class SessionTest : public testing::Test {
   SessionTest() {
     daemon_ = rpc::Server::Start({&service_}, poller_).value();
     client_ = rpc::Server::Start({&health_, &secrets_, &outputs_}, poller_).value();
-    activity_.sessions = std::make_shared<progress::FixedSessions>(std::vector<std::string>{"the-id"});
+    activity_.sessions =
+        std::make_shared<progress::FixedSessions>(std::vector<std::string>{"the-id"});
   }
   ~SessionTest() override { Close(); }
 
   void Open() {
     context_.AddMetadata(rpc::kSessionIdKey, "the-id");
     context_.AddMetadata(rpc::kSessionSharedKey, "folder:node");
-    for (const char* method : {"/grpc.health.v1.Health/Check", "/moby.filesync.v1.FileSend/DiffCopy"}) {
+    for (const char* method :
+         {"/grpc.health.v1.Health/Check", "/moby.filesync.v1.FileSend/DiffCopy"}) {
       context_.AddMetadata(rpc::kSessionMethodKey, method);
     }
     stream_ = Control::NewStub(daemon_->InProcessChannel())->Session(&context_);
@@ -179,7 +185,9 @@ TEST_F(SessionTest, LateSessionsAreWaitedForAndEndWithTheirClient) {
   EXPECT_TRUE(ended_.ok());
   EXPECT_TRUE((*session)->closed().cancelled());
   EXPECT_EQ(manager_.Find("the-id"), nullptr);
-  EXPECT_EQ(GetSecret(manager_, activity_.WithTimeout(std::chrono::milliseconds(10)), "known").error().code(),
+  EXPECT_EQ(GetSecret(manager_, activity_.WithTimeout(std::chrono::milliseconds(10)), "known")
+                .error()
+                .code(),
             Code::kNotFound);
 }
 
@@ -215,7 +223,8 @@ TEST_F(SessionTest, BytesGoToTheClientInBoundedMessages) {
 
 TEST_F(SessionTest, FoldersNeedSupport) {
   Open();
-  EXPECT_EQ(FindTreeSession(manager_, activity_, "").error().ToString(), "no local sources enabled");
+  EXPECT_EQ(FindTreeSession(manager_, activity_, "").error().ToString(),
+            "no local sources enabled");
   EXPECT_EQ(FindTreeSession(manager_, progress::Activity(), "").error().ToString(),
             "could not access local files without session");
 }

@@ -17,7 +17,8 @@ Result<HealthPolicy> HealthOf(const rpc::MetadataMap& metadata) {
   const auto custom = rpc::MetadataValue(metadata, rpc::kSessionHealthKey);
   if (!custom) return policy;
   const auto ms = ParseInt(*custom);
-  if (!ms || *ms < kMinHealthMs) return InvalidArgument("bad {}: {}", rpc::kSessionHealthKey, Quoted(*custom));
+  if (!ms || *ms < kMinHealthMs)
+    return InvalidArgument("bad {}: {}", rpc::kSessionHealthKey, Quoted(*custom));
   policy.interval = policy.timeout = std::chrono::milliseconds(*ms);
   policy.failures = 1;
   return policy;
@@ -25,8 +26,8 @@ Result<HealthPolicy> HealthOf(const rpc::MetadataMap& metadata) {
 
 }  // namespace
 
-grpc::ServerBidiReactor<moby::buildkit::v1::BytesMessage, moby::buildkit::v1::BytesMessage>* ServeSession(
-    Manager& manager, rpc::Poller& poller, grpc::CallbackServerContext* context) {
+grpc::ServerBidiReactor<moby::buildkit::v1::BytesMessage, moby::buildkit::v1::BytesMessage>*
+ServeSession(Manager& manager, rpc::Poller& poller, grpc::CallbackServerContext* context) {
   const rpc::MetadataMap& metadata = context->client_metadata();
   SessionInfo info;
   info.id = rpc::MetadataValue(metadata, rpc::kSessionIdKey).value_or("");
@@ -37,8 +38,10 @@ grpc::ServerBidiReactor<moby::buildkit::v1::BytesMessage, moby::buildkit::v1::By
   Result<rpc::PipeAndSocket> ends = rpc::MakePipe(poller);
   if (!ends.ok()) return rpc::RefuseTunnel(ends.error());
 
-  // The client's server gives up after ten seconds without HTTP/2 preface: connect before anything else.
-  auto connection = std::make_shared<Session::Connection>(rpc::ChannelOverSocket(std::move(ends->other)));
+  // The client's server gives up after ten seconds without HTTP/2 preface: connect before anything
+  // else.
+  auto connection =
+      std::make_shared<Session::Connection>(rpc::ChannelOverSocket(std::move(ends->other)));
   std::weak_ptr<rpc::BytePipe> pipe = ends->pipe;
   Result<SessionPtr> session = manager.Add(std::move(info), std::move(connection), *health, [pipe] {
     if (const auto alive = pipe.lock()) alive->Hangup();

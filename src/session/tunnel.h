@@ -11,9 +11,9 @@ class BytesMessage;
 
 namespace kiln::session {
 
-// Serves one Control.Session RPC: makes the tunnel, registers the session that the client's metadata describes, and ends
-// it with the RPC. `manager` and `poller` outlive the RPC.
-grpc::ServerBidiReactor<moby::buildkit::v1::BytesMessage, moby::buildkit::v1::BytesMessage>* ServeSession(
-    Manager& manager, rpc::Poller& poller, grpc::CallbackServerContext* context);
+// Serves one Control.Session RPC: makes the tunnel, registers the session that the client's
+// metadata describes, and ends it with the RPC. `manager` and `poller` outlive the RPC.
+grpc::ServerBidiReactor<moby::buildkit::v1::BytesMessage, moby::buildkit::v1::BytesMessage>*
+ServeSession(Manager& manager, rpc::Poller& poller, grpc::CallbackServerContext* context);
 
 }  // namespace kiln::session

@@ -1,8 +1,9 @@
 // kiln and kilnd: one binary, told apart by the name it is called by.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstring>
 #include <string_view>
+
+#include <CLI/CLI.hpp>
 
 #include "base/log.h"
 #include "cmd/build_command.h"

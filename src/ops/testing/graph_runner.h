@@ -14,7 +14,8 @@
 
 namespace kiln::ops {
 
-// Runs LLB graphs op by op in a store of its own, without a solver: every vertex once, inputs first. For tests.
+// Runs LLB graphs op by op in a store of its own, without a solver: every vertex once, inputs
+// first. For tests.
 class GraphRunner {
  public:
   GraphRunner();
@@ -48,7 +49,8 @@ class GraphRunner {
     std::shared_ptr<solver::Op> op;
     std::vector<solver::StoredResultPtr> results;
   };
-  Result<std::vector<solver::StoredResultPtr>> RunVertices(const llb::Graph& graph, size_t count, std::vector<Step>& steps);
+  Result<std::vector<solver::StoredResultPtr>> RunVertices(const llb::Graph& graph, size_t count,
+                                                           std::vector<Step>& steps);
 
   std::string root_;
   SystemClock clock_;
