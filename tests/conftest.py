@@ -1,5 +1,7 @@
 """Fixtures of the end-to-end tests; what they are made of stands in kilntest/."""
 
+import dataclasses
+import os
 import pathlib
 import sys
 
@@ -7,8 +9,36 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from kilntest import busybox, hoststate, paths  # noqa: E402
+from kilntest import busybox, failure, hoststate, paths  # noqa: E402
+from kilntest.build import Builder  # noqa: E402
+from kilntest.clients import Buildctl, Buildx, Kiln  # noqa: E402
+from kilntest.daemon import Daemon  # noqa: E402
 from kilntest.registry import Registry  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--daemon",
+        choices=("kilnd", "buildkitd"),
+        default=os.environ.get("KILN_TEST_DAEMON", "kilnd"),
+        help="run the tests against kilnd, or the real buildkitd: what fails there is the test's fault",
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "kiln_only: about what buildkitd does otherwise, or not at all")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--daemon") != "kilnd":
+        chosen = [item for item in items if not item.get_closest_marker("kiln_only")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+@pytest.fixture(scope="session")
+def is_kilnd(pytestconfig):
+    return pytestconfig.getoption("--daemon") == "kilnd"
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +56,11 @@ def kilnd():
 def clients():
     """The folder with the real buildctl, buildx and buildkitd."""
     return paths.clients()
+
+
+@pytest.fixture(scope="session")
+def peer():
+    return paths.peer()
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +86,90 @@ def registry(tmp_path):
 
 @pytest.fixture
 def unchanged_host():
-    """Fails the test if mounts or cgroups of the host differ afterwards. Ask for it before the daemon's fixture: then
-    it looks after the daemon has gone."""
+    """Fails the test if mounts, cgroups or containers of the host differ afterwards. Ask for it before the daemon's
+    fixture: then it looks after the daemon has gone."""
     before = hoststate.HostState.take()
     yield
-    left = hoststate.differences(before, hoststate.HostState.take())
+    left = hoststate.lasting_differences(before, hoststate.HostState.take)
     assert not left, "left behind:\n" + "\n".join(left)
+
+
+@pytest.fixture(scope="session")
+def daemon_program(is_kilnd, kilnd, clients):
+    return kilnd if is_kilnd else clients / "buildkitd"
+
+
+@pytest.fixture
+def new_daemon(daemon_program, unchanged_host, tmp_path):
+    """new_daemon(config="", arguments=()) starts a daemon; all are stopped at the end."""
+    running = []
+
+    def start(**options):
+        daemon = Daemon(daemon_program, tmp_path / f"daemon{len(running)}", **options)
+        daemon.start()
+        running.append(daemon)
+        return daemon
+
+    yield start
+    for daemon in running:
+        daemon.stop()
+
+
+@pytest.fixture
+def daemon(new_daemon, is_kilnd, clients):
+    """A daemon with no state. After the test it still answers, and is as idle as it was before."""
+    daemon = new_daemon()
+    Buildctl(clients / "buildctl", daemon.address).run("debug", "workers")
+    before = daemon.state()
+    pid = daemon.pid
+    yield daemon
+    assert "ID" in Buildctl(clients / "buildctl", daemon.address).run("debug", "workers").stdout
+    if daemon.pid != pid:
+        return  # the test started it again
+    if is_kilnd:
+        left = hoststate.lasting_differences(before, lambda: only_new_files(before, daemon.state()))
+        assert not left, "left in the daemon:\n" + "\n".join(left)
+        assert daemon.ingests() == []
+    else:
+        assert daemon.state().children == []
+
+
+@pytest.fixture
+def serves_on(build):
+    """After the test, a build works."""
+    yield
+    build(failure.GOOD)
+    assert build.read("fine") == "fine\n"
+
+
+def only_new_files(before, after):
+    """`after` without descriptors that are of no interest: connections of clients, idle ones to registries, and the
+    database's files, which it opens when it likes."""
+    kept = [name for name in after.open_files if not name.startswith(("socket", "anon_inode"))]
+    kept = [name for name in kept if ".db" not in pathlib.Path(name).name]
+    known = [name for name in before.open_files if name not in kept]
+    return dataclasses.replace(after, open_files=sorted(kept + known))
+
+
+@pytest.fixture
+def buildctl(clients, daemon):
+    return Buildctl(clients / "buildctl", daemon.address)
+
+
+@pytest.fixture
+def client(request, clients, daemon, tmp_path, kiln):
+    """Whoever the test's parameter names: `@pytest.mark.parametrize("client", CLIENTS, indirect=True)`."""
+    if request.param == "buildctl":
+        return Buildctl(clients / "buildctl", daemon.address)
+    if request.param == "buildx":
+        return Buildx(clients / "buildx", daemon.address, tmp_path / "buildx")
+    if request.param == "kiln":
+        return Kiln(kiln, address=daemon.address)
+    return Kiln(kiln, root=tmp_path / "embedded")
+
+
+@pytest.fixture
+def build(buildctl, busybox_layout, tmp_path):
+    """build({file: text, "Dockerfile": …}, …) builds with buildctl; `base` is busybox. More arguments are Request's.
+    With `out` (the default) what was made is in the folder build.out, else give `outputs`."""
+    return Builder(buildctl, busybox_layout, tmp_path)

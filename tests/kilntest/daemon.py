@@ -2,6 +2,7 @@
 
 import pathlib
 import signal
+import socket
 import subprocess
 
 from kilntest import hoststate, wait
@@ -44,10 +45,13 @@ class Daemon:
         return self._process.pid
 
     def __enter__(self):
-        with self.log.open("wb") as log:
+        self.start()
+        return self
+
+    def start(self):
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         wait.until(self._ready, f"{self._command[0]} listens")
-        return self
 
     def __exit__(self, *_):
         self.stop()
@@ -70,7 +74,27 @@ class Daemon:
 
     def _ready(self):
         assert self._process.poll() is None, f"{self._command[0]} ended:\n{self.log.read_text()}"
-        return (self.root / "daemon.sock").is_socket()
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(self.root / "daemon.sock"))
+        except OSError:
+            return False
+        return True
 
     def state(self):
         return hoststate.DaemonState.take(self.pid)
+
+    def memory(self, field="VmRSS"):
+        """Bytes, as /proc/PID/status has them: VmRSS now, VmHWM at most so far."""
+        for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError(f"no {field} of {self.pid}")
+
+    def reset_peak_memory(self):
+        pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def ingests(self):
+        """Writes of kilnd that are not finished."""
+        folder = self.root / "state/ingest"
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []

@@ -2,8 +2,10 @@
 
 import dataclasses
 import pathlib
+import time
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
+RUNTIMES = (pathlib.Path("/run/runc"), pathlib.Path("/run/crun"))
 
 
 def mounts(pid="self"):
@@ -14,6 +16,11 @@ def mounts(pid="self"):
 
 def cgroups():
     return sorted(str(path) for path in CGROUPS.rglob("*") if path.is_dir()) if CGROUPS.is_dir() else []
+
+
+def containers():
+    """What the OCI runtimes believe to exist."""
+    return sorted(str(path) for folder in RUNTIMES if folder.is_dir() for path in folder.iterdir())
 
 
 def children(pid):
@@ -49,10 +56,11 @@ def open_files(pid):
 class HostState:
     mounts: list
     cgroups: list
+    containers: list
 
     @classmethod
     def take(cls):
-        return cls(mounts(), cgroups())
+        return cls(mounts(), cgroups(), containers())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,3 +87,15 @@ def differences(before, after):
                 new.remove(value)
         lines += [f"{field.name}: + {value}" for value in new] + [f"{field.name}: - {value}" for value in old]
     return lines
+
+
+def lasting_differences(before, take, seconds=5.0):
+    """The differences between `before` and what take() shows that are there at every look for so long; none as soon as
+    one look shows none. What ends in the background (or belongs to somebody else on this machine) comes and goes."""
+    end = time.monotonic() + seconds
+    lasting = differences(before, take())
+    while lasting and time.monotonic() < end:
+        time.sleep(0.02)
+        now = differences(before, take())
+        lasting = [line for line in lasting if line in now]
+    return lasting

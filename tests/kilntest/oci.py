@@ -112,3 +112,13 @@ def read_json(layout, descriptor):
     """The JSON document that a descriptor of a layout folder points to."""
     name = descriptor["digest"].removeprefix("sha256:")
     return json.loads((pathlib.Path(layout) / "blobs/sha256" / name).read_text())
+
+
+def read_member(archive, name):
+    """A JSON document in an open tar."""
+    return json.load(archive.extractfile(name))
+
+
+def read_archived(archive, descriptor):
+    """What a descriptor points to, in an OCI archive that is open as a tar."""
+    return read_member(archive, "blobs/sha256/" + descriptor["digest"].removeprefix("sha256:"))

@@ -15,10 +15,17 @@ def kilnd():
     return kiln().with_name("kilnd")
 
 
+def _printed_by(script):
+    done = subprocess.run([ROOT / script], check=True, stdout=subprocess.PIPE, text=True)
+    return pathlib.Path(done.stdout.strip())
+
+
 def clients():
     """The folder with buildctl, buildkitd and buildx; compiled now if they are not there yet."""
     named = os.environ.get("KILN_CLIENTS")
-    if named:
-        return pathlib.Path(named)
-    done = subprocess.run([ROOT / "tests/clients/build"], check=True, stdout=subprocess.PIPE, text=True)
-    return pathlib.Path(done.stdout.strip())
+    return pathlib.Path(named) if named else _printed_by("tests/clients/build")
+
+
+def peer():
+    """Our own client for what the real ones do not show (tests/clients/peer)."""
+    return _printed_by("tests/clients/build-peer")

@@ -1,5 +1,6 @@
 """A real registry (Debian's docker-registry) on a free loopback port."""
 
+import base64
 import json
 import pathlib
 import re
@@ -18,6 +19,7 @@ storage:
 http: {{addr: "127.0.0.1:0"}}
 {extra}
 """
+USERS = "user:$2b$04$XsgQSNLnUs99Lbhe.Z1uoOmPunY1P8dbrbUO2l03LywGGoh81K8Qy\n"  # password: secret
 MANIFEST_TYPES = (
     oci.MANIFEST,
     oci.INDEX,
@@ -75,3 +77,18 @@ class Registry:
     def blob(self, repository, digest):
         with urllib.request.urlopen(f"http://{self.host}/v2/{repository}/blobs/{digest}", timeout=10) as reply:
             return reply.read()
+
+
+def write_users(path):
+    """A password file for `auth: {htpasswd: …}`, with "user" whose password is "secret"."""
+    pathlib.Path(path).write_text(USERS)
+    return path
+
+
+def docker_config(folder, host, password):
+    """Writes a DOCKER_CONFIG folder by which a client is "user" at that host."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(exist_ok=True)
+    auth = base64.b64encode(f"user:{password}".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+    return folder

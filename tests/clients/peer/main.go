@@ -1,0 +1,127 @@
+// Command peer is a build client for tests: it counts what passes between it and a daemon, and misbehaves on request.
+//
+//	peer -addr ADDR sync DIR         sends DIR as the local source "context"; prints the packets that were seen
+//	peer -addr ADDR fault NAME       sends a broken listing or content instead
+//	peer -addr ADDR solve            one base64 pb.Definition a line on stdin, each given to Control.Solve as it is;
+//	                                 prints one answer a line
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	controlapi "github.com/moby/buildkit/api/services/control"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/identity"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/grpchijack"
+	"github.com/moby/buildkit/solver/pb"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/status"
+)
+
+const deadline = 100 * time.Second
+
+func main() {
+	addr := flag.String("addr", "", "the daemon")
+	flag.Parse()
+	if err := run(*addr, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "peer:", err)
+		os.Exit(1)
+	}
+}
+
+func run(addr string, args []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	c, err := client.New(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	switch {
+	case len(args) == 2 && args[0] == "sync":
+		files := &counter{dir: args[1]}
+		if err := build(ctx, c, files); err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(files.seen())
+	case len(args) == 2 && args[0] == "fault":
+		play, ok := faults[args[1]]
+		if !ok {
+			return fmt.Errorf("no fault %q", args[1])
+		}
+		return build(ctx, c, &faulty{play: play})
+	case len(args) == 1 && args[0] == "faults":
+		for name := range faults {
+			fmt.Println(name)
+		}
+		return nil
+	case len(args) == 1 && args[0] == "solve":
+		return solveLines(ctx, c)
+	}
+	return fmt.Errorf("usage: peer -addr ADDR sync DIR | fault NAME | faults | solve")
+}
+
+// build asks for the local source "context", served by files, and for nothing else.
+func build(ctx context.Context, c *client.Client, files session.Attachable) error {
+	def, err := llb.Local("context", llb.SharedKeyHint("peer")).Marshal(ctx, llb.LinuxAmd64)
+	if err != nil {
+		return err
+	}
+	return within(ctx, c, files, func(ctx context.Context, id string) error {
+		request := &controlapi.SolveRequest{Ref: identity.NewID(), Session: id, Definition: def.ToPB()}
+		_, err := c.ControlClient().Solve(ctx, request)
+		return err
+	})
+}
+
+// within calls do while a session that serves files is open. The client library's own Solve insists on its own files.
+func within(ctx context.Context, c *client.Client, files session.Attachable, do func(context.Context, string) error) error {
+	s, err := session.NewSession(ctx, "peer")
+	if err != nil {
+		return err
+	}
+	s.Allow(files)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.Run(ctx, grpchijack.Dialer(c.ControlClient())) })
+	group.Go(func() error {
+		defer s.Close()
+		return do(ctx, s.ID())
+	})
+	return group.Wait()
+}
+
+type answer struct {
+	Code    string
+	Message string
+}
+
+func solveLines(ctx context.Context, c *client.Client) error {
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Buffer(nil, 64<<20)
+	out := json.NewEncoder(os.Stdout)
+	for lines.Scan() {
+		raw, err := base64.StdEncoding.DecodeString(lines.Text())
+		if err != nil {
+			return err
+		}
+		def := &pb.Definition{}
+		if err := def.Unmarshal(raw); err != nil {
+			return err
+		}
+		_, err = c.ControlClient().Solve(ctx, &controlapi.SolveRequest{Ref: identity.NewID(), Definition: def})
+		found := status.Convert(err)
+		if err := out.Encode(answer{found.Code().String(), found.Message()}); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}

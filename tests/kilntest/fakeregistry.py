@@ -1,0 +1,65 @@
+"""A registry that answers what a test tells it to: documents that no real registry would give."""
+
+import http.server
+import json
+import threading
+
+from kilntest import oci
+
+
+class FakeRegistry:
+    """`answers`: {path: bytes, or (status, headers, bytes)}. `with FakeRegistry() as registry:`; all else is 404."""
+
+    def __init__(self):
+        self.answers = {"/v2/": b"{}"}
+        self.requests = []
+
+    def __enter__(self):
+        fake = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                fake.requests.append((self.command, self.path))
+                answer = fake.answers.get(self.path, (404, {}, b'{"errors":[{"code":"NAME_UNKNOWN"}]}'))
+                status, headers, body = answer if isinstance(answer, tuple) else (200, {}, answer)
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(body)
+                self.close_connection = True
+
+            do_HEAD = do_GET
+            do_POST = do_GET
+            do_PUT = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.host = f"127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def manifest(self, name, body, media_type=oci.MANIFEST, digest=None):
+        """Answers for repository `name`, tag 1, by tag and by digest."""
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        digest = digest or oci.digest(body)
+        answer = (200, {"Content-Type": media_type, "Docker-Content-Digest": digest}, body)
+        self.answers[f"/v2/{name}/manifests/1"] = answer
+        self.answers[f"/v2/{name}/manifests/{digest}"] = answer
+
+    def blob(self, name, body, *, served=None):
+        """Its descriptor; `served` is what is sent instead."""
+        self.answers[f"/v2/{name}/blobs/{oci.digest(body)}"] = body if served is None else served
+        return {"digest": oci.digest(body), "size": len(body)}

@@ -1,0 +1,33 @@
+"""One build as a user asks for it, in the words of whichever client is used."""
+
+import dataclasses
+import pathlib
+
+
+@dataclasses.dataclass
+class Request:
+    """`contexts` are folders of OCI image layouts with an image tagged `latest`, or folders of files; `outputs` values
+    of --output."""
+
+    context: pathlib.Path
+    dockerfile: str = "Dockerfile"
+    target: str = None
+    args: dict = dataclasses.field(default_factory=dict)
+    contexts: dict = dataclasses.field(default_factory=dict)
+    outputs: list = dataclasses.field(default_factory=list)
+    no_cache: bool = False
+    metadata: pathlib.Path = None
+
+
+def is_layout(path):
+    return (pathlib.Path(path) / "oci-layout").exists()
+
+
+def write_context(folder, files):
+    """Writes {relative path: text or bytes}; returns the folder."""
+    folder = pathlib.Path(folder)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder

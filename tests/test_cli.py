@@ -1,0 +1,235 @@
+"""`kiln build` itself: its flags mean the same embedded and through a daemon, and what is not served is refused."""
+
+import json
+import re
+import subprocess
+import tarfile
+
+import pytest
+from kilntest import oci, paths
+from kilntest.clients import Kiln
+from kilntest.request import write_context
+
+pytestmark = pytest.mark.kiln_only
+
+DOCKERFILE = """\
+FROM base AS first
+ARG A=default
+ARG FROM_ENVIRONMENT
+ENV B=$A
+RUN echo "$A $FROM_ENVIRONMENT" >/made && cat /etc/hosts >/hosts.seen
+FROM first AS second
+LABEL in=file
+RUN --mount=type=secret,id=token cat /run/secrets/token >/secret-length 2>/dev/null; wc -c </secret-length >/length
+FROM scratch AS last
+COPY --from=second /made /hosts.seen /
+"""
+
+
+@pytest.fixture
+def context(tmp_path):
+    files = {"Dockerfile": DOCKERFILE, "other/My.Dockerfile": "FROM scratch\nCOPY f /\n", "f": "f\n"}
+    return write_context(tmp_path / "context", files)
+
+
+@pytest.fixture(params=["embedded", "through a daemon"])
+def cli(request, kiln, tmp_path, busybox_layout):
+    """cli(*flags) runs `kiln build` with `base` given."""
+    if request.param == "embedded":
+        client = Kiln(kiln, root=tmp_path / "root")
+        where = ["--root", tmp_path / "root"]
+    else:
+        daemon = request.getfixturevalue("daemon")
+        client = Kiln(kiln, address=daemon.address)
+        where = ["--addr", daemon.address]
+    client.environment = {**client.environment, "FROM_ENVIRONMENT": "surroundings"}
+
+    def run(*words, check=True):
+        base = ["--build-context", f"base=oci-layout://{busybox_layout}:latest"]
+        return client.run("build", *where, *base, *words, check=check)
+
+    return run
+
+
+def config_of(path):
+    with tarfile.open(path) as archive:
+        descriptor = oci.read_member(archive, "index.json")["manifests"][0]
+        manifest = oci.read_archived(archive, descriptor)
+        return descriptor, oci.read_archived(archive, manifest["config"])
+
+
+def test_output_as_a_folder(cli, context, tmp_path):
+    cli("-o", tmp_path / "out", context)
+    assert (tmp_path / "out/made").read_text() == "default \n"
+
+
+def test_output_as_a_tar_on_standard_output(cli, context):
+    done = cli("-o", "-", "--target", "last", context, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "made" in done.stdout
+
+
+def test_build_arguments(cli, context, tmp_path):
+    flags = ["--build-arg", "A=one,two=3", "--build-arg", "FROM_ENVIRONMENT"]
+    cli(*flags, "-o", tmp_path / "out", context)
+    assert (tmp_path / "out/made").read_text() == "one,two=3 surroundings\n"
+
+
+def test_file(cli, context, tmp_path):
+    cli("-f", context / "other/My.Dockerfile", "-o", tmp_path / "out", context)
+    assert (tmp_path / "out/f").read_text() == "f\n"
+
+
+def test_tag_label_and_target(cli, context, tmp_path):
+    flags = ["-t", "example.org/me/made:2", "--label", "by=flag", "--target", "second"]
+    cli(*flags, "-o", f"type=oci,dest={tmp_path}/image.tar", context)
+    descriptor, config = config_of(tmp_path / "image.tar")
+    assert descriptor["annotations"]["io.containerd.image.name"] == "example.org/me/made:2"
+    assert config["config"]["Labels"] == {"in": "file", "by": "flag"}
+    assert "B=default" in config["config"]["Env"]
+
+
+def test_add_host(cli, context, tmp_path):
+    cli("--add-host", "somewhere:10.1.2.3", "-o", tmp_path / "out", context)
+    assert "10.1.2.3\tsomewhere" in (tmp_path / "out/hosts.seen").read_text()
+
+
+def test_secret(cli, context, tmp_path):
+    (tmp_path / "token").write_text("12345")
+    done = cli("--secret", f"id=token,src={tmp_path}/token", "--target", "second", "-o", tmp_path / "out", context)
+    assert (tmp_path / "out/length").read_text().strip() == "5"
+    assert "12345" not in done.stderr
+
+
+def test_metadata_and_image_id(cli, context, tmp_path):
+    flags = ["--metadata-file", tmp_path / "metadata", "--iidfile", tmp_path / "iid"]
+    cli(*flags, "-o", f"type=oci,dest={tmp_path}/image.tar", context)
+    metadata = json.loads((tmp_path / "metadata").read_text())
+    descriptor, _ = config_of(tmp_path / "image.tar")
+    assert metadata["containerimage.digest"] == descriptor["digest"]
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", (tmp_path / "iid").read_text())
+
+
+def test_quiet_prints_the_image_id_only(cli, context, tmp_path):
+    done = cli("-q", "-o", f"type=oci,dest={tmp_path}/image.tar", context)
+    assert done.stderr == ""
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}\n?", done.stdout)
+
+
+def test_rawjson(cli, context):
+    done = cli("--progress", "rawjson", context)
+    events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert any(vertex["name"].startswith("[first") for event in events for vertex in event.get("vertexes", []))
+
+
+def test_push(cli, context, registry):
+    cli("-t", f"{registry.host}/made:1", "--push", context)
+    assert registry.manifest("made", "1")[0]["layers"]
+
+
+def test_network_none_for_all_steps(cli, tmp_path, busybox_layout):
+    context = write_context(tmp_path / "n", {"Dockerfile": "FROM base\nRUN ip -o link | wc -l >/links\n"})
+    cli("--network", "none", "-o", tmp_path / "out", context)
+    assert (tmp_path / "out/links").read_text().strip() == "1"
+
+
+def test_failed_step_shows_output_and_excerpt(cli, tmp_path):
+    context = write_context(tmp_path / "n", {"Dockerfile": "FROM base\nRUN echo why; exit 9\n"})
+    done = cli("--progress", "plain", context, check=False)
+    assert done.returncode == 1
+    assert "why" in done.stderr
+    assert "exit code: 9" in done.stderr
+    assert ">>> RUN echo why; exit 9" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *(["--load"], ["--sbom=true"], ["--provenance=mode=max"], ["--attest", "type=sbom"], ["--check"]),
+        *(["--call", "outline"], ["--builder", "x"], ["--policy", "filename=x"], ["--cache-from", "type=gha"]),
+        *(["--cache-to", "type=registry,ref=x"], ["--nonsense"]),
+    ],
+    ids=lambda flags: flags[0],
+)
+def test_what_is_not_served_is_refused_by_name(cli, context, flags):
+    done = cli(*flags, context, check=False)
+    assert done.returncode != 0
+    assert flags[0].partition("=")[0].lstrip("-") in done.stderr or flags[-1] in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["--output", "type=floppy"], "floppy"),
+        (["--output", "dest=x"], "type"),
+        (["--build-arg", "=x"], "--build-arg"),
+        (["--build-context", "nothing"], "nothing"),
+        (["--build-context", "more=/does/not/exist"], "/does/not/exist"),
+        (["--build-context", "more=oci-layout:///does/not/exist"], "/does/not/exist"),
+        (["--platform", "a/b/c/d"], "a/b/c/d"),
+        (["--network", "moon"], "moon"),
+        (["--progress", "fancy"], "fancy"),
+        (["--secret", "id=x,src=/does/not/exist"], "/does/not/exist"),
+        (["--add-host", "name"], "--add-host"),
+        (["--file", "/does/not/exist"], "/does/not/exist"),
+        (["--addr", "gopher://x"], "gopher"),
+    ],
+    ids=lambda value: value[1] if isinstance(value, list) else None,
+)
+def test_bad_value_of_a_flag(cli, context, flags, said):
+    if flags[0] == "--addr" and said == "gopher":
+        done = Kiln(paths.kiln(), address=flags[1]).run("build", "--addr", flags[1], context, check=False)
+    else:
+        done = cli(*flags, context, check=False)
+    assert done.returncode != 0
+    assert said in done.stderr, done.stderr
+
+
+def test_context_that_is_not_there(cli, tmp_path):
+    done = cli(tmp_path / "nowhere", check=False)
+    assert done.returncode != 0
+    assert str(tmp_path / "nowhere") in done.stderr
+
+
+def test_embedded_leaves_nothing(unchanged_host, kiln, context, tmp_path, busybox_layout):
+    words = ["--root", tmp_path / "root", "--build-context", f"base=oci-layout://{busybox_layout}:latest"]
+    Kiln(kiln, root=None).run("build", *words, "-o", tmp_path / "out", context)
+    assert (tmp_path / "out/made").exists()
+
+
+def test_two_embedded_builds_on_one_root(unchanged_host, kiln, context, tmp_path, busybox_layout):
+    """The second finds the first one's engine and uses it."""
+    where = ["--root", tmp_path / "root", "--build-context", f"base=oci-layout://{busybox_layout}:latest"]
+    running = [
+        subprocess.Popen(
+            [kiln, "build", *map(str, where), "-o", str(tmp_path / f"out{n}"), "--progress=plain", context],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(3)
+    ]
+    for n, process in enumerate(running):
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 0, said
+        assert (tmp_path / f"out{n}/made").exists()
+
+
+def test_program_starts_fast_and_needs_only_glibc(kiln):
+    said = subprocess.run(["ldd", kiln], capture_output=True, text=True, check=True).stdout
+    names = {line.split()[0].rpartition("/")[2] for line in said.splitlines()}
+    glibc = re.compile(r"(linux-vdso|libc|libm|libdl|libpthread|librt|libresolv|ld-linux-x86-64)\.so")
+    assert all(glibc.match(name) for name in names), said
+    assert "kiln" in subprocess.run([kiln, "--version"], capture_output=True, text=True, check=True).stdout
+
+
+def test_example(unchanged_host, kiln, tmp_path):
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(tmp_path), "KILN": str(kiln)}
+    done = subprocess.run(
+        [paths.ROOT / "examples/hello/run"],
+        env={**environment, "KILN_EXAMPLE": str(tmp_path / "example")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Hello from nobody in /site: about.html index.html" in done.stdout
+    assert "all 9 steps cached, the same image" in done.stdout

@@ -1,0 +1,120 @@
+"""Sending the context: only what changed, counted on the wire by a peer that is written for it (clients/peer)."""
+
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+FILES = 50_000
+FOLDERS = 250
+
+
+@pytest.fixture(scope="session")
+def big_context(tmp_path_factory):
+    """50,000 small files in 250 folders."""
+    folder = tmp_path_factory.mktemp("big")
+    for number in range(FOLDERS):
+        inner = folder / f"folder{number % 16:02d}" / f"{number:04d}"
+        inner.mkdir(parents=True)
+        for file in range(FILES // FOLDERS):
+            (inner / f"file{file:03d}").write_bytes(b"%d %d\n" % (number, file))
+    return folder
+
+
+@pytest.fixture
+def sync(peer, daemon):
+    def run(folder):
+        done = subprocess.run(
+            [peer, "-addr", daemon.address, "sync", folder], capture_output=True, text=True, timeout=110
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def requests(seen):
+    return seen["Received"].get("PACKET_REQ", 0)
+
+
+@pytest.mark.timeout(240)
+def test_context_of_50_000_files(sync, big_context):
+    first = sync(big_context)
+    assert first["Sent"]["PACKET_STAT"] == FILES + FOLDERS + 16 + 1  # files, folders, the end of the listing
+    assert requests(first) == FILES
+    unchanged = sync(big_context)
+    assert unchanged["Sent"]["PACKET_STAT"] == first["Sent"]["PACKET_STAT"]
+    assert (requests(unchanged), unchanged["Bytes"]) == (0, 0)
+    changed = big_context / "folder03/0003/file007"
+    changed.write_bytes(b"different\n")
+    one = sync(big_context)
+    assert (requests(one), one["Bytes"]) == (1, len(b"different\n"))
+    changed.unlink()
+    assert requests(sync(big_context)) == 0
+    changed.write_bytes(b"3 7\n")
+    assert requests(sync(big_context)) == 1
+
+
+def test_what_counts_as_a_change(sync, tmp_path):
+    context = tmp_path / "context"
+    (context / "sub").mkdir(parents=True)
+    for name in ("a", "b", "sub/c"):
+        (context / name).write_text(name)
+    (context / "link").symlink_to("a")
+    assert requests(sync(context)) == 3
+    assert requests(sync(context)) == 0
+    (context / "a").chmod(0o600)  # metadata counts, and brings the content again
+    assert requests(sync(context)) == 1
+    (context / "b").write_text("B")  # same size, other time
+    os.utime(context / "b", ns=(1, 1))
+    assert requests(sync(context)) == 1
+    (context / "link").unlink()
+    (context / "link").symlink_to("b")
+    assert requests(sync(context)) == 0
+    (context / "sub").rename(context / "sub2")
+    assert requests(sync(context)) == 1
+    (context / "a").unlink()
+    (context / "a").mkdir()
+    assert requests(sync(context)) == 0
+
+
+def test_changes_of_the_context_reach_the_build(build):
+    files = {"Dockerfile": "FROM scratch\nCOPY in /\n", "in/a": "1", "in/b": "2", "in/sub/c": "3"}
+    request = build.request(files)
+    inside = pathlib.Path(request.context / "in")
+
+    def result():
+        build.client.build(request)
+        return {str(p.relative_to(build.out)): p.read_text() for p in build.out.rglob("*") if p.is_file()}
+
+    assert result() == {"a": "1", "b": "2", "sub/c": "3"}
+    (inside / "a").write_text("changed")
+    (inside / "b").unlink()
+    (inside / "sub").rename(inside / "moved")
+    request.outputs = [f"type=local,dest={build.folder}/second"]
+    build.out = build.folder / "second"
+    assert result() == {"a": "changed", "moved/c": "3"}
+    (inside / "a").unlink()
+    (inside / "a").mkdir()
+    (inside / "a/now").write_text("a folder")
+    request.outputs = [f"type=local,dest={build.folder}/third"]
+    build.out = build.folder / "third"
+    assert result() == {"a/now": "a folder", "moved/c": "3"}
+
+
+def test_files_of_odd_names_and_kinds(build):
+    odd = {"in/ü€.txt": "unicode", "in/with space": "s", "in/new\nline": "n", "in/-dash": "d", "in/..dots": "d2", "in/*star": "s"}
+    request = build.request({"Dockerfile": "FROM scratch\nCOPY in /\n", **odd})
+    (request.context / "in/empty").write_text("")
+    os.mkfifo(request.context / "in/pipe")
+    (request.context / "in/dangling").symlink_to("nowhere")
+    (request.context / "in/large").write_bytes(b"0123456789abcdef" * 200_000)
+    build.client.build(request)
+    for name, text in odd.items():
+        assert build.read(name.removeprefix("in/")) == text
+    assert build.read("empty") == ""
+    assert (build.out / "pipe").is_fifo()
+    assert str((build.out / "dangling").readlink()) == "nowhere"
+    assert (build.out / "large").read_bytes() == (request.context / "in/large").read_bytes()
