@@ -136,7 +136,8 @@ def test_copy_keeps_modes_links_and_times(build, tmp_path):
 
 
 def test_hard_links_of_the_context_stay_contents(build):
-    request = build.request({"Dockerfile": "FROM base\nCOPY in /\nRUN echo more >>/one && cat /two >/seen\n", "in/one": "1\n"})
+    dockerfile = "FROM base\nCOPY in /\nRUN echo more >>/one && cat /two >/seen\n"
+    request = build.request({"Dockerfile": dockerfile, "in/one": "1\n"})
     (request.context / "in/two").hardlink_to(request.context / "in/one")
     build.client.build(request)
     again = build.request({"Dockerfile": "FROM scratch\nCOPY in /\n", "in/one": "1\n"})
@@ -164,16 +165,18 @@ def test_dockerignore(build, ignore, left):
 
 
 def test_dockerignore_beside_a_named_dockerfile(build):
-    files = {"my.Dockerfile": "FROM scratch\nCOPY . /\n", "my.Dockerfile.dockerignore": "a\n*ocker*\n", ".dockerignore": "b\n"}
-    build({**files, "a": "", "b": ""}, dockerfile="my.Dockerfile")
+    files = {"my.Dockerfile": "FROM scratch\nCOPY . /\n", "a": "", "b": ""}
+    ignores = {"my.Dockerfile.dockerignore": "a\n*ocker*\n", ".dockerignore": "b\n"}
+    build({**files, **ignores}, dockerfile="my.Dockerfile")
     assert files_in(build.out) == ["b"]
 
 
 EXPANSIONS = [
     ("$V", "value"), ("${V}", "value"), ("${V:-d}", "value"), ("${N:-d}", "d"), ("${N-d}", "d"), ("${E-d}", ""),
     ("${E:-d}", "d"), ("${V:+alt}", "alt"), ("${N:+alt}", ""), ("${E+alt}", "alt"), (r"\$V", "$V"), ("'$V'", "$V"),
-    ('"$V"', "value"), ("${N:-$V}", "value"), ("${V#v}", "alue"), ("${P##*/}", "file.tar.gz"), ("${P%%.*}", "/a/b/file"),
-    ("${P%.*}", "/a/b/file.tar"), ("${P/b/X}", "/a/X/file.tar.gz"), ("${P//a/A}", "/A/b/file.tAr.gz"), ("pre${V}post", "prevaluepost"),
+    ('"$V"', "value"), ("${N:-$V}", "value"), ("${V#v}", "alue"), ("${P##*/}", "file.tar.gz"),
+    ("${P%%.*}", "/a/b/file"), ("${P%.*}", "/a/b/file.tar"), ("${P/b/X}", "/a/X/file.tar.gz"), ("${P//a/A}", "/A/b/file.tAr.gz"),
+    ("pre${V}post", "prevaluepost"),
 ]  # fmt: skip
 
 
