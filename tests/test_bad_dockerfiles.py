@@ -52,8 +52,6 @@ def test_excerpt_shows_the_lines_around(build):
     failure.check(done, "Dockerfile:3", "2 |     # before", "3 | >>> RUN one \\", "4 | >>>   two", "5 |     # after")
 
 
-
-
 OUTPUTS = {
     "unknown type": ("type=floppy", "floppy"),
     "bad name": ("type=image,name=UPPER/../x,push=true", "UPPER"),

@@ -78,8 +78,6 @@ def test_noise_on_the_socket(daemon, serves_on, data):
             connection.sendall(data)
 
 
-
-
 TOMLS = {
     "not TOML": ("this is = = not\n", ""),
     "unknown key": ("[worker.oci]\nnonsense = 1\n", "nonsense"),

@@ -149,9 +149,7 @@ def test_definition_on_standard_input(buildctl, shared_registry, tmp_path):
     image = llb.image(f"{shared_registry.host}/library/busybox:latest")
     step = llb.run(image, ["/bin/sh", "-c", "echo $WHAT >/made"], env=["WHAT=llb"])
     made = llb.mkfile(step, "/also", b"a file\n")
-    buildctl.run(
-        *("build", "--progress=plain", f"--output=type=local,dest={tmp_path}/out"), stdin=llb.definition(made)
-    )
+    buildctl.run(*("build", "--progress=plain", f"--output=type=local,dest={tmp_path}/out"), stdin=llb.definition(made))
     assert (tmp_path / "out/made").read_text() == "llb\n"
     assert (tmp_path / "out/also").read_text() == "a file\n"
 

@@ -75,7 +75,7 @@ def test_masked_and_read_only_paths(inside):
         "done\n"
         "ls -A /sys/firmware /sys/devices/virtual/powercap 2>/dev/null | grep -v :\n"
         "echo end\n"
-        "for d in bus fs irq sys sysrq-trigger; do grep -o \" /proc/$d [^ ]*\" /proc/mounts; done\n"
+        'for d in bus fs irq sys sysrq-trigger; do grep -o " /proc/$d [^ ]*" /proc/mounts; done\n'
     )
     hidden, shown = said.split("end\n")
     assert hidden.strip() == ""
