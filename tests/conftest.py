@@ -146,7 +146,7 @@ def only_new_files(before, after):
     """`after` without descriptors that are of no interest: connections of clients, idle ones to registries, and the
     database's files, which it opens when it likes."""
     kept = [name for name in after.open_files if not name.startswith(("socket", "anon_inode"))]
-    kept = [name for name in kept if ".db" not in pathlib.Path(name).name]
+    kept = [name for name in kept if ".db" not in pathlib.Path(name).name and "/state/snapshots/" not in name]
     known = [name for name in before.open_files if name not in kept]
     return dataclasses.replace(after, open_files=sorted(kept + known))
 
