@@ -90,7 +90,7 @@ def unchanged_host():
     fixture: then it looks after the daemon has gone."""
     before = hoststate.HostState.take()
     yield
-    left = hoststate.lasting_differences(before, hoststate.HostState.take)
+    left = hoststate.lasting_additions(before, hoststate.HostState.take)
     assert not left, "left behind:\n" + "\n".join(left)
 
 

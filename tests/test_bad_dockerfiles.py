@@ -33,7 +33,7 @@ DOCKERFILES = {
     "failing step": ("FROM base\nRUN exit 3\n", "exit code: 3", "Dockerfile:2", ">>> RUN exit 3"),
     "missing image": ("FROM 127.0.0.1:1/no:where\n", "127.0.0.1:1/no:where"),
     "missing secret": ("FROM base\nRUN --mount=type=secret,id=token,required=true true\n", "token"),
-    "base of an earlier stage": ("FROM nowhere.invalid/x\nFROM base\nCOPY --from=0 / /\n", "nowhere.invalid/x"),
+    "base of an earlier stage": ("FROM 127.0.0.1:1/x\nFROM base\nCOPY --from=0 / /\n", "127.0.0.1:1/x"),
 }
 
 

@@ -117,10 +117,10 @@ def test_content_with_a_wrong_digest(build, fake, serves_on, which):
 LOST_REALM = {"WWW-Authenticate": 'Bearer realm="http://127.0.0.1:1/"'}
 ANSWERS = {
     "500": ((500, {}, b"oops"), "500"),
-    "403": ((403, {}, b'{"errors":[{"code":"DENIED","message":"go away"}]}'), "403"),
+    "403": ((403, {}, b'{"errors":[{"code":"DENIED","message":"go away"}]}'), "go away"),
     "404": ((404, {}, b""), "not found"),
     "418 with a page": ((418, {"Content-Type": "text/html"}, b"<html>" + b"x" * 100_000), "418"),
-    "401 without a challenge": ((401, {}, b""), "401"),
+    "401 without a challenge": ((401, {}, b""), "authorization failed"),
     "401 with a broken challenge": ((401, {"WWW-Authenticate": 'Bearer realm="'}, b""), ""),
     "401 with an unreachable realm": ((401, LOST_REALM, b""), "127.0.0.1:1"),
     "401 with a realm of another kind": ((401, {"WWW-Authenticate": 'Bearer realm="file:///etc/passwd"'}, b""), ""),

@@ -15,7 +15,8 @@ def mounts(pid="self"):
 
 
 def cgroups():
-    return sorted(str(path) for path in CGROUPS.rglob("*") if path.is_dir()) if CGROUPS.is_dir() else []
+    """Those of builds (…/buildkit/ID): whatever else the machine does makes and removes others all the time."""
+    return sorted(str(path) for path in CGROUPS.rglob("buildkit/*") if path.is_dir()) if CGROUPS.is_dir() else []
 
 
 def containers():
@@ -99,3 +100,8 @@ def lasting_differences(before, take, seconds=5.0):
         now = differences(before, take())
         lasting = [line for line in lasting if line in now]
     return lasting
+
+
+def lasting_additions(before, take, seconds=5.0):
+    """Of lasting_differences, what is new: builds of others on this machine may well end."""
+    return [line for line in lasting_differences(before, take, seconds) if ": + " in line]

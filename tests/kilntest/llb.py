@@ -104,17 +104,15 @@ def remove(base, path, *, wildcard=False):
 
 def operations(last):
     """All of a graph, inputs first, and the terminal op."""
-    ordered, seen = [], set()
-
-    def visit(one):
-        if one.op in seen:
-            return
-        seen.add(one.op)
-        for before in one.inputs:
-            visit(before)
-        ordered.append(one.op)
-
-    visit(last)
+    ordered, seen, todo = [], set(), [(last, False)]
+    while todo:
+        one, inputs_done = todo.pop()
+        if inputs_done:
+            ordered.append(one.op)
+        elif one.op not in seen:
+            seen.add(one.op)
+            todo.append((one, True))
+            todo += [(before, False) for before in reversed(one.inputs)]
     return [*ordered, terminal(last.op)]
 
 
