@@ -62,6 +62,7 @@ class TunnelledSession final : public SessionServer {
     stub_ = Control::NewStub(connection_.channel());
     stream_ = stub_->Session(&context_);
     TRY_ASSIGN(auto ends, SocketPair());
+    TRY_ASSIGN(tunnel_, ends.first.Dup());
     TRY(server_->Adopt(std::move(ends.second)));
     if (connection_.share_trees()) connection_.share_trees()(id_, &trees_);
     pump_ = std::thread([this, socket = std::move(ends.first)]() mutable {
@@ -73,9 +74,10 @@ class TunnelledSession final : public SessionServer {
 
   ~TunnelledSession() override {
     if (connection_.share_trees()) connection_.share_trees()(id_, nullptr);
-    // Ending the server closes its end of the tunnel; the stream then half-closes and the daemon
-    // ends it.
     if (server_) server_->Shutdown(std::chrono::milliseconds(0));
+    // The server need not have closed its end yet if it was ended while it still took the tunnel over.
+    // Shutting ours down makes the pump half-close the stream; the daemon then ends it.
+    if (tunnel_) ::shutdown(tunnel_.get(), SHUT_RDWR);
     if (pump_.joinable()) pump_.join();
   }
 
@@ -98,6 +100,7 @@ class TunnelledSession final : public SessionServer {
   grpc::ClientContext context_;
   std::unique_ptr<Control::Stub> stub_;
   std::unique_ptr<grpc::ClientReaderWriter<BytesMessage, BytesMessage>> stream_;
+  Fd tunnel_;  // our end, shared with the pump
   std::thread pump_;
 };
 

@@ -40,8 +40,13 @@ TunnelReactor::TunnelReactor(std::shared_ptr<BytePipe> pipe, std::function<void(
 TunnelReactor::~TunnelReactor() = default;
 
 void TunnelReactor::Begin() {
-  StartSendInitialMetadata();
-  StartRead(in_.get());
+  {
+    // A call that was cancelled meanwhile is finished: nothing may be started on it any more.
+    std::lock_guard lock(shared_->mu);
+    if (shared_->reactor == nullptr) return;
+    StartSendInitialMetadata();
+    StartRead(in_.get());
+  }
   ReadPipe();
 }
 
@@ -131,8 +136,10 @@ void PumpTunnel(grpc::ClientReaderWriterInterface<BytesMessage, BytesMessage>& s
     stream.WritesDone();
   });
   BytesMessage message;
+  bool open = true;
+  // Reads to the end even when nobody takes the bytes: the stream's status comes behind its last message.
   while (stream.Read(&message)) {
-    if (!SendAll(socket.get(), message.data()).ok()) break;
+    open = open && SendAll(socket.get(), message.data()).ok();
   }
   shutdown(socket.get(), SHUT_RDWR);
   outgoing.join();

@@ -2,6 +2,7 @@
 #include <grpc/health/v1/health.grpc.pb.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <moby/buildkit/secrets/v1/secrets.grpc.pb.h>
 #include <moby/buildkit/v1/control.grpc.pb.h>
 #include <moby/filesync/v1/filesync.grpc.pb.h>
@@ -146,6 +147,7 @@ class SessionTest : public testing::Test {
     }
     stream_ = Control::NewStub(daemon_->InProcessChannel())->Session(&context_);
     auto [ours, theirs] = SocketPair().value();
+    tunnel_ = ours.Dup().value();
     ASSERT_TRUE(client_->Adopt(std::move(theirs)).ok());
     pump_ = std::thread([this, fd = std::move(ours)]() mutable {
       rpc::PumpTunnel(*stream_, std::move(fd));
@@ -154,6 +156,7 @@ class SessionTest : public testing::Test {
   }
   void Close() {
     client_->Shutdown(std::chrono::milliseconds(0));
+    if (tunnel_) ::shutdown(tunnel_.get(), SHUT_RDWR);
     if (pump_.joinable()) pump_.join();
   }
 
@@ -168,6 +171,7 @@ class SessionTest : public testing::Test {
   std::unique_ptr<rpc::Server> client_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReaderWriter<BytesMessage, BytesMessage>> stream_;
+  Fd tunnel_;  // our end, shared with the pump
   std::thread pump_;
   grpc::Status ended_;
   progress::Activity activity_;
