@@ -1,6 +1,7 @@
 """What a daemon may leave behind on the host: compared before and after a test."""
 
 import dataclasses
+import os
 import pathlib
 import time
 
@@ -15,8 +16,12 @@ def mounts(pid="self"):
 
 
 def cgroups():
-    """Those of builds (…/buildkit/ID): whatever else the machine does makes and removes others all the time."""
-    return sorted(str(path) for path in CGROUPS.rglob("buildkit/*") if path.is_dir()) if CGROUPS.is_dir() else []
+    """Those of builds (…/buildkit/ID, …/kiln/ID): the rest of the machine makes and removes others all the time."""
+    found = []
+    for folder, inner, _ in os.walk(CGROUPS):  # passes over what goes away meanwhile
+        if pathlib.Path(folder).name in ("buildkit", "kiln"):
+            found += [f"{folder}/{name}" for name in inner]
+    return sorted(found)
 
 
 def containers():
