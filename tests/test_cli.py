@@ -155,7 +155,8 @@ def test_what_is_not_served_is_refused_by_name(cli, context, flags):
     done = cli(*flags, context, check=False)
     assert done.returncode != 0
     flag, value = flags[0].partition("=")[0].lstrip("-"), flags[-1].partition(",")[0].removeprefix("type=")
-    assert flag in done.stderr or f'cache {"from" if flag == "cache-from" else "to"} "{value}"' in done.stderr, done.stderr
+    direction = "from" if flag == "cache-from" else "to"
+    assert flag in done.stderr or f'cache {direction} "{value}"' in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(
