@@ -46,10 +46,10 @@ class RemoteEngine final : public Engine {
 
 class EmbeddedEngine final : public Engine {
  public:
-  explicit EmbeddedEngine(std::unique_ptr<control::Daemon> daemon)
+  EmbeddedEngine(std::unique_ptr<control::Daemon> daemon, std::shared_ptr<grpc::Channel> channel)
       : daemon_(std::move(daemon)),
         connection_(client::Connection::InProcess(
-            daemon_->InProcessChannel(),
+            std::move(channel),
             [daemon = daemon_.get()](const std::string& id, filesync::TreeSource* trees) {
               daemon->ShareTrees(id, trees);
             })) {}
@@ -125,7 +125,9 @@ Result<std::unique_ptr<Engine>> OpenEngine(const EngineChoice& choice, sys::Spaw
   if (auto served = (*daemon)->Listen(PrivateAddress(choice.root)); !served.ok()) {
     LOG_INFO("other builds on {} will have to wait: {}", choice.root, served.error());
   }
-  return std::unique_ptr<Engine>(std::make_unique<EmbeddedEngine>(std::move(*daemon)));
+  TRY_ASSIGN(auto channel, (*daemon)->InProcessChannel());
+  return std::unique_ptr<Engine>(
+      std::make_unique<EmbeddedEngine>(std::move(*daemon), std::move(channel)));
 }
 
 }  // namespace kiln::cmd

@@ -297,7 +297,9 @@ Status Daemon::ListenAll() {
   return OkStatus();
 }
 
-std::shared_ptr<grpc::Channel> Daemon::InProcessChannel() { return parts_->server->InProcessChannel(); }
+Result<std::shared_ptr<grpc::Channel>> Daemon::InProcessChannel() {
+  return parts_->server->InProcessChannel();
+}
 
 void Daemon::ShareTrees(const std::string& id, filesync::TreeSource* trees) { parts_->sessions.ShareTrees(id, trees); }
 

@@ -36,7 +36,7 @@ class Daemon {
   // All of the configuration's addresses.
   Status ListenAll();
   // For a client in this process (client::Connection::InProcess).
-  std::shared_ptr<grpc::Channel> InProcessChannel();
+  Result<std::shared_ptr<grpc::Channel>> InProcessChannel();
   // The folders behind session `id`, read directly instead of through its tunnel; null takes them back.
   void ShareTrees(const std::string& id, filesync::TreeSource* trees);
 

@@ -129,7 +129,7 @@ TEST(ServerTest, ServesUnixAndTcpSockets) {
   server->Accept(ListenOn(unix_address, {}).value(), nullptr);
   EXPECT_TRUE(Check(Connect(tcp_address)).ok());
   EXPECT_TRUE(Check(Connect(unix_address)).ok());
-  EXPECT_TRUE(Check(server->InProcessChannel()).ok());
+  EXPECT_TRUE(Check(server->InProcessChannel().value()).ok());
   EXPECT_EQ(ListenOn(unix_address, {}).error().code(), Code::kAlreadyExists);
   server->Shutdown(std::chrono::seconds(1));
   EXPECT_TRUE(ListenOn(unix_address, {}).ok());  // stale now
@@ -179,7 +179,7 @@ TEST_P(TunnelTest, DaemonCallsBackIntoItsClient) {
   auto client = Server::Start({&health}, poller).value();
 
   grpc::ClientContext context;
-  auto stream = Control::NewStub(daemon->InProcessChannel())->Session(&context);
+  auto stream = Control::NewStub(daemon->InProcessChannel().value())->Session(&context);
   auto [ours, theirs] = SocketPair().value();
   ASSERT_TRUE(client->Adopt(std::move(theirs)).ok());
   std::thread pump([&, fd = std::move(ours)]() mutable { PumpTunnel(*stream, std::move(fd)); });

@@ -35,7 +35,7 @@ class Server {
   // Serves one connected socket.
   Status Adopt(Fd socket);
   // A channel inside this process.
-  std::shared_ptr<grpc::Channel> InProcessChannel();
+  Result<std::shared_ptr<grpc::Channel>> InProcessChannel();
 
   // No further connections; those there are go on. Idempotent.
   void StopAccepting();

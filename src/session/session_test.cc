@@ -145,7 +145,7 @@ class SessionTest : public testing::Test {
          {"/grpc.health.v1.Health/Check", "/moby.filesync.v1.FileSend/DiffCopy"}) {
       context_.AddMetadata(rpc::kSessionMethodKey, method);
     }
-    stream_ = Control::NewStub(daemon_->InProcessChannel())->Session(&context_);
+    stream_ = Control::NewStub(daemon_->InProcessChannel().value())->Session(&context_);
     auto [ours, theirs] = SocketPair().value();
     tunnel_ = ours.Dup().value();
     ASSERT_TRUE(client_->Adopt(std::move(theirs)).ok());
