@@ -75,8 +75,8 @@ class TunnelledSession final : public SessionServer {
   ~TunnelledSession() override {
     if (connection_.share_trees()) connection_.share_trees()(id_, nullptr);
     if (server_) server_->Shutdown(std::chrono::milliseconds(0));
-    // The server need not have closed its end yet if it was ended while it still took the tunnel over.
-    // Shutting ours down makes the pump half-close the stream; the daemon then ends it.
+    // The server need not have closed its end yet if it was ended while it still took the tunnel
+    // over. Shutting ours down makes the pump half-close the stream; the daemon then ends it.
     if (tunnel_) ::shutdown(tunnel_.get(), SHUT_RDWR);
     if (pump_.joinable()) pump_.join();
   }

@@ -67,6 +67,9 @@ Result<std::string> AbsoluteFolder(const std::string& what, const std::string& p
 Status AddBuildArgs(const BuildFlags& flags, Attrs& attrs) {
   for (const auto& arg : flags.build_args) {
     if (auto cut = Cut(arg, "=")) {
+      if (cut->first.empty()) {
+        return InvalidArgument("invalid value {} for --build-arg: want KEY=VALUE", Quoted(arg));
+      }
       attrs["build-arg:" + std::string(cut->first)] = cut->second;
     } else if (const char* value = std::getenv(arg.c_str())) {
       attrs["build-arg:" + arg] = value;
@@ -204,6 +207,9 @@ Status AddContext(const BuildFlags& flags, PreparedBuild& build) {
   build.request.shared_key = dirs["context"];
   if (flags.file == "-") return ReadDockerfileFromInput(build);
   std::string file = flags.file.empty() ? dirs["context"] + "/Dockerfile" : flags.file;
+  if (!flags.file.empty() && ::access(file.c_str(), F_OK) != 0) {
+    return ErrnoError(errno, "failed to read Dockerfile {}", file);
+  }
   std::string folder = DirName(file);
   TRY_ASSIGN(dirs["dockerfile"], AbsoluteFolder("folder of Dockerfile", folder));
   attrs["filename"] = BaseName(file);
@@ -269,6 +275,9 @@ Status AddSecrets(const BuildFlags& flags, PreparedBuild& build) {
       (type == "env" || (type.empty() && std::getenv(secret.id.c_str()) != nullptr) ? secret.env
                                                                                     : secret.file) =
           secret.id;
+    }
+    if (!secret.file.empty() && ::access(secret.file.c_str(), R_OK) != 0) {
+      return ErrnoError(errno, "--secret {}: {}", secret.id, secret.file);
     }
     build.request.secrets.push_back(std::move(secret));
   }

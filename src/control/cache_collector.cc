@@ -22,8 +22,8 @@ void CacheCollector::Stop() {
   idle_.wait(lock, [this] { return !running_; });
 }
 
-Result<std::vector<store::UsageRecord>> CacheCollector::DiskUsage(const std::vector<std::string>& filters,
-                                                                  std::chrono::nanoseconds age_limit) {
+Result<std::vector<store::UsageRecord>> CacheCollector::DiskUsage(
+    const std::vector<std::string>& filters, std::chrono::nanoseconds age_limit) {
   return parts_.store->DiskUsage(filters, age_limit);
 }
 
@@ -39,7 +39,8 @@ void CacheCollector::Poke() {
     std::lock_guard lock(mutex_);
     if (scheduled_ || stopped_) return;
     scheduled_ = true;
-    if (last_ != SteadyTime()) delay = std::max<nanoseconds>(delay, last_ + kInterval - parts_.clock->Steady());
+    if (last_ != SteadyTime())
+      delay = std::max<nanoseconds>(delay, last_ + kInterval - parts_.clock->Steady());
   }
   parts_.timers->PostAfter(delay, [this] {
     std::lock_guard lock(mutex_);

@@ -27,8 +27,8 @@ class CacheCollector final : public Collector {
   };
 
   explicit CacheCollector(Parts parts) : parts_(std::move(parts)) {}
-  // Cancels a collection under way and waits for it. The timers' queue may still call back: it must have ended, or be
-  // ended, before this goes.
+  // Cancels a collection under way and waits for it. The timers' queue may still call back: it must
+  // have ended, or be ended, before this goes.
   ~CacheCollector() override;
 
   Result<std::vector<store::UsageRecord>> DiskUsage(const std::vector<std::string>& filters,

@@ -19,7 +19,8 @@
 
 namespace kiln::control {
 
-// A size in a configuration: bytes, or a share of the file system, worked out when the root is known.
+// A size in a configuration: bytes, or a share of the file system, worked out when the root is
+// known.
 struct DiskSize {
   uint64_t bytes = 0;
   int percent = 0;  // 0: `bytes` counts
@@ -34,7 +35,8 @@ struct GcRule {
   DiskSize min_free;
 };
 
-// The daemon's settings: buildkitd.toml's keys (daemon-executor §2), overridden by flags. A plain value.
+// The daemon's settings: buildkitd.toml's keys (daemon-executor §2), overridden by flags. A plain
+// value.
 struct Config {
   std::string root = "/var/lib/kiln";
   std::optional<LogLevel> log_level;
@@ -63,8 +65,8 @@ struct Config {
   std::vector<GcRule> gc_policy;  // replaces the default rules if not empty
 };
 
-// Reads a buildkitd.toml over `config`. Keys that are not served, and unknown ones, are an error that names them, with
-// the nearest known one.
+// Reads a buildkitd.toml over `config`. Keys that are not served, and unknown ones, are an error
+// that names them, with the nearest known one.
 Status ApplyToml(std::string_view text, Config* config);
 // A file that is missing is no error if `optional`.
 Status ApplyTomlFile(const std::string& path, bool optional, Config* config);

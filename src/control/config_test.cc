@@ -55,9 +55,11 @@ TEST(ConfigTest, UnknownAndUnservedKeysAreNamed) {
     return status.ok() ? std::string() : status.error().ToString();
   };
   EXPECT_EQ(error("rooot = \"/x\""), "unknown configuration key rooot, did you mean root?");
-  EXPECT_EQ(error("[worker.oci]\nsnapshoter = \"native\""),
-            "unknown configuration key worker.oci.snapshoter, did you mean worker.oci.snapshotter?");
-  EXPECT_EQ(error("[otel]\nsocketPath = \"/x\""), "configuration key otel.socketPath is not supported");
+  EXPECT_EQ(
+      error("[worker.oci]\nsnapshoter = \"native\""),
+      "unknown configuration key worker.oci.snapshoter, did you mean worker.oci.snapshotter?");
+  EXPECT_EQ(error("[otel]\nsocketPath = \"/x\""),
+            "configuration key otel.socketPath is not supported");
   EXPECT_EQ(error("root = 5"), "root must be a string");
   EXPECT_NE(error("root = "), "");
   EXPECT_EQ(error("insecure-entitlements = [\"all\"]"), "invalid entitlement : all");
@@ -69,7 +71,8 @@ TEST(ConfigTest, SizesHaveBinaryMultiples) {
   EXPECT_EQ(ParseDiskSize("1GiB")->bytes, uint64_t{1} << 30);
   EXPECT_EQ(ParseDiskSize("42")->bytes, 42U);
   EXPECT_EQ(ParseDiskSize("7%")->percent, 7);
-  for (const char* bad : {"", "x", "101%", "-1", "99999999999TB"}) EXPECT_FALSE(ParseDiskSize(bad).ok()) << bad;
+  for (const char* bad : {"", "x", "101%", "-1", "99999999999TB"})
+    EXPECT_FALSE(ParseDiskSize(bad).ok()) << bad;
 }
 
 TEST(ConfigTest, DefaultRulesFollowTheDisk) {

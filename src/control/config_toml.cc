@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+
 #include <toml++/toml.h>
 
 #include "base/fd.h"
@@ -14,7 +15,9 @@ namespace {
 using Setter = std::function<Status(const toml::node& node, const std::string& path)>;
 using Keys = std::map<std::string, Setter>;
 
-Error Wrong(const std::string& path, std::string_view wanted) { return InvalidArgument("{} must be {}", path, wanted); }
+Error Wrong(const std::string& path, std::string_view wanted) {
+  return InvalidArgument("{} must be {}", path, wanted);
+}
 
 Status ApplyTable(const toml::table& table, const std::string& prefix, const Keys& keys) {
   for (const auto& [key, node] : table) {
@@ -22,14 +25,16 @@ Status ApplyTable(const toml::table& table, const std::string& prefix, const Key
     const std::string path = prefix + name;
     auto found = keys.find(name);
     if (found == keys.end()) {
-      found = std::find_if(keys.begin(), keys.end(), [&](const auto& one) { return EqualsIgnoreCase(one.first, name); });
+      found = std::find_if(keys.begin(), keys.end(),
+                           [&](const auto& one) { return EqualsIgnoreCase(one.first, name); });
     }
     if (found == keys.end()) {
       std::vector<std::string> names;
       for (const auto& [known, setter] : keys) names.push_back(known);
       const std::string nearest = NearestName(name, names);
-      return InvalidArgument("unknown configuration key {}{}", path,
-                             nearest.empty() ? "" : fmt::format(", did you mean {}{}?", prefix, nearest));
+      return InvalidArgument(
+          "unknown configuration key {}{}", path,
+          nearest.empty() ? "" : fmt::format(", did you mean {}{}?", prefix, nearest));
     }
     TRY(found->second(node, path));
   }
@@ -117,7 +122,8 @@ Setter Table(Keys keys) {
   };
 }
 
-// A key of buildkitd.toml that exists and is not served: fine only if it asks for what is done anyway.
+// A key of buildkitd.toml that exists and is not served: fine only if it asks for what is done
+// anyway.
 Setter Refuse() {
   return [](const toml::node&, const std::string& path) -> Status {
     return Unimplemented("configuration key {} is not supported", path);
@@ -147,13 +153,17 @@ Setter Host(Config* config) {
         const toml::array* array = value.as_array();
         if (array == nullptr || array->size() != 1) return Wrong(key, "a list of one table");
         http::KeyPair pair;
-        TRY(Table({{"key", Text(&pair.key_file)}, {"cert", Text(&pair.certificate_file)}})(*array->get(0), key));
+        TRY(Table({{"key", Text(&pair.key_file)}, {"cert", Text(&pair.certificate_file)}})(
+            *array->get(0), key));
         host.key_pair = pair;
         return OkStatus();
       };
-      const Keys keys = {{"mirrors", Texts(&host.mirrors)},   {"http", optional_flag(&host.plain_http)},
-                         {"insecure", optional_flag(&host.insecure)}, {"ca", Texts(&host.ca_files)},
-                         {"keypair", key_pairs},               {"tlsconfigdir", Refuse()}};
+      const Keys keys = {{"mirrors", Texts(&host.mirrors)},
+                         {"http", optional_flag(&host.plain_http)},
+                         {"insecure", optional_flag(&host.insecure)},
+                         {"ca", Texts(&host.ca_files)},
+                         {"keypair", key_pairs},
+                         {"tlsconfigdir", Refuse()}};
       TRY(Table(keys)(table, path + ".\"" + std::string(name.str()) + "\""));
     }
     return OkStatus();
@@ -206,7 +216,8 @@ Setter Platforms(Config* config) {
 }
 
 Setter OneOf(std::string* to, std::vector<std::string> allowed, std::string meaning_auto) {
-  return [to, allowed = std::move(allowed), meaning_auto](const toml::node& node, const std::string& path) -> Status {
+  return [to, allowed = std::move(allowed), meaning_auto](const toml::node& node,
+                                                          const std::string& path) -> Status {
     const auto value = node.value<std::string>();
     if (!value) return Wrong(path, "a string");
     if (value->empty() || *value == "auto") {
@@ -214,7 +225,8 @@ Setter OneOf(std::string* to, std::vector<std::string> allowed, std::string mean
       return OkStatus();
     }
     if (std::find(allowed.begin(), allowed.end(), *value) == allowed.end()) {
-      return Unimplemented("{} = {} is not supported (one of: {})", path, Quoted(*value), Join(allowed, ", "));
+      return Unimplemented("{} = {} is not supported (one of: {})", path, Quoted(*value),
+                           Join(allowed, ", "));
     }
     *to = *value;
     return OkStatus();
@@ -272,32 +284,39 @@ Keys TopKeys(Config* config) {
     return OkStatus();
   };
   const Setter containerd = Table({{"enabled", OnlyFalse()}});
-  const Keys tls = {{"cert", Text(&config->tls.cert)}, {"key", Text(&config->tls.key)}, {"ca", Text(&config->tls.ca)}};
-  const Keys grpc = {{"address", Texts(&config->addresses)}, {"debugAddress", Refuse()},
-                     {"uid", Number(&config->socket_owner.uid, 0)}, {"gid", Number(&config->socket_owner.gid, 0)},
+  const Keys tls = {{"cert", Text(&config->tls.cert)},
+                    {"key", Text(&config->tls.key)},
+                    {"ca", Text(&config->tls.ca)}};
+  const Keys grpc = {{"address", Texts(&config->addresses)},
+                     {"debugAddress", Refuse()},
+                     {"uid", Number(&config->socket_owner.uid, 0)},
+                     {"gid", Number(&config->socket_owner.gid, 0)},
                      {"tls", Table(tls)}};
-  const Keys dns = {{"nameservers", Texts(&config->dns.nameservers)}, {"options", Texts(&config->dns.options)},
+  const Keys dns = {{"nameservers", Texts(&config->dns.nameservers)},
+                    {"options", Texts(&config->dns.options)},
                     {"searchDomains", Texts(&config->dns.search_domains)}};
-  const Keys frontend = {{"dockerfile.v0", Table({{"enabled", Flag(&config->dockerfile_frontend)}})},
-                         {"gateway.v0", Table({{"enabled", OnlyFalse()}, {"allowedRepositories", Refuse()}})}};
-  return {{"root", Text(&config->root)},
-          {"debug", debug},
-          {"trace", debug},
-          {"log", Table({{"level", level}, {"format", Refuse()}})},
-          {"insecure-entitlements", entitlements},
-          {"proxyNetwork", OnlyFalse()},
-          {"provenanceEnvDir", Refuse()},
-          {"grpc", Table(grpc)},
-          {"otel", Table({{"socketPath", Refuse()}})},
-          {"cdi", Table({{"disabled", Refuse()}, {"specDirs", Refuse()}, {"autoAllowed", Refuse()}})},
-          {"dns", Table(dns)},
-          {"history", Table({{"maxAge", Refuse()}, {"maxEntries", Refuse()}})},
-          {"frontend", Table(frontend)},
-          {"system", Table({{"platformsCacheMaxAge", Refuse()},
-                            {"maxRegistryConcurrency", Number(&config->max_registry_concurrency, 1)}})},
-          {"cache", Refuse()},
-          {"registry", Host(config)},
-          {"worker", Table({{"oci", Table(WorkerKeys(config))}, {"containerd", containerd}})}};
+  const Keys frontend = {
+      {"dockerfile.v0", Table({{"enabled", Flag(&config->dockerfile_frontend)}})},
+      {"gateway.v0", Table({{"enabled", OnlyFalse()}, {"allowedRepositories", Refuse()}})}};
+  return {
+      {"root", Text(&config->root)},
+      {"debug", debug},
+      {"trace", debug},
+      {"log", Table({{"level", level}, {"format", Refuse()}})},
+      {"insecure-entitlements", entitlements},
+      {"proxyNetwork", OnlyFalse()},
+      {"provenanceEnvDir", Refuse()},
+      {"grpc", Table(grpc)},
+      {"otel", Table({{"socketPath", Refuse()}})},
+      {"cdi", Table({{"disabled", Refuse()}, {"specDirs", Refuse()}, {"autoAllowed", Refuse()}})},
+      {"dns", Table(dns)},
+      {"history", Table({{"maxAge", Refuse()}, {"maxEntries", Refuse()}})},
+      {"frontend", Table(frontend)},
+      {"system", Table({{"platformsCacheMaxAge", Refuse()},
+                        {"maxRegistryConcurrency", Number(&config->max_registry_concurrency, 1)}})},
+      {"cache", Refuse()},
+      {"registry", Host(config)},
+      {"worker", Table({{"oci", Table(WorkerKeys(config))}, {"containerd", containerd}})}};
 }
 
 }  // namespace
@@ -306,7 +325,8 @@ Status ApplyToml(std::string_view text, Config* config) {
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) {
     const toml::source_position at = parsed.error().source().begin;
-    return InvalidArgument("line {}, column {}: {}", at.line, at.column, parsed.error().description());
+    return InvalidArgument("line {}, column {}: {}", at.line, at.column,
+                           parsed.error().description());
   }
   return ApplyTable(parsed.table(), "", TopKeys(config));
 }

@@ -33,7 +33,8 @@ Result<DiskSize> ParseDiskSize(std::string_view text) {
   DiskSize size;
   if (text.ends_with('%')) {
     const auto percent = ParseUint(text.substr(0, text.size() - 1));
-    if (!percent || *percent == 0 || *percent > 100) return InvalidArgument("bad disk size {}", Quoted(text));
+    if (!percent || *percent == 0 || *percent > 100)
+      return InvalidArgument("bad disk size {}", Quoted(text));
     size.percent = static_cast<int>(*percent);
     return size;
   }
@@ -47,25 +48,29 @@ Result<DiskSize> ParseDiskSize(std::string_view text) {
     lower.pop_back();
   }
   const auto number = ParseUint(Trim(lower));
-  if (!number || *number > UINT64_MAX / factor) return InvalidArgument("bad disk size {}", Quoted(text));
+  if (!number || *number > UINT64_MAX / factor)
+    return InvalidArgument("bad disk size {}", Quoted(text));
   size.bytes = *number * factor;
   return size;
 }
 
 Status ApplyKeepStorage(std::string_view text, Config* config) {
   const auto parts = Split(text, ',');
-  if (parts.size() > 3) return InvalidArgument("bad gc-keepstorage {}: at most three numbers", Quoted(text));
+  if (parts.size() > 3)
+    return InvalidArgument("bad gc-keepstorage {}: at most three numbers", Quoted(text));
   std::optional<DiskSize>* targets[] = {&config->reserved, &config->min_free, &config->max_used};
   for (size_t i = 0; i < parts.size(); ++i) {
     const auto megabytes = ParseUint(Trim(parts[i]));
-    if (!megabytes || *megabytes > UINT64_MAX / 1'000'000) return InvalidArgument("bad gc-keepstorage {}", Quoted(text));
+    if (!megabytes || *megabytes > UINT64_MAX / 1'000'000)
+      return InvalidArgument("bad gc-keepstorage {}", Quoted(text));
     *targets[i] = DiskSize{.bytes = *megabytes * 1'000'000};
   }
   return OkStatus();
 }
 
 Status AddEntitlement(const std::string& name, Config* config) {
-  if (name != "network.host" && name != "security.insecure") return InvalidArgument("invalid entitlement : {}", name);
+  if (name != "network.host" && name != "security.insecure")
+    return InvalidArgument("invalid entitlement : {}", name);
   config->entitlements.insert(name);
   return OkStatus();
 }
@@ -89,7 +94,8 @@ std::vector<store::PruneRule> GcRulesOf(const Config& config, uint64_t total) {
   };
   const uint64_t reserved = capped(config.reserved, 10, 10 * kBillion);
   const uint64_t max_used = capped(config.max_used, 80, 100 * kBillion);
-  const uint64_t min_free = config.min_free ? BytesOf(*config.min_free, total) : BytesOf(Percent(20), total);
+  const uint64_t min_free =
+      config.min_free ? BytesOf(*config.min_free, total) : BytesOf(Percent(20), total);
   using std::chrono::hours;
   store::PruneRule cheap;
   cheap.filters = {"type==source.local", "type==exec.cachemount", "type==source.git.checkout"};

@@ -54,7 +54,8 @@ class BlobStream final : public grpc::ServerWriteReactor<pb::ReadContentResponse
     TRY_ASSIGN(blob_, store_.GetBlob(digest));
     const auto size = static_cast<int64_t>(blob_.size());
     offset_ = request_.offset();
-    if (offset_ < 0 || offset_ > size) return OutOfRange("offset {} of blob {} of {} bytes", offset_, digest, size);
+    if (offset_ < 0 || offset_ > size)
+      return OutOfRange("offset {} of blob {} of {} bytes", offset_, digest, size);
     end_ = request_.size() <= 0 ? size : offset_ + std::min(request_.size(), size - offset_);
     TRY_ASSIGN(fd_, blob_.Open());
     return OkStatus();
@@ -88,7 +89,8 @@ class BlobStream final : public grpc::ServerWriteReactor<pb::ReadContentResponse
   pb::ReadContentResponse response_;
 };
 
-class RefusedWrite final : public grpc::ServerBidiReactor<pb::WriteContentRequest, pb::WriteContentResponse> {
+class RefusedWrite final
+    : public grpc::ServerBidiReactor<pb::WriteContentRequest, pb::WriteContentResponse> {
  public:
   RefusedWrite() { Finish(rpc::ToGrpc(ReadOnly())); }
   void OnDone() override { delete this; }
@@ -96,37 +98,40 @@ class RefusedWrite final : public grpc::ServerBidiReactor<pb::WriteContentReques
 
 }  // namespace
 
-grpc::ServerUnaryReactor* ContentService::Info(grpc::CallbackServerContext*, const pb::InfoRequest* request,
+grpc::ServerUnaryReactor* ContentService::Info(grpc::CallbackServerContext*,
+                                               const pb::InfoRequest* request,
                                                pb::InfoResponse* response) {
-  return BlockingCall::Run(blocking_, [this, request, response](const CancelToken&) -> kiln::Status {
-    TRY_ASSIGN(const Digest digest, Digest::Parse(request->digest()));
-    TRY_ASSIGN(const store::BlobInfo info, store_.StatBlob(digest));
-    response->mutable_info()->set_digest(info.digest.ToString());
-    response->mutable_info()->set_size(static_cast<int64_t>(info.size));
-    ToProto(info.created, response->mutable_info()->mutable_created_at());
-    ToProto(info.created, response->mutable_info()->mutable_updated_at());
-    response->mutable_info()->mutable_labels()->insert(info.labels.begin(), info.labels.end());
-    return OkStatus();
-  });
+  return BlockingCall::Run(
+      blocking_, [this, request, response](const CancelToken&) -> kiln::Status {
+        TRY_ASSIGN(const Digest digest, Digest::Parse(request->digest()));
+        TRY_ASSIGN(const store::BlobInfo info, store_.StatBlob(digest));
+        response->mutable_info()->set_digest(info.digest.ToString());
+        response->mutable_info()->set_size(static_cast<int64_t>(info.size));
+        ToProto(info.created, response->mutable_info()->mutable_created_at());
+        ToProto(info.created, response->mutable_info()->mutable_updated_at());
+        response->mutable_info()->mutable_labels()->insert(info.labels.begin(), info.labels.end());
+        return OkStatus();
+      });
 }
 
-grpc::ServerWriteReactor<pb::ReadContentResponse>* ContentService::Read(grpc::CallbackServerContext*,
-                                                                        const pb::ReadContentRequest* request) {
+grpc::ServerWriteReactor<pb::ReadContentResponse>* ContentService::Read(
+    grpc::CallbackServerContext*, const pb::ReadContentRequest* request) {
   return new BlobStream(store_, blocking_, *request);
 }
 
-grpc::ServerUnaryReactor* ContentService::Update(grpc::CallbackServerContext* context, const pb::UpdateRequest*,
-                                                 pb::UpdateResponse*) {
+grpc::ServerUnaryReactor* ContentService::Update(grpc::CallbackServerContext* context,
+                                                 const pb::UpdateRequest*, pb::UpdateResponse*) {
   return Refuse(context);
 }
 
 grpc::ServerUnaryReactor* ContentService::Delete(grpc::CallbackServerContext* context,
-                                                 const pb::DeleteContentRequest*, google::protobuf::Empty*) {
+                                                 const pb::DeleteContentRequest*,
+                                                 google::protobuf::Empty*) {
   return Refuse(context);
 }
 
-grpc::ServerUnaryReactor* ContentService::Abort(grpc::CallbackServerContext* context, const pb::AbortRequest*,
-                                                google::protobuf::Empty*) {
+grpc::ServerUnaryReactor* ContentService::Abort(grpc::CallbackServerContext* context,
+                                                const pb::AbortRequest*, google::protobuf::Empty*) {
   return Refuse(context);
 }
 

@@ -16,18 +16,21 @@ class ContentService final : public containerd::services::content::v1::Content::
   // Both outlive the service.
   ContentService(store::Store& store, WorkerPool& blocking) : store_(store), blocking_(blocking) {}
 
-  grpc::ServerUnaryReactor* Info(grpc::CallbackServerContext* context,
-                                 const containerd::services::content::v1::InfoRequest* request,
-                                 containerd::services::content::v1::InfoResponse* response) override;
+  grpc::ServerUnaryReactor* Info(
+      grpc::CallbackServerContext* context,
+      const containerd::services::content::v1::InfoRequest* request,
+      containerd::services::content::v1::InfoResponse* response) override;
   grpc::ServerWriteReactor<containerd::services::content::v1::ReadContentResponse>* Read(
       grpc::CallbackServerContext* context,
       const containerd::services::content::v1::ReadContentRequest* request) override;
-  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context,
-                                   const containerd::services::content::v1::UpdateRequest* request,
-                                   containerd::services::content::v1::UpdateResponse* response) override;
-  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context,
-                                   const containerd::services::content::v1::DeleteContentRequest* request,
-                                   google::protobuf::Empty* response) override;
+  grpc::ServerUnaryReactor* Update(
+      grpc::CallbackServerContext* context,
+      const containerd::services::content::v1::UpdateRequest* request,
+      containerd::services::content::v1::UpdateResponse* response) override;
+  grpc::ServerUnaryReactor* Delete(
+      grpc::CallbackServerContext* context,
+      const containerd::services::content::v1::DeleteContentRequest* request,
+      google::protobuf::Empty* response) override;
   grpc::ServerUnaryReactor* Abort(grpc::CallbackServerContext* context,
                                   const containerd::services::content::v1::AbortRequest* request,
                                   google::protobuf::Empty* response) override;

@@ -54,12 +54,14 @@ Result<store::PruneRule> RuleOf(const pb::PruneRequest& request) {
 grpc::ServerUnaryReactor* ControlService::DiskUsage(grpc::CallbackServerContext*,
                                                     const pb::DiskUsageRequest* request,
                                                     pb::DiskUsageResponse* response) {
-  return BlockingCall::Run(*parts_.blocking, [this, request, response](const CancelToken&) -> kiln::Status {
-    TRY_ASSIGN(const auto records, parts_.collector->DiskUsage({request->filter().begin(), request->filter().end()},
-                                                           std::chrono::nanoseconds(request->agelimit())));
-    for (const store::UsageRecord& record : records) ToProto(record, response->add_record());
-    return OkStatus();
-  });
+  return BlockingCall::Run(
+      *parts_.blocking, [this, request, response](const CancelToken&) -> kiln::Status {
+        TRY_ASSIGN(const auto records,
+                   parts_.collector->DiskUsage({request->filter().begin(), request->filter().end()},
+                                               std::chrono::nanoseconds(request->agelimit())));
+        for (const store::UsageRecord& record : records) ToProto(record, response->add_record());
+        return OkStatus();
+      });
 }
 
 grpc::ServerWriteReactor<pb::UsageRecord>* ControlService::Prune(grpc::CallbackServerContext*,
@@ -82,15 +84,19 @@ grpc::ServerWriteReactor<pb::UsageRecord>* ControlService::Prune(grpc::CallbackS
   return stream;
 }
 
-grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*, const pb::SolveRequest* request,
+grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*,
+                                                const pb::SolveRequest* request,
                                                 pb::SolveResponse* response) {
-  // Registered before anything else: Status, the bridge and Ping of this build are on their way already.
+  // Registered before anything else: Status, the bridge and Ping of this build are on their way
+  // already.
   kiln::Result<LiveJobPtr> added = parts_.jobs->Add(request->ref());
   if (!added.ok()) {
-    return BlockingCall::Run(*parts_.blocking, [error = added.error()](const CancelToken&) { return error; });
+    return BlockingCall::Run(*parts_.blocking,
+                             [error = added.error()](const CancelToken&) { return error; });
   }
   return BlockingCall::Run(
-      *parts_.builds, [this, request, response, job = *added](const CancelToken& cancel) -> kiln::Status {
+      *parts_.builds,
+      [this, request, response, job = *added](const CancelToken& cancel) -> kiln::Status {
         const auto link = cancel.OnCancel([&] { job->cancel.Cancel(); });
         kiln::Status solved = parts_.solver->Solve(job, *request, response);
         // Progress ends before the answer is sent: clients wait for both.
@@ -101,8 +107,8 @@ grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*, co
       });
 }
 
-grpc::ServerWriteReactor<pb::StatusResponse>* ControlService::Status(grpc::CallbackServerContext* context,
-                                                                     const pb::StatusRequest* request) {
+grpc::ServerWriteReactor<pb::StatusResponse>* ControlService::Status(
+    grpc::CallbackServerContext* context, const pb::StatusRequest* request) {
   return ServeStatus(*parts_.jobs, *parts_.clock, context, *request);
 }
 
@@ -116,21 +122,22 @@ grpc::ServerUnaryReactor* ControlService::ListWorkers(grpc::CallbackServerContex
                                                       pb::ListWorkersResponse* response) {
   const auto filter = Filter::Parse({request->filter().begin(), request->filter().end()});
   if (!filter.ok()) return Answer(context, filter.error());
-  const bool match = filter->Matches([this](const std::vector<std::string>& path) -> std::optional<std::string> {
-    if (path.size() == 1 && path[0] == "id") return parts_.worker->id;
-    if (path.size() < 2 || path[0] != "labels") return std::nullopt;
-    std::string key = path[1];
-    for (size_t i = 2; i < path.size(); ++i) key += "." + path[i];
-    const auto label = parts_.worker->labels.find(key);
-    if (label == parts_.worker->labels.end()) return std::nullopt;
-    return label->second;
-  });
+  const bool match =
+      filter->Matches([this](const std::vector<std::string>& path) -> std::optional<std::string> {
+        if (path.size() == 1 && path[0] == "id") return parts_.worker->id;
+        if (path.size() < 2 || path[0] != "labels") return std::nullopt;
+        std::string key = path[1];
+        for (size_t i = 2; i < path.size(); ++i) key += "." + path[i];
+        const auto label = parts_.worker->labels.find(key);
+        if (label == parts_.worker->labels.end()) return std::nullopt;
+        return label->second;
+      });
   if (match) ToProto(*parts_.worker, response->add_record());
   return Answer(context, OkStatus());
 }
 
-grpc::ServerUnaryReactor* ControlService::Info(grpc::CallbackServerContext* context, const pb::InfoRequest*,
-                                               pb::InfoResponse* response) {
+grpc::ServerUnaryReactor* ControlService::Info(grpc::CallbackServerContext* context,
+                                               const pb::InfoRequest*, pb::InfoResponse* response) {
   VersionToProto(response->mutable_buildkitversion());
   return Answer(context, OkStatus());
 }
@@ -159,9 +166,9 @@ grpc::ServerWriteReactor<pb::BuildHistoryEvent>* ControlService::ListenBuildHist
   return stream;
 }
 
-grpc::ServerUnaryReactor* ControlService::UpdateBuildHistory(grpc::CallbackServerContext* context,
-                                                             const pb::UpdateBuildHistoryRequest* request,
-                                                             pb::UpdateBuildHistoryResponse*) {
+grpc::ServerUnaryReactor* ControlService::UpdateBuildHistory(
+    grpc::CallbackServerContext* context, const pb::UpdateBuildHistoryRequest* request,
+    pb::UpdateBuildHistoryResponse*) {
   // No record exists: deleting and finalizing one that is not there is no error, pinning it is.
   if (request->delete_() || request->finalize()) return Answer(context, OkStatus());
   return Answer(context, Unknown("failed to retrieve ref {}: file does not exist", request->ref()));

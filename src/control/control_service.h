@@ -18,8 +18,8 @@ namespace kiln::control {
 class Solver {
  public:
   virtual ~Solver() = default;
-  // The whole of Control.Solve; `job` is registered and its progress open. Returns when the answer is due; the caller
-  // then ends the job.
+  // The whole of Control.Solve; `job` is registered and its progress open. Returns when the answer
+  // is due; the caller then ends the job.
   virtual Status Solve(const LiveJobPtr& job, const moby::buildkit::v1::SolveRequest& request,
                        moby::buildkit::v1::SolveResponse* response) = 0;
 };
@@ -60,24 +60,29 @@ class ControlService final : public moby::buildkit::v1::Control::CallbackService
                                       const moby::buildkit::v1::DiskUsageRequest* request,
                                       moby::buildkit::v1::DiskUsageResponse* response) override;
   grpc::ServerWriteReactor<moby::buildkit::v1::UsageRecord>* Prune(
-      grpc::CallbackServerContext* context, const moby::buildkit::v1::PruneRequest* request) override;
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::PruneRequest* request) override;
   grpc::ServerUnaryReactor* Solve(grpc::CallbackServerContext* context,
                                   const moby::buildkit::v1::SolveRequest* request,
                                   moby::buildkit::v1::SolveResponse* response) override;
   grpc::ServerWriteReactor<moby::buildkit::v1::StatusResponse>* Status(
-      grpc::CallbackServerContext* context, const moby::buildkit::v1::StatusRequest* request) override;
-  grpc::ServerBidiReactor<moby::buildkit::v1::BytesMessage, moby::buildkit::v1::BytesMessage>* Session(
-      grpc::CallbackServerContext* context) override;
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::StatusRequest* request) override;
+  grpc::ServerBidiReactor<moby::buildkit::v1::BytesMessage, moby::buildkit::v1::BytesMessage>*
+  Session(grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* ListWorkers(grpc::CallbackServerContext* context,
                                         const moby::buildkit::v1::ListWorkersRequest* request,
                                         moby::buildkit::v1::ListWorkersResponse* response) override;
-  grpc::ServerUnaryReactor* Info(grpc::CallbackServerContext* context, const moby::buildkit::v1::InfoRequest* request,
+  grpc::ServerUnaryReactor* Info(grpc::CallbackServerContext* context,
+                                 const moby::buildkit::v1::InfoRequest* request,
                                  moby::buildkit::v1::InfoResponse* response) override;
   grpc::ServerWriteReactor<moby::buildkit::v1::BuildHistoryEvent>* ListenBuildHistory(
-      grpc::CallbackServerContext* context, const moby::buildkit::v1::BuildHistoryRequest* request) override;
-  grpc::ServerUnaryReactor* UpdateBuildHistory(grpc::CallbackServerContext* context,
-                                               const moby::buildkit::v1::UpdateBuildHistoryRequest* request,
-                                               moby::buildkit::v1::UpdateBuildHistoryResponse* response) override;
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::BuildHistoryRequest* request) override;
+  grpc::ServerUnaryReactor* UpdateBuildHistory(
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::UpdateBuildHistoryRequest* request,
+      moby::buildkit::v1::UpdateBuildHistoryResponse* response) override;
 
  private:
   const Parts parts_;

@@ -137,7 +137,8 @@ struct Daemon::Parts {
 
   Status OpenStore(const sys::Mounter& mounter);
   Status OpenNetwork();
-  Status OpenExecutor(sys::Spawner& spawner, const sys::KernelFeatures& kernel, const sys::Mounter& mounter);
+  Status OpenExecutor(sys::Spawner& spawner, const sys::KernelFeatures& kernel,
+                      const sys::Mounter& mounter);
   Status OpenEngine();
   Status OpenServices();
 };
@@ -164,7 +165,8 @@ Status Daemon::Parts::OpenNetwork() {
   registry::RegistryOptions registries;
   registries.hosts = config.registries;
   registries.max_concurrency = config.max_registry_concurrency;
-  registry = std::make_unique<registry::Registry>(*http, clock, credentials.get(), std::move(registries));
+  registry =
+      std::make_unique<registry::Registry>(*http, clock, credentials.get(), std::move(registries));
   registry_blobs = std::make_unique<source::RegistryBlobs>(*registry);
   layout_blobs = std::make_unique<source::LayoutBlobs>(sessions);
   store->AddBlobSource(std::string(source::kRegistryLocator), registry_blobs.get());
@@ -223,7 +225,8 @@ Status Daemon::Parts::OpenServices() {
   BuildSolver::Parts solve;
   solve.environment = &environment;
   solve.frontends = &frontends;
-  solve.exporters = exporter::Services{store.get(), &sessions, registry.get(), &clock, blocking.get()};
+  solve.exporters =
+      exporter::Services{store.get(), &sessions, registry.get(), &clock, blocking.get()};
   solve.jobs = &jobs;
   build_solver = std::make_unique<BuildSolver>(solve);
 
@@ -250,8 +253,8 @@ Status Daemon::Parts::OpenServices() {
   if (!config.tls.cert.empty() || !config.tls.key.empty()) {
     TRY_ASSIGN(tls, rpc::TlsContext::Load(config.tls));
   }
-  TRY_ASSIGN(server,
-             rpc::Server::Start({control.get(), bridge.get(), content.get(), &health, &trace}, poller));
+  TRY_ASSIGN(server, rpc::Server::Start(
+                         {control.get(), bridge.get(), content.get(), &health, &trace}, poller));
   return OkStatus();
 }
 
@@ -285,7 +288,8 @@ Daemon::~Daemon() { Shutdown(std::chrono::milliseconds(0)); }
 Status Daemon::Listen(const std::string& address) {
   TRY_ASSIGN(const rpc::Address parsed, rpc::Address::Parse(address));
   const bool tcp = parsed.kind == rpc::Address::Kind::kTcp;
-  if (tcp && !parts_->tls) LOG_WARNING("TLS is not enabled for {}: enabling mutual TLS is highly recommended", address);
+  if (tcp && !parts_->tls)
+    LOG_WARNING("TLS is not enabled for {}: enabling mutual TLS is highly recommended", address);
   TRY_ASSIGN(Fd socket, rpc::ListenOn(parsed, parts_->config.socket_owner));
   parts_->server->Accept(std::move(socket), tcp ? parts_->tls : nullptr);
   LOG_INFO("running server on {}", address);
@@ -301,7 +305,9 @@ Result<std::shared_ptr<grpc::Channel>> Daemon::InProcessChannel() {
   return parts_->server->InProcessChannel();
 }
 
-void Daemon::ShareTrees(const std::string& id, filesync::TreeSource* trees) { parts_->sessions.ShareTrees(id, trees); }
+void Daemon::ShareTrees(const std::string& id, filesync::TreeSource* trees) {
+  parts_->sessions.ShareTrees(id, trees);
+}
 
 size_t Daemon::active_builds() const { return parts_->jobs.Active().size(); }
 

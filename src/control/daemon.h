@@ -19,12 +19,13 @@ class Spawner;
 
 namespace kiln::control {
 
-// The composition root: every part of the engine, built from a configuration and served on sockets or inside the
-// process. One per root directory.
+// The composition root: every part of the engine, built from a configuration and served on sockets
+// or inside the process. One per root directory.
 class Daemon {
  public:
-  // Takes the root (Unavailable if another process holds it), recovers what an earlier life left, and is then ready.
-  // Listens nowhere yet. `spawner` comes from sys::MainEarly and outlives the daemon.
+  // Takes the root (Unavailable if another process holds it), recovers what an earlier life left,
+  // and is then ready. Listens nowhere yet. `spawner` comes from sys::MainEarly and outlives the
+  // daemon.
   static Result<std::unique_ptr<Daemon>> Start(const Config& config, sys::Spawner& spawner);
   // As Shutdown without grace.
   ~Daemon();
@@ -37,13 +38,15 @@ class Daemon {
   Status ListenAll();
   // For a client in this process (client::Connection::InProcess).
   Result<std::shared_ptr<grpc::Channel>> InProcessChannel();
-  // The folders behind session `id`, read directly instead of through its tunnel; null takes them back.
+  // The folders behind session `id`, read directly instead of through its tunnel; null takes them
+  // back.
   void ShareTrees(const std::string& id, filesync::TreeSource* trees);
 
   // Builds that have not ended.
   size_t active_builds() const;
 
-  // Stops accepting, gives running builds `grace`, cancels the rest and ends what they left. Blocks. Idempotent.
+  // Stops accepting, gives running builds `grace`, cancels the rest and ends what they left.
+  // Blocks. Idempotent.
   void Shutdown(std::chrono::milliseconds grace);
 
  private:

@@ -96,7 +96,8 @@ void JobTable::WhenPresent(const std::string& ref, std::function<void(Result<Liv
   Wait(ref, false, kStatusWait, std::move(done));
 }
 
-void JobTable::WhenBridge(const std::string& ref, std::function<void(Result<std::shared_ptr<frontend::Bridge>>)> done) {
+void JobTable::WhenBridge(const std::string& ref,
+                          std::function<void(Result<std::shared_ptr<frontend::Bridge>>)> done) {
   Wait(ref, true, kBridgeWait, [this, done = std::move(done)](Result<LiveJobPtr> job) {
     if (!job.ok()) {
       done(std::move(job).error());
@@ -131,7 +132,8 @@ void JobTable::CancelAll(const Error& reason) {
 bool JobTable::WaitIdle(std::chrono::nanoseconds limit) const {
   std::unique_lock lock(mutex_);
   return ended_.wait_for(lock, limit, [this] {
-    return std::all_of(jobs_.begin(), jobs_.end(), [](const auto& job) { return job.second->ended; });
+    return std::all_of(jobs_.begin(), jobs_.end(),
+                       [](const auto& job) { return job.second->ended; });
   });
 }
 

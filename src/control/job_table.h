@@ -22,7 +22,8 @@ class Bridge;
 
 namespace kiln::control {
 
-// How long a reader of progress waits for a build whose Solve is still under way, and a bridge call for its bridge.
+// How long a reader of progress waits for a build whose Solve is still under way, and a bridge call
+// for its bridge.
 inline constexpr std::chrono::seconds kStatusWait{6};
 inline constexpr std::chrono::seconds kBridgeWait{3};
 // How long a build's progress can be read after its end, and its ref cannot be used again.
@@ -40,8 +41,8 @@ struct LiveJob {
 };
 using LiveJobPtr = std::shared_ptr<LiveJob>;
 
-// The builds of the daemon by ref. Safe from any thread; callbacks run without its lock, on the caller's thread or the
-// loop's.
+// The builds of the daemon by ref. Safe from any thread; callbacks run without its lock, on the
+// caller's thread or the loop's.
 class JobTable {
  public:
   // Both outlive the table.
@@ -56,8 +57,10 @@ class JobTable {
 
   // The job, once it is there. NotFound "no such job X" after kStatusWait.
   void WhenPresent(const std::string& ref, std::function<void(Result<LiveJobPtr>)> done);
-  // Its bridge, once it is there. NotFound "no such job X" after kBridgeWait, or as soon as the job has ended without.
-  void WhenBridge(const std::string& ref, std::function<void(Result<std::shared_ptr<frontend::Bridge>>)> done);
+  // Its bridge, once it is there. NotFound "no such job X" after kBridgeWait, or as soon as the job
+  // has ended without.
+  void WhenBridge(const std::string& ref,
+                  std::function<void(Result<std::shared_ptr<frontend::Bridge>>)> done);
 
   // Jobs that have not ended.
   std::vector<LiveJobPtr> Active() const;

@@ -96,13 +96,18 @@ size_t AddWarning(const progress::VertexWarning& warning, StatusResponse* batch)
 
 void SortBatch(StatusResponse* batch) {
   auto* vertexes = batch->mutable_vertexes();
-  std::stable_sort(vertexes->pointer_begin(), vertexes->pointer_end(), [](const auto* a, const auto* b) {
-    if (a->has_started() != b->has_started()) return !a->has_started();
-    return a->has_started() && Before(a->started(), b->started());
-  });
-  const auto by_time = [](const auto* a, const auto* b) { return Before(a->timestamp(), b->timestamp()); };
-  std::stable_sort(batch->mutable_statuses()->pointer_begin(), batch->mutable_statuses()->pointer_end(), by_time);
-  std::stable_sort(batch->mutable_logs()->pointer_begin(), batch->mutable_logs()->pointer_end(), by_time);
+  std::stable_sort(vertexes->pointer_begin(), vertexes->pointer_end(),
+                   [](const auto* a, const auto* b) {
+                     if (a->has_started() != b->has_started()) return !a->has_started();
+                     return a->has_started() && Before(a->started(), b->started());
+                   });
+  const auto by_time = [](const auto* a, const auto* b) {
+    return Before(a->timestamp(), b->timestamp());
+  };
+  std::stable_sort(batch->mutable_statuses()->pointer_begin(),
+                   batch->mutable_statuses()->pointer_end(), by_time);
+  std::stable_sort(batch->mutable_logs()->pointer_begin(), batch->mutable_logs()->pointer_end(),
+                   by_time);
 }
 
 }  // namespace kiln::control

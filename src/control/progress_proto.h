@@ -20,7 +20,8 @@ void ToProto(WallTime time, google::protobuf::Timestamp* out);
 size_t AddVertex(const progress::Vertex& vertex, moby::buildkit::v1::StatusResponse* batch);
 size_t AddStatus(const progress::VertexStatus& status, moby::buildkit::v1::StatusResponse* batch);
 size_t AddLog(const progress::VertexLog& log, moby::buildkit::v1::StatusResponse* batch);
-size_t AddWarning(const progress::VertexWarning& warning, moby::buildkit::v1::StatusResponse* batch);
+size_t AddWarning(const progress::VertexWarning& warning,
+                  moby::buildkit::v1::StatusResponse* batch);
 // Vertices by start (unstarted first), statuses and logs by time; equal ones keep their order.
 void SortBatch(moby::buildkit::v1::StatusResponse* batch);
 

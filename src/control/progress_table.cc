@@ -154,7 +154,8 @@ std::shared_ptr<ProgressTable::Reader> ProgressTable::NewReader(std::function<vo
   return reader;
 }
 
-ProgressTable::Reader::State ProgressTable::Reader::Next(moby::buildkit::v1::StatusResponse* batch) {
+ProgressTable::Reader::State ProgressTable::Reader::Next(
+    moby::buildkit::v1::StatusResponse* batch) {
   batch->Clear();
   std::lock_guard lock(table_->mutex_);
   const auto& entities = table_->entities_;

@@ -21,13 +21,15 @@ class StatusResponse;
 
 namespace kiln::control {
 
-// The progress of one build, for any number of readers, each of which gets everything from the start. Updates of one
-// vertex run or status coalesce until a reader comes; logs and warnings never do. Safe from any thread.
+// The progress of one build, for any number of readers, each of which gets everything from the
+// start. Updates of one vertex run or status coalesce until a reader comes; logs and warnings never
+// do. Safe from any thread.
 //
-// What the table sees to (wire-control-session §3.2, §3.3): inputs that never ran show as cached when their dependent
-// starts; statuses complete before or with their vertex and never lack `started`; `completed` never comes without
-// `started`; at the end nothing is left open.
-class ProgressTable final : public progress::Sink, public std::enable_shared_from_this<ProgressTable> {
+// What the table sees to (wire-control-session §3.2, §3.3): inputs that never ran show as cached
+// when their dependent starts; statuses complete before or with their vertex and never lack
+// `started`; `completed` never comes without `started`; at the end nothing is left open.
+class ProgressTable final : public progress::Sink,
+                            public std::enable_shared_from_this<ProgressTable> {
  public:
   class Reader;
 
@@ -45,12 +47,14 @@ class ProgressTable final : public progress::Sink, public std::enable_shared_fro
   void OnLog(const progress::VertexLog& log) override;
   void OnWarning(const progress::VertexWarning& warning) override;
 
-  // Completes what is open (cancelled) and ends all readers once they have everything. Later events are dropped.
+  // Completes what is open (cancelled) and ends all readers once they have everything. Later events
+  // are dropped.
   void Close();
   bool closed() const;
   Counts counts() const;
 
-  // `wake` is called, from any thread, when there may be something to read after Next said there was nothing.
+  // `wake` is called, from any thread, when there may be something to read after Next said there
+  // was nothing.
   std::shared_ptr<Reader> NewReader(std::function<void()> wake);
 
  private:

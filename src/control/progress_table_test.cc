@@ -100,7 +100,8 @@ TEST_F(ProgressTableTest, LogsAreNeverLostAndComeInBatches) {
   vertex.started = Tick();
   table_->OnVertex(vertex);
   for (int i = 0; i < 30; ++i) {
-    table_->OnLog({vertex.digest, Tick(), progress::Stream::kStdout, std::string(100'000, 'a' + i % 26)});
+    table_->OnLog(
+        {vertex.digest, Tick(), progress::Stream::kStdout, std::string(100'000, 'a' + i % 26)});
   }
   vertex.completed = Tick();
   table_->OnVertex(vertex);
@@ -140,7 +141,9 @@ TEST(JobTableTest, WaitersGetLateJobsAndRefsStayTaken) {
   FakeClock clock;
   JobTable table(loop, clock);
   std::string got;
-  const auto note = [&](Result<LiveJobPtr> job) { got = job.ok() ? (*job)->ref : job.error().ToString(); };
+  const auto note = [&](Result<LiveJobPtr> job) {
+    got = job.ok() ? (*job)->ref : job.error().ToString();
+  };
   table.WhenPresent("late", note);
   EXPECT_EQ(got, "");
   const LiveJobPtr job = *table.Add("late");

@@ -16,8 +16,8 @@
 
 namespace kiln::control {
 
-// A unary RPC whose work blocks: runs on a pool, is cancelled with the RPC, answers with the work's Status. Request and
-// response live until it has answered.
+// A unary RPC whose work blocks: runs on a pool, is cancelled with the RPC, answers with the work's
+// Status. Request and response live until it has answered.
 class BlockingCall final : public grpc::ServerUnaryReactor {
  public:
   using Work = std::function<Status(const CancelToken& cancel)>;
@@ -37,8 +37,8 @@ class BlockingCall final : public grpc::ServerUnaryReactor {
   std::unique_ptr<CancelSource> cancel_ = std::make_unique<CancelSource>();
 };
 
-// The answering half of a server stream: messages queue here until gRPC takes them. Send and End may be called from any
-// thread, as long as the stream has not been ended.
+// The answering half of a server stream: messages queue here until gRPC takes them. Send and End
+// may be called from any thread, as long as the stream has not been ended.
 template <typename Message>
 class QueuedStream final : public grpc::ServerWriteReactor<Message> {
  public:

@@ -24,7 +24,8 @@ class WatchStream final : public grpc::ServerWriteReactor<HealthCheckResponse> {
 }  // namespace
 
 grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* context,
-                                               const HealthCheckRequest* request, HealthCheckResponse* response) {
+                                               const HealthCheckRequest* request,
+                                               HealthCheckResponse* response) {
   auto* reactor = context->DefaultReactor();
   if (request->service().empty()) {
     response->set_status(HealthCheckResponse::SERVING);
@@ -35,8 +36,8 @@ grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* cont
   return reactor;
 }
 
-grpc::ServerWriteReactor<HealthCheckResponse>* HealthService::Watch(grpc::CallbackServerContext*,
-                                                                    const HealthCheckRequest* request) {
+grpc::ServerWriteReactor<HealthCheckResponse>* HealthService::Watch(
+    grpc::CallbackServerContext*, const HealthCheckRequest* request) {
   return new WatchStream(request->service().empty() ? HealthCheckResponse::SERVING
                                                     : HealthCheckResponse::SERVICE_UNKNOWN);
 }

@@ -12,11 +12,13 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
                                   const grpc::health::v1::HealthCheckRequest* request,
                                   grpc::health::v1::HealthCheckResponse* response) override;
   grpc::ServerWriteReactor<grpc::health::v1::HealthCheckResponse>* Watch(
-      grpc::CallbackServerContext* context, const grpc::health::v1::HealthCheckRequest* request) override;
+      grpc::CallbackServerContext* context,
+      const grpc::health::v1::HealthCheckRequest* request) override;
 };
 
 // Takes the spans of clients. Builds are not traced, so nothing is done with them.
-class TraceService final : public opentelemetry::proto::collector::trace::v1::TraceService::CallbackService {
+class TraceService final
+    : public opentelemetry::proto::collector::trace::v1::TraceService::CallbackService {
  public:
   grpc::ServerUnaryReactor* Export(
       grpc::CallbackServerContext* context,

@@ -73,8 +73,9 @@ Result<int> CompatibilityVersionOf(const pb::SolveRequest& request) {
   if (version == 0) return kNewestCompatibility;
   if (version == 10 || version == 20 || version == 30) return static_cast<int>(version);
   if (version > kNewestCompatibility) {
-    return InvalidArgument("unsupported compatibility-version {}, upgrade buildkit (max supported: {})", version,
-                           kNewestCompatibility);
+    return InvalidArgument(
+        "unsupported compatibility-version {}, upgrade buildkit (max supported: {})", version,
+        kNewestCompatibility);
   }
   return InvalidArgument("unsupported compatibility-version {}", version);
 }
@@ -82,10 +83,12 @@ Result<int> CompatibilityVersionOf(const pb::SolveRequest& request) {
 Status CheckServed(const pb::SolveRequest& request) {
   const pb::CacheOptions& cache = request.cache();
   for (const pb::CacheOptionsEntry& entry : cache.exports()) {
-    return Unimplemented("exporting cache to \"{}\" is not supported by this build server", entry.type());
+    return Unimplemented("exporting cache to \"{}\" is not supported by this build server",
+                         entry.type());
   }
   for (const pb::CacheOptionsEntry& entry : cache.imports()) {
-    return Unimplemented("importing cache from \"{}\" is not supported by this build server", entry.type());
+    return Unimplemented("importing cache from \"{}\" is not supported by this build server",
+                         entry.type());
   }
   if (!cache.exportrefdeprecated().empty() || cache.importrefsdeprecated_size() > 0) {
     return Unimplemented("cache import and export are not supported by this build server");
@@ -95,15 +98,18 @@ Status CheckServed(const pb::SolveRequest& request) {
       return Unimplemented("{} is not supported by this build server", key);
     }
   }
-  if (request.enablesessionexporter()) return Unimplemented("session exporters are not supported by this build server");
+  if (request.enablesessionexporter())
+    return Unimplemented("session exporters are not supported by this build server");
   if (!request.sourcepolicysession().empty()) {
     return Unimplemented("source policies of a session are not supported by this build server");
   }
-  if (request.proxynetwork()) return Unimplemented("the proxy network is not supported by this build server");
+  if (request.proxynetwork())
+    return Unimplemented("the proxy network is not supported by this build server");
   return OkStatus();
 }
 
-Result<build::BuildResult> BuildSolver::RunFrontend(const LiveJobPtr& job, const frontend::GatewayPtr& gateway,
+Result<build::BuildResult> BuildSolver::RunFrontend(const LiveJobPtr& job,
+                                                    const frontend::GatewayPtr& gateway,
                                                     const pb::SolveRequest& request) {
   frontend::Request asked = RequestOf(request);
   if (asked.definition != nullptr || !asked.frontend.empty()) {
@@ -115,7 +121,8 @@ Result<build::BuildResult> BuildSolver::RunFrontend(const LiveJobPtr& job, const
   return bridge->Wait(job->cancel.token());
 }
 
-Status BuildSolver::Solve(const LiveJobPtr& job, const pb::SolveRequest& request, pb::SolveResponse* response) {
+Status BuildSolver::Solve(const LiveJobPtr& job, const pb::SolveRequest& request,
+                          pb::SolveResponse* response) {
   build::JobOptions options;
   options.ref = job->ref;
   if (!request.session().empty()) options.session_ids.push_back(request.session());
@@ -128,22 +135,25 @@ Status BuildSolver::Solve(const LiveJobPtr& job, const pb::SolveRequest& request
                                  ::pb::SourceOp& source) { return policy->Evaluate(source); };
   }
   TRY(CheckServed(request));
-  TRY_ASSIGN(exporter::ExporterSet exporters,
-             exporter::ExporterSet::Make(parts_.exporters, ExportersOf(request), request.session()));
+  TRY_ASSIGN(
+      exporter::ExporterSet exporters,
+      exporter::ExporterSet::Make(parts_.exporters, ExportersOf(request), request.session()));
 
   TRY_ASSIGN(const build::JobPtr build, build::Job::Start(*parts_.environment, std::move(options)));
   const CancelLink link(job, build);
-  const auto gateway = std::make_shared<frontend::Gateway>(*parts_.frontends, build, request.session());
+  const auto gateway =
+      std::make_shared<frontend::Gateway>(*parts_.frontends, build, request.session());
   TRY_ASSIGN(const build::BuildResult result, RunFrontend(job, gateway, request));
 
   // In gateway mode nothing need have run yet: steps fail here.
   const progress::Activity& activity = build->activity();
   const std::vector<build::ReferencePtr> references = result.AllReferences();
-  TRY(ForEachParallel(*parts_.environment->blocking, references.size(), references.size(), [&](size_t i) -> Status {
-    auto snapshot = references[i]->Evaluate(activity);
-    if (!snapshot.ok()) return std::move(snapshot).error();
-    return OkStatus();
-  }));
+  TRY(ForEachParallel(*parts_.environment->blocking, references.size(), references.size(),
+                      [&](size_t i) -> Status {
+                        auto snapshot = references[i]->Evaluate(activity);
+                        if (!snapshot.ok()) return std::move(snapshot).error();
+                        return OkStatus();
+                      }));
 
   TRY_ASSIGN(const auto exported, exporters.Run(activity, result));
   auto& answer = *response->mutable_exporterresponse();

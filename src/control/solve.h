@@ -8,7 +8,8 @@
 
 namespace kiln::control {
 
-// Control.Solve: from the request to results, exports and the answer (wire-control-session §3.1). Blocks.
+// Control.Solve: from the request to results, exports and the answer (wire-control-session §3.1).
+// Blocks.
 class BuildSolver final : public Solver {
  public:
   // Everything outlives the solver.
@@ -31,8 +32,9 @@ class BuildSolver final : public Solver {
   const Parts parts_;
 };
 
-// What a SolveRequest exports: the deprecated fields count only where there are no others; SOURCE_DATE_EPOCH of the
-// frontend's build arguments becomes an attribute of every exporter without one.
+// What a SolveRequest exports: the deprecated fields count only where there are no others;
+// SOURCE_DATE_EPOCH of the frontend's build arguments becomes an attribute of every exporter
+// without one.
 std::vector<exporter::Request> ExportersOf(const moby::buildkit::v1::SolveRequest& request);
 // 0 is 30; 10, 20 and 30 are accepted.
 Result<int> CompatibilityVersionOf(const moby::buildkit::v1::SolveRequest& request);

@@ -90,9 +90,9 @@ void AddTimestamp(const Clock& clock, grpc::CallbackServerContext* context) {
   context->AddInitialMetadata(rpc::kTimestampKey, FormatRfc3339(clock.Now()));
 }
 
-grpc::ServerWriteReactor<StatusResponse>* ServeStatus(JobTable& jobs, const Clock& clock,
-                                                      grpc::CallbackServerContext* context,
-                                                      const moby::buildkit::v1::StatusRequest& request) {
+grpc::ServerWriteReactor<StatusResponse>* ServeStatus(
+    JobTable& jobs, const Clock& clock, grpc::CallbackServerContext* context,
+    const moby::buildkit::v1::StatusRequest& request) {
   AddTimestamp(clock, context);
   auto* stream = new StatusStream;
   stream->Begin(jobs, request.ref());

@@ -79,8 +79,8 @@ Status Server::Adopt(Fd socket) {
   return OkStatus();
 }
 
-// Over a socketpair and not gRPC's own in-process transport, which now and then (gRPC 1.51) never completes a
-// read that is pending when a streaming call is finished.
+// Over a socketpair and not gRPC's own in-process transport, which now and then (gRPC 1.51) never
+// completes a read that is pending when a streaming call is finished.
 Result<std::shared_ptr<grpc::Channel>> Server::InProcessChannel() {
   TRY_ASSIGN(auto ends, SocketPair());
   TRY(Adopt(std::move(ends.second)));

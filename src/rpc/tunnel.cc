@@ -137,7 +137,8 @@ void PumpTunnel(grpc::ClientReaderWriterInterface<BytesMessage, BytesMessage>& s
   });
   BytesMessage message;
   bool open = true;
-  // Reads to the end even when nobody takes the bytes: the stream's status comes behind its last message.
+  // Reads to the end even when nobody takes the bytes: the stream's status comes behind its last
+  // message.
   while (stream.Read(&message)) {
     open = open && SendAll(socket.get(), message.data()).ok();
   }

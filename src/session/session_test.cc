@@ -2,10 +2,10 @@
 #include <grpc/health/v1/health.grpc.pb.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 #include <moby/buildkit/secrets/v1/secrets.grpc.pb.h>
 #include <moby/buildkit/v1/control.grpc.pb.h>
 #include <moby/filesync/v1/filesync.grpc.pb.h>
+#include <sys/socket.h>
 
 #include <filesystem>
 #include <fstream>

@@ -21,9 +21,9 @@ template <typename T>
 using Callback = std::function<void(Result<T>)>;
 using StatusCallback = std::function<void(Status)>;
 
-// A link's left side: "the key you get by giving `parent` as input number `input` to the op with key
-// digest `digest`, read with `selector`, at `output`". Selector is "" where the op gave none and for
-// content keys.
+// A link's left side: "the key you get by giving `parent` as input number `input` to the op with
+// key digest `digest`, read with `selector`, at `output`". Selector is "" where the op gave none
+// and for content keys.
 struct LinkTuple {
   KeyId parent;
   int input = 0;
@@ -35,8 +35,8 @@ struct LinkTuple {
 
 struct LinkChild {
   KeyId child;
-  // When the link was last asserted, in this source's own count; larger is later. Sources that keep no
-  // order give 0 for all.
+  // When the link was last asserted, in this source's own count; larger is later. Sources that keep
+  // no order give 0 for all.
   uint64_t seq = 0;
   bool operator==(const LinkChild&) const = default;
 };
@@ -69,14 +69,14 @@ struct KeyInfo {
   std::vector<RecordInfo> records;
 };
 
-// The answer to a claim. Neither `result` nor `gone`: never returned. An empty result (scratch) is a
-// null pointer with gone == false.
+// The answer to a claim. Neither `result` nor `gone`: never returned. An empty result (scratch) is
+// a null pointer with gone == false.
 struct Claimed {
   bool gone = false;
   StoredResultPtr result;
   std::string capture;
-  // Transient: not gone for good, but not to be had now. The solver tries other records and bars this
-  // one for the edge that asked, without dropping it.
+  // Transient: not gone for good, but not to be had now. The solver tries other records and bars
+  // this one for the edge that asked, without dropping it.
   bool unavailable = false;
 };
 
@@ -113,15 +113,16 @@ struct OpIdentity {
 
 // A labelled part of a key: a short text, or the digest of a longer text that is kept once.
 struct KeyPart {
-  std::string label;   // "command", "env PATH", "input 1", "content of context:/src"
-  std::string value;   // text, at most a few KiB; sources store values over 256 bytes once, by digest
+  std::string label;  // "command", "env PATH", "input 1", "content of context:/src"
+  std::string
+      value;  // text, at most a few KiB; sources store values over 256 bytes once, by digest
   bool operator==(const KeyPart&) const = default;
 };
 
 enum class MissReason { kNoMatch, kForced, kLost, kImporterLate };
 
-// The local source looks for the nearest record (same OpIdentity, most equal parts, then newest) and
-// the first part that differs when it saves this.
+// The local source looks for the nearest record (same OpIdentity, most equal parts, then newest)
+// and the first part that differs when it saves this.
 struct MissReport {
   MissReason reason = MissReason::kNoMatch;
   OpIdentity identity;
@@ -158,8 +159,8 @@ struct ParentLink {
 // useful link" (useful: leads to an id that has a record or a useful link).
 class LocalCacheSource : public CacheSource {
  public:
-  // All or nothing; on success `done` gets the records' ids in order. Writes of one source take effect
-  // in call order, and lookups called after a save's completion see it.
+  // All or nothing; on success `done` gets the records' ids in order. Writes of one source take
+  // effect in call order, and lookups called after a save's completion see it.
   virtual void Save(SaveBatch batch, Callback<std::vector<RecordId>> done) = 0;
   // Renews the seq of links that exist and adds the others, in one transaction with one new seq.
   // Links whose child is unknown to the source are skipped.
@@ -172,8 +173,9 @@ class LocalCacheSource : public CacheSource {
 };
 using LocalCacheSourcePtr = std::shared_ptr<LocalCacheSource>;
 
-// An importer as a build brings it. While it has not answered, edges that match nowhere else wait for
-// it until `patience` after it was attached; later answers still count for what has not begun to run.
+// An importer as a build brings it. While it has not answered, edges that match nowhere else wait
+// for it until `patience` after it was attached; later answers still count for what has not begun
+// to run.
 struct Importer {
   CacheSourcePtr source;
   nanoseconds patience{std::chrono::seconds(10)};

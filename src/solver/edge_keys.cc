@@ -101,8 +101,8 @@ void Engine::StartDigest(Vertex& vertex, size_t index) {
   digest.ticket = NewTicket(&vertex, false);
   digest.ticket_generation = from.generation;
   const TicketPtr ticket = digest.ticket;
-  ticket->resources = resources_.Request(
-      {SlotKind::kHash, {}}, [this, &vertex, index, handle, raw = ticket.get()] {
+  ticket->resources =
+      resources_.Request({SlotKind::kHash, {}}, [this, &vertex, index, handle, raw = ticket.get()] {
         raw->running = true;
         const TicketPtr& mine = vertex.digests[index].ticket;
         vertex.op->ContentDigest(

@@ -16,15 +16,14 @@ void KeepCommon(ChildMap& common, const ChildMap& children) {
   }
 }
 
-// The keys under which an input may be matched. A content digest that is known decides: children of the
-// definition keys may have been made from other content.
+// The keys under which an input may be matched. A content digest that is known decides: children of
+// the definition keys may have been made from other content.
 std::vector<Engine::Usable> Engine::Alternatives(const Edge& edge, size_t index) const {
   std::vector<Usable> usable;
   const KeyNodePtr* content = ContentKey(edge, index);
   const std::string& selector = edge.vertex->parts.front().inputs[index].selector;
   for (const KeyNodePtr& key : edge.inputs[index].edge->keys) {
-    const bool lookup =
-        !key->save_only && (content == nullptr || faults_.digest_not_used);
+    const bool lookup = !key->save_only && (content == nullptr || faults_.digest_not_used);
     usable.push_back({key, faults_.key_without_selector ? "" : selector, lookup});
   }
   if (content != nullptr) usable.push_back({*content, "", true});
@@ -35,9 +34,9 @@ std::vector<KeyNodePtr> Engine::RootKeys(const Edge& edge) const {
   std::vector<KeyNodePtr> keys;
   for (const KeyMapPart& part : edge.vertex->parts) {
     auto node = KeyNode::Root(part.digest, edge.output, edge.vertex->ignore_cache);
-    const auto same = std::find_if(
-        edge.keys.begin(), edge.keys.end(),
-        [&](const KeyNodePtr& key) { return key->universal && key->ids == node->ids; });
+    const auto same = std::find_if(edge.keys.begin(), edge.keys.end(), [&](const KeyNodePtr& key) {
+      return key->universal && key->ids == node->ids;
+    });
     keys.push_back(same != edge.keys.end() ? *same : std::move(node));
   }
   return keys;

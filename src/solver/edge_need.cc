@@ -93,7 +93,8 @@ void Engine::DropPreparation(Edge& edge) {
   edge.preparation.reset();
 }
 
-// Asks the local source once more, about all outputs: since the first lookups others may have committed.
+// Asks the local source once more, about all outputs: since the first lookups others may have
+// committed.
 void Engine::LastMatch(Edge& edge) {
   Preparation& preparation = *edge.preparation;
   SourceMatch& local = edge.sources.front();

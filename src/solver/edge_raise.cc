@@ -27,8 +27,8 @@ bool Engine::AllExhausted(const Edge& edge) const {
   return true;
 }
 
-// Whatever the other inputs may still learn: the exhausted ones have no common child (with `records`:
-// none that might have a record to load) in any source.
+// Whatever the other inputs may still learn: the exhausted ones have no common child (with
+// `records`: none that might have a record to load) in any source.
 bool Engine::NoMatchPossible(const Edge& edge, bool records) const {
   if (edge.vertex->is_root()) return false;
   std::vector<size_t> exhausted;

@@ -22,9 +22,10 @@
 
 namespace kiln::solver {
 
-// All graph state and what changes it. Everything runs on the loop; `Solver`, `Job` and `RunContext`
-// post to it. Edges that something happened to stand in a queue; Step() works out what each does next
-// from what it knows, so that no event needs a handler per phase and nothing recurses along the graph.
+// All graph state and what changes it. Everything runs on the loop; `Solver`, `Job` and
+// `RunContext` post to it. Edges that something happened to stand in a queue; Step() works out what
+// each does next from what it knows, so that no event needs a handler per phase and nothing
+// recurses along the graph.
 //
 // engine.cc      the queue, asks, done and failed
 // edge_keys.cc   key maps, content digests
@@ -73,7 +74,6 @@ class Engine : public std::enable_shared_from_this<Engine> {
   const Edge* FindEdge(EdgeId id) const;
 
  private:
-
   // engine.cc
   void Pump();
   void Step(Edge& edge);

@@ -12,8 +12,8 @@ namespace kiln::solver {
 
 struct FaultPlan;
 
-// The vertex events of one build: announced, started, completed, each start with one completion that
-// bears the same start time. Loop thread only, but sink() from any.
+// The vertex events of one build: announced, started, completed, each start with one completion
+// that bears the same start time. Loop thread only, but sink() from any.
 class JobEvents {
  public:
   JobEvents(std::shared_ptr<progress::Sink> sink, const FaultPlan& faults)

@@ -11,19 +11,19 @@
 
 namespace kiln::solver {
 
-// What leads to some results, ready to be written as a remote cache (cacheconfig v0). Nodes are keys,
-// every node's inputs stand before it. Keys that rest on random ones alone are left out; so are the
-// nodes that need them.
+// What leads to some results, ready to be written as a remote cache (cacheconfig v0). Nodes are
+// keys, every node's inputs stand before it. Keys that rest on random ones alone are left out; so
+// are the nodes that need them.
 struct ExportNode {
   struct Input {
     size_t node = 0;
     std::string selector;
   };
-  KeyId id;             // the local source's id
-  KeyId exported_id;    // digest text: the id itself for root and content keys, else sha256(D@n)
-  KeyDigest digest;     // "" for root and content keys
+  KeyId id;           // the local source's id
+  KeyId exported_id;  // digest text: the id itself for root and content keys, else sha256(D@n)
+  KeyDigest digest;   // "" for root and content keys
   int output = 0;
-  bool root = false;    // a root or content key: no inputs, carries no layers
+  bool root = false;  // a root or content key: no inputs, carries no layers
   // For each input of the op all known alternatives, sorted by (node, selector); never empty lists.
   std::vector<std::vector<Input>> inputs;
   // The stored results, newest first, to be claimed as the export needs them (Solver::Claim).

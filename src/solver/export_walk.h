@@ -11,8 +11,8 @@
 
 namespace kiln::solver {
 
-// Walks the local source's links from some keys back to the roots, level by level in batches, and puts
-// together what an export writes. Calls back on the loop; keeps itself alive meanwhile.
+// Walks the local source's links from some keys back to the roots, level by level in batches, and
+// puts together what an export writes. Calls back on the loop; keeps itself alive meanwhile.
 class ExportWalk : public std::enable_shared_from_this<ExportWalk> {
  public:
   // `live`: what edges in hand say about keys.

@@ -92,8 +92,10 @@ void FanOut::OnVertex(const progress::Vertex& vertex) {
         std::find_if(vertices_.begin(), vertices_.end(), [&](const progress::Vertex& other) {
           return other.digest == vertex.digest && other.started == vertex.started;
         });
-    if (known != vertices_.end()) *known = vertex;
-    else if (vertices_.size() < 1000) vertices_.push_back(vertex);
+    if (known != vertices_.end())
+      *known = vertex;
+    else if (vertices_.size() < 1000)
+      vertices_.push_back(vertex);
   }
   std::set<uint64_t> told;
   for (const Target& target : targets_) {
@@ -105,12 +107,14 @@ void FanOut::OnStatus(const progress::VertexStatus& status) {
   const std::lock_guard lock(mutex_);
   if (finished_) return;
   if (backlog_bytes_ > 0) {
-    const auto known = std::find_if(
-        statuses_.begin(), statuses_.end(), [&](const progress::VertexStatus& other) {
+    const auto known =
+        std::find_if(statuses_.begin(), statuses_.end(), [&](const progress::VertexStatus& other) {
           return other.vertex == status.vertex && other.id == status.id;
         });
-    if (known != statuses_.end()) *known = status;
-    else if (statuses_.size() < 1000) statuses_.push_back(status);
+    if (known != statuses_.end())
+      *known = status;
+    else if (statuses_.size() < 1000)
+      statuses_.push_back(status);
   }
   Forward(status, &progress::Sink::OnStatus);
 }

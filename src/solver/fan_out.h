@@ -16,9 +16,10 @@ namespace kiln::solver {
 
 struct FaultPlan;
 
-// Where the events of one piece of work (a run, a key map, …) go: to every build that wants it, under
-// each one's own vertex digest. Also the work's live session group. Who joins late is sent the start and
-// what was kept of the rest. Set, Start and Finish are called on the loop; the rest from any thread.
+// Where the events of one piece of work (a run, a key map, …) go: to every build that wants it,
+// under each one's own vertex digest. Also the work's live session group. Who joins late is sent
+// the start and what was kept of the rest. Set, Start and Finish are called on the loop; the rest
+// from any thread.
 class FanOut final : public progress::Sink, public progress::SessionGroup {
  public:
   // One vertex in one build.
@@ -35,8 +36,8 @@ class FanOut final : public progress::Sink, public progress::SessionGroup {
   FanOut(size_t backlog_bytes, const FaultPlan& faults)
       : backlog_bytes_(backlog_bytes), faults_(faults) {}
 
-  // Who wants the work now. Newcomers to started work are sent its start and backlog; those who left are
-  // sent its completion as cancelled.
+  // Who wants the work now. Newcomers to started work are sent its start and backlog; those who
+  // left are sent its completion as cancelled.
   void Set(std::vector<Target> targets, std::vector<std::string> sessions, WallTime now);
   // The work is visible as a started vertex from now on.
   void Start(WallTime now);

@@ -7,15 +7,17 @@
 
 namespace kiln::solver {
 
-// Per input the local ids, with selectors, that decide which key a run has: the content key where it is
-// known.
-std::vector<std::vector<std::pair<KeyId, std::string>>> Engine::ResolutionParents(const Edge& edge) const {
+// Per input the local ids, with selectors, that decide which key a run has: the content key where
+// it is known.
+std::vector<std::vector<std::pair<KeyId, std::string>>> Engine::ResolutionParents(
+    const Edge& edge) const {
   std::vector<std::vector<std::pair<KeyId, std::string>>> parents(edge.inputs.size());
   for (size_t i = 0; i < edge.inputs.size(); ++i) {
     const KeyNodePtr* content = ContentKey(edge, i);
     for (const Usable& usable : Alternatives(edge, i)) {
       if (content != nullptr && usable.node != *content) continue;
-      if (const KeyId* id = usable.node->IdIn(kLocalSource)) parents[i].emplace_back(*id, usable.selector);
+      if (const KeyId* id = usable.node->IdIn(kLocalSource))
+        parents[i].emplace_back(*id, usable.selector);
     }
   }
   return parents;
@@ -41,8 +43,7 @@ std::vector<KeyId> Engine::ResolveOutput(const Edge& edge, int output) const {
           }
         }
       }
-      const auto found =
-          pending_.find({parent, static_cast<int>(i), digest, output, selector});
+      const auto found = pending_.find({parent, static_cast<int>(i), digest, output, selector});
       if (found == pending_.end()) continue;
       for (const auto& [child, count] : found->second) {
         children[child] = std::numeric_limits<uint64_t>::max();
@@ -77,7 +78,8 @@ Engine::Resolved Engine::Resolve(Edge& edge) {
   }
   for (const auto& parents : ResolutionParents(edge)) {
     if (parents.empty()) resolved.saved = false;
-    if (std::all_of(parents.begin(), parents.end(), [](const auto& parent) { return IsMemoryId(parent.first); })) {
+    if (std::all_of(parents.begin(), parents.end(),
+                    [](const auto& parent) { return IsMemoryId(parent.first); })) {
       resolved.memory = true;
     }
   }
@@ -103,9 +105,11 @@ std::vector<LinkTuple> Engine::TuplesOf(const Edge& edge) const {
       tuples.push_back({*parent, static_cast<int>(i), digest, 0, usable.selector});
     }
   }
-  if (faults_.lost_cross_link) {  // of each input only the last alternative, its content key if known
+  if (faults_
+          .lost_cross_link) {  // of each input only the last alternative, its content key if known
     for (size_t i = tuples.size(); i-- > 1;) {
-      if (tuples[i - 1].input == tuples[i].input) tuples.erase(tuples.begin() + static_cast<long>(i) - 1);
+      if (tuples[i - 1].input == tuples[i].input)
+        tuples.erase(tuples.begin() + static_cast<long>(i) - 1);
     }
   }
   return tuples;
@@ -183,9 +187,12 @@ void Engine::Follow(Edge& edge, const FlightPtr& flight) {
 MissReport Engine::MissOf(const Edge& edge) const {
   MissReport miss;
   const Vertex& vertex = *edge.vertex;
-  if (vertex.ignore_cache) miss.reason = MissReason::kForced;
-  else if (edge.lost || !edge.barred.empty()) miss.reason = MissReason::kLost;
-  else if (edge.importer_late) miss.reason = MissReason::kImporterLate;
+  if (vertex.ignore_cache)
+    miss.reason = MissReason::kForced;
+  else if (edge.lost || !edge.barred.empty())
+    miss.reason = MissReason::kLost;
+  else if (edge.importer_late)
+    miss.reason = MissReason::kImporterLate;
   miss.identity = vertex.op->identity();
   for (const KeyMapPart& part : vertex.parts) {
     miss.parts.insert(miss.parts.end(), part.parts.begin(), part.parts.end());

@@ -15,8 +15,8 @@ void Engine::OnRunDone(const FlightPtr& flight, Result<RunOutput> output) {
   flight->context = nullptr;
   for (const uint64_t scope : std::exchange(flight->scopes, {})) Discard(scope, nullptr);
   if (output.ok() && output->results.size() != flight->ids.size()) {
-    output = Internal("{}: run gave {} outputs, declares {}", flight->name,
-                      output->results.size(), flight->ids.size());
+    output = Internal("{}: run gave {} outputs, declares {}", flight->name, output->results.size(),
+                      flight->ids.size());
   }
   if (output.ok()) {
     Commit(flight, std::move(*output));
@@ -68,23 +68,22 @@ void Engine::Commit(const FlightPtr& flight, RunOutput output) {
   }
   std::weak_ptr<Engine> weak = weak_from_this();
   TaskQueue* loop = &loop_;
-  local_.disk().Save(
-      std::move(parts.disk),
-      [weak, loop, flight, memory = std::move(parts.memory)](Result<std::vector<RecordId>> ids) {
-        loop->Post([weak, flight, memory, ids = std::move(ids)]() mutable {
-          const auto engine = weak.lock();
-          if (engine == nullptr) return;
-          std::vector<RecordId> records = engine->local_.SaveMemory(memory);
-          if (ids.ok()) {
-            records.insert(records.end(), ids->begin(), ids->end());
-          } else {
-            LOG_WARNING("saving the result of {}: {}", flight->name, ids.error());
-            flight->saved = false;
-          }
-          engine->DeliverFlight(flight, records);
-          engine->Pump();
-        });
-      });
+  local_.disk().Save(std::move(parts.disk), [weak, loop, flight, memory = std::move(parts.memory)](
+                                                Result<std::vector<RecordId>> ids) {
+    loop->Post([weak, flight, memory, ids = std::move(ids)]() mutable {
+      const auto engine = weak.lock();
+      if (engine == nullptr) return;
+      std::vector<RecordId> records = engine->local_.SaveMemory(memory);
+      if (ids.ok()) {
+        records.insert(records.end(), ids->begin(), ids->end());
+      } else {
+        LOG_WARNING("saving the result of {}: {}", flight->name, ids.error());
+        flight->saved = false;
+      }
+      engine->DeliverFlight(flight, records);
+      engine->Pump();
+    });
+  });
 }
 
 // Last matches that were asked before a commit to the same key digest are asked again.

@@ -23,16 +23,16 @@ struct Vertex;
 struct Flight;
 struct ScopeState;
 
-// One outstanding piece of outside work. Whoever no longer wants the answer drops the ticket: the answer
-// is then ignored, and the work told.
+// One outstanding piece of outside work. Whoever no longer wants the answer drops the ticket: the
+// answer is then ignored, and the work told.
 struct Ticket {
   uint64_t serial = 0;
-  OpPtr op;                          // kept until it has answered
+  OpPtr op;  // kept until it has answered
   bool live = true;
   CancelSource cancel;
-  std::shared_ptr<FanOut> sink;      // its events and sessions, if it has some
-  Resources::Ticket resources = 0;   // what it holds or stands in line for
-  bool running = false;              // outside: resources are freed when it answers, not before
+  std::shared_ptr<FanOut> sink;     // its events and sessions, if it has some
+  Resources::Ticket resources = 0;  // what it holds or stands in line for
+  bool running = false;             // outside: resources are freed when it answers, not before
 };
 using TicketPtr = std::shared_ptr<Ticket>;
 
@@ -41,8 +41,8 @@ struct ImporterState {
   SourceId id = 0;
   CacheSourcePtr source;
   nanoseconds patience{0};
-  int open = 0;          // questions not answered
-  bool late = false;     // let a question wait longer than its patience; until it answers one
+  int open = 0;       // questions not answered
+  bool late = false;  // let a question wait longer than its patience; until it answers one
   uint64_t timer = 0;
   std::map<uint64_t, Edge*> waiting;  // edges with open questions, by serial
 };
@@ -72,12 +72,22 @@ struct SourceMatch {
 struct EdgeInput {
   Edge* edge = nullptr;
   Level asked = Level::kNone;
-  uint64_t epoch_seen = 0;    // the input edge's resets already taken note of
+  uint64_t epoch_seen = 0;  // the input edge's resets already taken note of
   bool digest_wanted = false;
 };
 
 enum class Phase {
-  kIdle, kKeys, kMatch, kRaise, kClaim, kNeed, kPrepare, kFlight, kFollow, kCommit, kDone,
+  kIdle,
+  kKeys,
+  kMatch,
+  kRaise,
+  kClaim,
+  kNeed,
+  kPrepare,
+  kFlight,
+  kFollow,
+  kCommit,
+  kDone,
 };
 const char* PhaseName(Phase phase);
 
@@ -119,13 +129,13 @@ struct Edge {
   std::vector<EdgeInput> inputs;
   std::vector<SourceMatch> sources;  // local first
   uint64_t sources_version = 0;
-  TicketPtr lookups;   // all open lookups
+  TicketPtr lookups;  // all open lookups
   TicketPtr claim;
   std::optional<Preparation> preparation;
-  bool importing = false;      // a claimed record is being saved
+  bool importing = false;  // a claimed record is being saved
   std::shared_ptr<Flight> flight;
-  bool save_only = false;      // its key in the flight rests on ignore-cache ones
-  bool solitary = false;       // must not follow: it would wait for itself
+  bool save_only = false;  // its key in the flight rests on ignore-cache ones
+  bool solitary = false;   // must not follow: it would wait for itself
 
   std::set<std::pair<SourceId, RecordId>> barred;
   StoredResultPtr result;
@@ -145,7 +155,7 @@ struct Edge {
 struct InputDigest {
   uint64_t generation = 0;  // of the input's result; 0: none
   KeyNodePtr key;
-  TicketPtr ticket;         // being computed
+  TicketPtr ticket;  // being computed
   uint64_t ticket_generation = 0;
 };
 
@@ -192,25 +202,25 @@ struct Flight {
   FlightState state = FlightState::kQueued;
   OpPtr op;
   std::string name;
-  KeyDigest digest;                      // of the first key map part
-  std::vector<std::vector<KeyId>> ids;   // per output; the first is the one links lead to
+  KeyDigest digest;                     // of the first key map part
+  std::vector<std::vector<KeyId>> ids;  // per output; the first is the one links lead to
   std::vector<KeyId> minted;
-  bool registered = false;               // in Engine::flights_
-  bool saved = true;                     // has a key to be saved under
+  bool registered = false;  // in Engine::flights_
+  bool saved = true;        // has a key to be saved under
   bool save_only = false;
   bool forced = false;
   std::vector<PendingLink> pending;
-  std::vector<LinkTuple> link_tuples;    // of all members; output is replaced per output
-  Edge* leader = nullptr;                // null once it left
+  std::vector<LinkTuple> link_tuples;  // of all members; output is replaced per output
+  Edge* leader = nullptr;              // null once it left
   std::vector<Edge*> members;
   std::vector<ResultHandle> inputs;
   std::shared_ptr<FanOut> sink;
   CancelSource cancel;
   bool cancelled = false;
   Resources::Ticket resources = 0;
-  int depth = 0;                         // of nesting
-  std::set<uint64_t> scopes;             // opened by the run, by serial
-  std::set<uint64_t> enclosing;          // flights whose scopes the leader's vertex belongs to
+  int depth = 0;                 // of nesting
+  std::set<uint64_t> scopes;     // opened by the run, by serial
+  std::set<uint64_t> enclosing;  // flights whose scopes the leader's vertex belongs to
   std::shared_ptr<RunContext> context;
   MissReport miss;
   WallTime started;

@@ -1,4 +1,6 @@
 // Every public header stands alone, and what is pure in them works.
+#include <gtest/gtest.h>
+
 #include "solver/cache_source.h"
 #include "solver/export.h"
 #include "solver/ids.h"
@@ -7,8 +9,6 @@
 #include "solver/scope.h"
 #include "solver/solver.h"
 #include "solver/stored_result.h"
-
-#include <gtest/gtest.h>
 
 namespace kiln::solver {
 namespace {

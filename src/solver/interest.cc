@@ -75,8 +75,8 @@ bool Engine::Reaches(const Flight& from, const Edge& target) const {
   return Walk(std::move(todo), target);
 }
 
-// New waits may have closed a cycle through a run's nested graph: a follower in it flies alone; a nested
-// edge that needs the very step it is solved for cannot be had.
+// New waits may have closed a cycle through a run's nested graph: a follower in it flies alone; a
+// nested edge that needs the very step it is solved for cannot be had.
 void Engine::BreakCycles() {
   if (nested_scopes_ == 0 || faults_.no_cycle_check) return;
   const std::map<uint64_t, FlightPtr> flights = all_flights_;

@@ -58,8 +58,6 @@ const KeyId* KeyNode::IdIn(SourceId source) const {
   return nullptr;
 }
 
-void KeyNode::SetId(SourceId source, KeyId id) {
-  ids.emplace_back(source, std::move(id));
-}
+void KeyNode::SetId(SourceId source, KeyId id) { ids.emplace_back(source, std::move(id)); }
 
 }  // namespace kiln::solver

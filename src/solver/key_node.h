@@ -21,8 +21,9 @@ struct KeyAlternative {
   std::string selector;
 };
 
-// A key that an edge offers: what D is applied to. D, output and inputs never change. Nodes that have a
-// local id need no inputs (the store has the links), so only keys seen in importers alone keep them.
+// A key that an edge offers: what D is applied to. D, output and inputs never change. Nodes that
+// have a local id need no inputs (the store has the links), so only keys seen in importers alone
+// keep them.
 struct KeyNode {
   KeyNode() = default;
   KeyNode(const KeyNode&) = delete;
@@ -41,7 +42,8 @@ struct KeyNode {
   KeyDigest digest;
   int output = 0;
   bool universal = false;  // root or content key: one id in all sources
-  bool save_only = false;  // rests on an ignore-cache vertex: links may be saved from it, not looked up
+  bool save_only =
+      false;  // rests on an ignore-cache vertex: links may be saved from it, not looked up
   std::vector<std::vector<KeyAlternative>> inputs;
   std::vector<std::pair<SourceId, KeyId>> ids;
 };

@@ -1,8 +1,8 @@
 #include "solver/local_view.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace kiln::solver {
 namespace {
@@ -145,9 +145,9 @@ std::vector<RecordId> LocalView::SaveMemory(const SaveBatch& batch) {
   }
   for (const Link& link : batch.links) {
     const auto& inputs = alive.at(link.child);
-    const bool keep = !IsMemoryId(link.child) ||
-                      std::all_of(inputs.begin(), inputs.end(),
-                                  [](const auto& input) { return input.second; });
+    const bool keep =
+        !IsMemoryId(link.child) ||
+        std::all_of(inputs.begin(), inputs.end(), [](const auto& input) { return input.second; });
     if (keep) AddLink(link, seq);
   }
   std::vector<RecordId> ids;

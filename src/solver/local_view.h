@@ -12,10 +12,10 @@
 
 namespace kiln::solver {
 
-// The local source as edges see it: what is on disk, plus what rests on random keys and exists in memory
-// only (ids that begin with kMemoryPrefix, and links from them). The memory half lives as long as the
-// vertices whose random keys it rests on, and holds no result alive. Both halves share ids. Loop
-// thread only; completions may come from any thread, as the disk's do.
+// The local source as edges see it: what is on disk, plus what rests on random keys and exists in
+// memory only (ids that begin with kMemoryPrefix, and links from them). The memory half lives as
+// long as the vertices whose random keys it rests on, and holds no result alive. Both halves share
+// ids. Loop thread only; completions may come from any thread, as the disk's do.
 class LocalView {
  public:
   // Links in memory count as later than any on disk, so that a child's smallest seq is the disk's.

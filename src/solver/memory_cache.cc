@@ -1,8 +1,8 @@
 #include "solver/memory_cache.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace kiln::solver {
 

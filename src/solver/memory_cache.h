@@ -12,8 +12,8 @@
 
 namespace kiln::solver {
 
-// A LocalCacheSource in memory: the reference implementation of its contract, for tests and for engines
-// without a disk. Answers inside the call. One thread.
+// A LocalCacheSource in memory: the reference implementation of its contract, for tests and for
+// engines without a disk. Answers inside the call. One thread.
 class MemoryCache : public LocalCacheSource {
  public:
   explicit MemoryCache(std::string name = "memory") : name_(std::move(name)) {}
@@ -53,8 +53,8 @@ class MemoryCache : public LocalCacheSource {
 
   const std::string name_;
   std::map<LinkTuple, std::map<KeyId, uint64_t>> links_;
-  std::map<KeyId, std::set<LinkTuple>> parents_;      // child → tuples
-  std::map<KeyId, std::map<LinkTuple, int>> leads_;   // parent → its tuples
+  std::map<KeyId, std::set<LinkTuple>> parents_;     // child → tuples
+  std::map<KeyId, std::map<LinkTuple, int>> leads_;  // parent → its tuples
   std::map<KeyId, std::set<RecordId>> by_key_;
   std::map<RecordId, Record> records_;
   std::vector<MissReport> misses_;

@@ -27,8 +27,8 @@ struct KeyMapPart {
   KeyDigest digest;              // D
   std::vector<InputKey> inputs;  // one per input; empty for ops without inputs
   std::vector<KeyPart> parts;    // what D was made from, for misses
-  // Only ops without inputs may say false: there is a further part, to be asked for if this one hits
-  // nowhere (an image: manifest digest first, then chain id).
+  // Only ops without inputs may say false: there is a further part, to be asked for if this one
+  // hits nowhere (an image: manifest digest first, then chain id).
   bool last = true;
 };
 
@@ -49,40 +49,42 @@ struct RunOutput {
   std::string capture;
 };
 
-// What a run may use. Lives until the run's completion is called; the methods are safe from any thread.
+// What a run may use. Lives until the run's completion is called; the methods are safe from any
+// thread.
 class RunContext {
  public:
   virtual ~RunContext() = default;
-  // Cancelled when nobody wants the run any more. Sessions are those of all builds that want it now;
-  // events sent to its sink with an empty vertex digest reach all of them, under their own digests.
+  // Cancelled when nobody wants the run any more. Sessions are those of all builds that want it
+  // now; events sent to its sink with an empty vertex digest reach all of them, under their own
+  // digests.
   virtual const progress::Activity& activity() const = 0;
   // The very results that the run's key was computed from, one per input.
   virtual const std::vector<ResultHandle>& inputs() const = 0;
-  // A scope for a graph that this run solves on behalf of the builds that want it (BuildOp, frontends
-  // in a graph). Discarded when the run ends. Fails when nested too deep, and for runs that hold a slot
-  // or locks: nothing may hold those while it waits for a graph.
+  // A scope for a graph that this run solves on behalf of the builds that want it (BuildOp,
+  // frontends in a graph). Discarded when the run ends. Fails when nested too deep, and for runs
+  // that hold a slot or locks: nothing may hold those while it waits for a graph.
   virtual Result<std::shared_ptr<Scope>> OpenScope() = 0;
 };
 
 // One step. Immutable after loading, shared between builds; its methods are called on the solver's
 // loop and return at once, the work being done elsewhere (a WorkerPool). Each completion is called
-// exactly once, from any thread, also after cancellation: a cancelled run must still complete, when it
-// has really stopped. The op itself lives until all its completions were called
-// or dropped. Errors of KeyMap, ContentDigest, Prepare and Run fail the vertex; LostError of
-// ContentDigest and Prepare has the input repaired instead.
+// exactly once, from any thread, also after cancellation: a cancelled run must still complete, when
+// it has really stopped. The op itself lives until all its completions were called or dropped.
+// Errors of KeyMap, ContentDigest, Prepare and Run fail the vertex; LostError of ContentDigest and
+// Prepare has the input repaired instead.
 class Op {
  public:
   virtual ~Op() = default;
   virtual int output_count() const { return 1; }
   virtual OpIdentity identity() const = 0;
 
-  // Part number `part` (0, then 1, … while parts say last == false) of the key map. May resolve names
-  // over the network (sources), in which case ShowsKeyMap() makes it a visible step.
+  // Part number `part` (0, then 1, … while parts say last == false) of the key map. May resolve
+  // names over the network (sources), in which case ShowsKeyMap() makes it a visible step.
   virtual void KeyMap(int part, progress::Activity activity, Callback<KeyMapPart> done) = 0;
   virtual bool ShowsKeyMap() const { return false; }
 
-  // The content digest ("sha256:…") of what this op reads of that input. Called where the key map says
-  // has_content_digest; holds a slot of kind kHash.
+  // The content digest ("sha256:…") of what this op reads of that input. Called where the key map
+  // says has_content_digest; holds a slot of kind kHash.
   virtual void ContentDigest(int input, ResultHandle result, progress::Activity activity,
                              Callback<std::string> done) = 0;
   // Makes an input's result local: pulls and unpacks what is lazy and will be read.

@@ -22,11 +22,11 @@ class Probe {
     KeyDigest digest;
     // Per input the local ids that may be looked up now, by the rules of matching.
     std::vector<std::vector<Alternative>> usable;
-    std::vector<KeyId> root_ids;             // of ops without inputs
-    std::vector<std::vector<KeyId>> ids;     // per output; empty: not to be saved
+    std::vector<KeyId> root_ids;          // of ops without inputs
+    std::vector<std::vector<KeyId>> ids;  // per output; empty: not to be saved
     bool forced = false;
     bool save_only = false;
-    bool solitary = false;                   // flies beside another of the same id
+    bool solitary = false;  // flies beside another of the same id
     std::vector<std::pair<uint64_t, RecordId>> barred;
   };
   struct Hit {

@@ -23,9 +23,9 @@ void Engine::Invalidate(Edge& edge, const std::string& why) {
   MarkDirty(edge);
   if (edge.repairs > options_.max_repairs) {
     Fail(edge,
-         WithFailedVertex(DataLoss("{}: its result was lost {} times: {}", edge.vertex->name,
-                                   edge.repairs, why),
-                          edge.vertex->digest),
+         WithFailedVertex(
+             DataLoss("{}: its result was lost {} times: {}", edge.vertex->name, edge.repairs, why),
+             edge.vertex->digest),
          true);
   }
 }
@@ -36,9 +36,8 @@ void Engine::MarkLost(const std::vector<std::string>& blobs) {
     for (auto& [output, edge] : vertex->edges) {
       if (edge->phase != Phase::kDone || edge->result == nullptr) continue;
       const StoredResult& result = *edge->result;
-      const auto lost = std::find_if(blobs.begin(), blobs.end(), [&](const std::string& blob) {
-        return result.Holds(blob);
-      });
+      const auto lost = std::find_if(blobs.begin(), blobs.end(),
+                                     [&](const std::string& blob) { return result.Holds(blob); });
       if (lost != blobs.end()) Invalidate(*edge, *lost);
     }
   }

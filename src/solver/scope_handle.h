@@ -41,9 +41,7 @@ class ScopeHandle : public Base {
   }
 
   void Withdraw(AskId ask, Error reason) override {
-    Post([serial = serial_, ask, reason](Engine& engine) {
-      engine.Withdraw(serial, ask, reason);
-    });
+    Post([serial = serial_, ask, reason](Engine& engine) { engine.Withdraw(serial, ask, reason); });
   }
 
   AskId Repair(const ResultHandle& lost, Error error, Callback<ResultHandle> done) override {

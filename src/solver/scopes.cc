@@ -55,8 +55,10 @@ void Engine::AddImporter(uint64_t serial, Importer importer) {
 void Engine::SetSession(uint64_t serial, const std::string& id, bool on) {
   ScopeState* scope = FindScope(serial);
   if (scope == nullptr) return;
-  if (on) scope->sessions.insert(id);
-  else scope->sessions.erase(id);
+  if (on)
+    scope->sessions.insert(id);
+  else
+    scope->sessions.erase(id);
   owners_changed_ = true;
 }
 
@@ -94,8 +96,8 @@ void Engine::Get(uint64_t serial, AskId ask, EdgeId id, Callback<ResultHandle> d
   if (edge.phase == Phase::kDone) ShowCached(*edge.vertex, false);
   if (!edge.last_error) return;
   const std::set<uint64_t> jobs = JobsOfScope(*scope);
-  if (!jobs.empty() && std::includes(edge.failed_for.begin(), edge.failed_for.end(),
-                                     jobs.begin(), jobs.end())) {
+  if (!jobs.empty() &&
+      std::includes(edge.failed_for.begin(), edge.failed_for.end(), jobs.begin(), jobs.end())) {
     AnswerRoot(edge, ask, *edge.last_error);
   }
 }

@@ -51,7 +51,6 @@ class JobHandle final : public ScopeHandle<Job> {
 
 }  // namespace
 
-
 Solver::Solver(TaskQueue& loop, const Clock& clock, LocalCacheSourcePtr local,
                SolverOptions options)
     : engine_(std::make_shared<Engine>(loop, clock, std::move(local), std::move(options))),
@@ -73,12 +72,9 @@ void Solver::MarkLost(std::vector<std::string> blobs) {
   engine_->Post([engine = engine_.get(), blobs = std::move(blobs)] { engine->MarkLost(blobs); });
 }
 
-void Solver::Claim(RecordInfo record, progress::Activity activity,
-                   Callback<StoredResultPtr> done) {
-  engine_->Post([engine = engine_.get(), record = std::move(record),
-                 activity = std::move(activity), done = std::move(done)] {
-    engine->ClaimRecord(record, activity, done);
-  });
+void Solver::Claim(RecordInfo record, progress::Activity activity, Callback<StoredResultPtr> done) {
+  engine_->Post([engine = engine_.get(), record = std::move(record), activity = std::move(activity),
+                 done = std::move(done)] { engine->ClaimRecord(record, activity, done); });
 }
 
 void Solver::Drain(std::function<void()> done) {
@@ -86,8 +82,7 @@ void Solver::Drain(std::function<void()> done) {
 }
 
 void Solver::Stats(std::function<void(SolverStats)> done) {
-  engine_->Post(
-      [engine = engine_.get(), done = std::move(done)] { done(engine->Stats()); });
+  engine_->Post([engine = engine_.get(), done = std::move(done)] { done(engine->Stats()); });
 }
 
 void Engine::ClaimRecord(RecordInfo record, progress::Activity activity,

@@ -25,7 +25,8 @@ struct SolverOptions {
   int max_nesting = 8;
   // How often one edge is worked out again because its data was lost before that is an error.
   int max_repairs = 8;
-  // Log bytes per run kept for builds that join it late; older ones are left out, with a line saying so.
+  // Log bytes per run kept for builds that join it late; older ones are left out, with a line
+  // saying so.
   size_t backlog_bytes = size_t{1} << 20;
   // Makes the unique part of local ids; null: NewId.
   std::function<std::string()> new_id;
@@ -65,13 +66,15 @@ struct SolverStats {
   size_t scopes = 0;
 };
 
-// Works out results for all builds of the process. Graph state lives on `loop`, which must outlive the
-// solver and what it gave out; public methods may be called from any thread. See src/solver/README.md.
+// Works out results for all builds of the process. Graph state lives on `loop`, which must outlive
+// the solver and what it gave out; public methods may be called from any thread. See
+// src/solver/README.md.
 class Solver {
  public:
   Solver(TaskQueue& loop, const Clock& clock, LocalCacheSourcePtr local,
          SolverOptions options = {});
-  // All jobs should have been discarded and all runs ended (Drain); open asks are dropped unanswered.
+  // All jobs should have been discarded and all runs ended (Drain); open asks are dropped
+  // unanswered.
   ~Solver();
   Solver(const Solver&) = delete;
   Solver& operator=(const Solver&) = delete;
@@ -79,7 +82,8 @@ class Solver {
   // AlreadyExists ("job ID X exists") if a live job has that ref.
   Result<JobPtr> NewJob(JobOptions options);
 
-  // Some data is gone: every live result holding one of the blobs is invalidated now, not when read.
+  // Some data is gone: every live result holding one of the blobs is invalidated now, not when
+  // read.
   void MarkLost(std::vector<std::string> blobs);
   // Leases a record of the local source, for exports. NotFound if it is gone.
   void Claim(RecordInfo record, progress::Activity activity, Callback<StoredResultPtr> done);

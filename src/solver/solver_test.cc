@@ -250,7 +250,8 @@ TEST_F(SolverTest, DiscardLeavesNothing) {
 
 TEST_F(SolverTest, JobsAreUniqueAndRefuseWhatTheyDoNotHave) {
   auto one = world_.NewBuild("one");
-  EXPECT_EQ(world_.solver->NewJob({"one", {}, nullptr, {}}).error().ToString(), "job ID one exists");
+  EXPECT_EQ(world_.solver->NewJob({"one", {}, nullptr, {}}).error().ToString(),
+            "job ID one exists");
   auto answer = std::make_shared<Answer>();
   one.job->Get({Sha256Of("x"), 0}, [&](Result<ResultHandle> r) { answer->result = std::move(r); });
   world_.Settle();
@@ -290,9 +291,8 @@ TEST_F(SolverTest, WithdrawnAskIsAnsweredWithItsReason) {
   world_.outside.Hold("run");
   auto one = Load("one", Chain());
   Answer answer;
-  const AskId ask = one.job->Get(one.steps.at("B"), [&](Result<ResultHandle> result) {
-    answer.result = std::move(result);
-  });
+  const AskId ask = one.job->Get(
+      one.steps.at("B"), [&](Result<ResultHandle> result) { answer.result = std::move(result); });
   world_.Settle();
   one.job->Withdraw(ask, DeadlineExceeded("too slow"));
   world_.Settle();

@@ -9,9 +9,9 @@
 namespace kiln::solver {
 
 // What an op produced and a cache source keeps; opaque to the solver, which passes it around by
-// shared_ptr. While at least one pointer lives the data is leased: it is not collected, or, if lazy,
-// its promise is kept. The destructor releases the lease, on whichever thread drops the last pointer;
-// it must not block.
+// shared_ptr. While at least one pointer lives the data is leased: it is not collected, or, if
+// lazy, its promise is kept. The destructor releases the lease, on whichever thread drops the last
+// pointer; it must not block.
 class StoredResult {
  public:
   virtual ~StoredResult() = default;

@@ -39,20 +39,23 @@ TEST(ThreadsTest, ManyBuildsOfOneGraphFromManyThreads) {
     for (int i = 0; i < kBuilds; ++i) {
       clients.Submit([&, i] {
         GraphBuilder graph;
-        auto op = [&](FakeOpSpec spec) { return std::make_shared<FakeOp>(outside, std::move(spec)); };
+        auto op = [&](FakeOpSpec spec) {
+          return std::make_shared<FakeOp>(outside, std::move(spec));
+        };
         graph.Add("S" + std::to_string(i % 4), op({.name = "source"}));
         std::string last = "S" + std::to_string(i % 4);
         for (int n = 0; n < 20; ++n) {
           const std::string name = "step " + std::to_string(n);
-          graph.Add(name, op({.name = name,
-                              .inputs = {InputKey{"", n % 3 == 0}},
-                              .needs = {SlotKind::kExec, {"lock " + std::to_string(n % 5)}},
-                              .body = [](const RunContext& context) -> Result<RunOutput> {
-                                progress::VertexLog log;
-                                log.data = "working\n";
-                                context.activity().sink->OnLog(log);
-                                return RunOutput{{FakeValue(ValueOf(context.inputs()[0]) + ".")}, ""};
-                              }}),
+          graph.Add(name,
+                    op({.name = name,
+                        .inputs = {InputKey{"", n % 3 == 0}},
+                        .needs = {SlotKind::kExec, {"lock " + std::to_string(n % 5)}},
+                        .body = [](const RunContext& context) -> Result<RunOutput> {
+                          progress::VertexLog log;
+                          log.data = "working\n";
+                          context.activity().sink->OnLog(log);
+                          return RunOutput{{FakeValue(ValueOf(context.inputs()[0]) + ".")}, ""};
+                        }}),
                     {{last}});
           last = name;
         }

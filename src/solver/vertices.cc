@@ -117,7 +117,8 @@ void Engine::DestroyUnowned() {
   }
   for (const VertexId& id : dying) DestroyVertex(*vertices_.at(id));
   std::erase_if(dirty_, [&](const Edge* edge) { return dying.contains(edge->vertex->id); });
-  std::erase_if(failing_, [&](const auto& entry) { return dying.contains(entry.first->vertex->id); });
+  std::erase_if(failing_,
+                [&](const auto& entry) { return dying.contains(entry.first->vertex->id); });
   for (const VertexId& id : dying) vertices_.erase(id);
 }
 

@@ -37,7 +37,8 @@ class WalksTest : public Test {
                        ""};
     };
     graph.context = world_.NewOp(std::move(context));
-    graph.copy = world_.NewOp("copy", {InputKey{}, InputKey{kSrc, true, "content of context:/src"}});
+    graph.copy =
+        world_.NewOp("copy", {InputKey{}, InputKey{kSrc, true, "content of context:/src"}});
     graph.exec = world_.NewOp("exec", {InputKey{}});
     graph.builder.Add("B", graph.base)
         .Add("C" + session, graph.context)

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <functional>
 #include <map>
 #include <memory>
@@ -7,8 +9,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "solver/stored_result.h"
 #include "solver/stress/model.h"
@@ -45,8 +45,8 @@ struct Book {
   std::vector<RunRecord> runs;
   std::vector<PayloadPtr> payloads;
   std::set<std::string> lost_blobs;
-  std::map<KeyId, int> excuses;  // why an id may run once more
-  std::map<KeyId, int> starts;   // runs of an id
+  std::map<KeyId, int> excuses;       // why an id may run once more
+  std::map<KeyId, int> starts;        // runs of an id
   std::map<std::string, int> failed;  // runs of a D that failed or were cancelled
   int leases = 0;
   int turn = 0;
@@ -56,7 +56,8 @@ struct Book {
   std::string violation;  // the first
 
   void Trace(const std::string& line) {
-    for (const char c : line) trace_hash = (trace_hash ^ static_cast<uint8_t>(c)) * 1099511628211ull;
+    for (const char c : line)
+      trace_hash = (trace_hash ^ static_cast<uint8_t>(c)) * 1099511628211ull;
     if (keep_trace) trace += fmt::format("{:4} {}\n", turn, line);
   }
   void Fail(const std::string& row, const std::string& what) {

@@ -50,7 +50,8 @@ void CheckedSink::End() {
 
 void CheckedSink::Delivered(const Digest& digest) {
   const auto vertex = vertices_.find(digest);
-  if (vertex == vertices_.end()) Fail("a result of a step that was not announced");
+  if (vertex == vertices_.end())
+    Fail("a result of a step that was not announced");
   else if (vertex->second.completed == 0 && vertex->second.open.empty()) {
     Fail("a result of a step that was neither completed nor seen running");
   }
@@ -162,8 +163,7 @@ bool Justifier::InputMatches(const JobPlan& job, const Node::In& in, const RunRe
   return false;
 }
 
-bool Justifier::Chain(const JobPlan& job, const Node& node, int output,
-                      const PayloadPtr& payload) {
+bool Justifier::Chain(const JobPlan& job, const Node& node, int output, const PayloadPtr& payload) {
   const RunRecord& run = book_.runs[static_cast<size_t>(payload->run)];
   if (payload->output != output || run.d != node.d) return false;
   for (size_t i = 0; i < node.in.size(); ++i) {

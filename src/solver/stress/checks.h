@@ -51,8 +51,7 @@ class Oracle final : public Probe {
   void OnRunStart(const RunStart& start) override;
   void OnRunWithdrawn(uint64_t flight) override;
   void OnHit(const Hit& hit) override;
-  void OnLost(uint64_t edge,
-              const std::vector<std::pair<uint64_t, RecordId>>& records) override {
+  void OnLost(uint64_t edge, const std::vector<std::pair<uint64_t, RecordId>>& records) override {
     for (const auto& [source, record] : records) lost_.insert({edge, source, record});
   }
 

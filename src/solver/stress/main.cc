@@ -1,5 +1,7 @@
 // solver_stress --seeds A..B [--fault NAME|all] [--trace] [--threads N] [--replay PERCENT]
 // Clean run: exit 0 if no seed violates a property. With --fault: exit 0 if some seed catches it.
+#include <fmt/format.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -11,8 +13,6 @@
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "base/log.h"
 #include "solver/stress/scenario.h"
@@ -126,11 +126,12 @@ int RunClean(const Flags& flags) {
   const Totals totals = Sweep(flags, FaultPlan{}, false);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  fmt::print("{} seeds in {:.1f} s ({:.0f}/s, {} threads): {} jobs, {} runs, {} hits, {} failed "
-             "asks, {} repairs, {} replayed; {}\n",
-             totals.seeds, seconds, static_cast<double>(totals.seeds) / seconds, flags.threads,
-             totals.jobs, totals.runs, totals.hits, totals.failures, totals.repairs,
-             totals.replays, totals.bad ? "VIOLATIONS" : "clean");
+  fmt::print(
+      "{} seeds in {:.1f} s ({:.0f}/s, {} threads): {} jobs, {} runs, {} hits, {} failed "
+      "asks, {} repairs, {} replayed; {}\n",
+      totals.seeds, seconds, static_cast<double>(totals.seeds) / seconds, flags.threads,
+      totals.jobs, totals.runs, totals.hits, totals.failures, totals.repairs, totals.replays,
+      totals.bad ? "VIOLATIONS" : "clean");
   return totals.bad ? 1 : 0;
 }
 
@@ -156,8 +157,9 @@ int Main(int argc, char** argv) {
     } else if (arg == "--replay") {
       flags.replay = std::atoi(value);
     } else {
-      fmt::print(stderr, "usage: solver_stress --seeds A..B [--fault NAME|all] [--trace] "
-                         "[--threads N] [--replay PERCENT]\nfaults:\n");
+      fmt::print(stderr,
+                 "usage: solver_stress --seeds A..B [--fault NAME|all] [--trace] "
+                 "[--threads N] [--replay PERCENT]\nfaults:\n");
       for (const auto& [name, member] : Faults()) fmt::print(stderr, "  {}\n", name);
       return 2;
     }

@@ -1,17 +1,15 @@
 #include "solver/stress/model.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <functional>
 
-#include <fmt/format.h>
-
 namespace kiln::solver::stress {
 
 std::string Short(const std::string& text) { return Sha256Of(text).hex().substr(0, 16); }
-std::string ContentText(const std::string& read) {
-  return Sha256Of("content:" + read).ToString();
-}
+std::string ContentText(const std::string& read) { return Sha256Of("content:" + read).ToString(); }
 
 namespace {
 
@@ -87,8 +85,9 @@ Universe Universe::Make(Rng& rng) {
   if (size - sources >= 2 && rng.Percent(5)) {
     Node& x = universe.nodes[static_cast<size_t>(size - 1)];
     Node& y = universe.nodes[static_cast<size_t>(size - 2)];
-    const bool alone = std::all_of(universe.nodes.begin(), universe.nodes.end() - 2,
-                                   [&](const Node& node) { return node.d != x.d && node.d != y.d; });
+    const bool alone =
+        std::all_of(universe.nodes.begin(), universe.nodes.end() - 2,
+                    [&](const Node& node) { return node.d != x.d && node.d != y.d; });
     if (alone && x.d != y.d) {
       x.nested = y.id;
       y.nested = x.id;

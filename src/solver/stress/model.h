@@ -36,10 +36,10 @@ struct Node {
 
 struct JobPlan {
   int id = 0;
-  int session = 0;             // jobs of one session see the same local sources
-  std::vector<int> va, vb;     // versions of each node's fields (sources)
-  std::vector<int> manifest;   // of two-part sources
-  std::set<int> ignore;        // nodes under ignore-cache
+  int session = 0;                         // jobs of one session see the same local sources
+  std::vector<int> va, vb;                 // versions of each node's fields (sources)
+  std::vector<int> manifest;               // of two-part sources
+  std::set<int> ignore;                    // nodes under ignore-cache
   std::vector<std::pair<int, int>> roots;  // (node, output)
   bool bad_secret = false;
 };

@@ -46,8 +46,8 @@ Phase::Phase(Universe& universe, Book& book, Rng& rng, Options options)
   for (const StressStore::Write& write : options_.history) write(store_->core());
   store_->Reopened();
   oracle_ = std::make_unique<Oracle>(field_, *store_, options_.imported);
-  solver_ = std::make_unique<Solver>(loop_, clock_, store_,
-                                     OptionsOf(options_, field_, oracle_.get()));
+  solver_ =
+      std::make_unique<Solver>(loop_, clock_, store_, OptionsOf(options_, field_, oracle_.get()));
   if (options_.imported != nullptr) {
     importer_ = std::make_shared<StressImporter>(book_, agenda_, late_, rng_, options_.imported,
                                                  options_.importer);
@@ -161,8 +161,7 @@ void Phase::CheckFailure(Live& live, const Error& error) {
   }
   int job = 0, node = 0;
   const size_t at = text.find("fail:");
-  if (at == std::string::npos ||
-      std::sscanf(text.c_str() + at, "fail:%d:%d", &job, &node) != 2) {
+  if (at == std::string::npos || std::sscanf(text.c_str() + at, "fail:%d:%d", &job, &node) != 2) {
     return book_.Fail("isolation", fmt::format("job {} fails with: {}", live.plan.id, text));
   }
   if (job == live.plan.id || (job == -1 && nested)) return;
@@ -175,8 +174,8 @@ void Phase::CheckFailure(Live& live, const Error& error) {
       return;  // the same vertex
     }
   }
-  book_.Fail("isolation", fmt::format("job {} fails with what failed for job {}: {}",
-                                      live.plan.id, job, text));
+  book_.Fail("isolation",
+             fmt::format("job {} fails with what failed for job {}: {}", live.plan.id, job, text));
 }
 
 void Phase::DiscardJob(Live& live) {
@@ -224,8 +223,10 @@ void Phase::Disturb() {
   } else if (!live.cancelled && rng_.Percent(weather.cancel)) {
     book_.Trace(fmt::format("job {} is cancelled", live.plan.id));
     live.cancelled = true;
-    if (rng_.Percent(50)) DiscardJob(live);
-    else live.job->Cancel(Cancelled("stopped by the test"));
+    if (rng_.Percent(50))
+      DiscardJob(live);
+    else
+      live.job->Cancel(Cancelled("stopped by the test"));
   }
 }
 
@@ -326,8 +327,10 @@ void Phase::Export() {
     bool failed = false;
     live->job->Export({{live->vertices.at(root.first), root.second}},
                       [&](Result<ExportGraph> graph) {
-                        if (graph.ok()) exported_ = std::move(*graph);
-                        else failed = true;
+                        if (graph.ok())
+                          exported_ = std::move(*graph);
+                        else
+                          failed = true;
                       });
     loop_.RunAll();
     while (!exported_ && !failed && !agenda_.empty()) {

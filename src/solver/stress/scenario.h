@@ -22,8 +22,8 @@ struct Outcome {
   int jobs = 0, runs = 0, hits = 0, failures = 0, repairs = 0;
 };
 
-// Everything one seed does: another machine's build that makes an importer, a rough main phase, then
-// export into an empty store or reopening after a cut.
+// Everything one seed does: another machine's build that makes an importer, a rough main phase,
+// then export into an empty store or reopening after a cut.
 Outcome RunSeed(uint64_t seed, const FaultPlan& faults, bool keep_trace);
 
 // One solver with jobs, driven to the end.

@@ -27,14 +27,16 @@ std::shared_ptr<MemoryCache> CoreOf(const ExportGraph& graph,
     ids.push_back(node.root ? node.exported_id : fmt::format("x{}", ids.size()));
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       for (const ExportNode::Input& input : node.inputs[i]) {
-        batch.links.push_back({{ids[input.node], static_cast<int>(i), node.digest, node.output,
-                                input.selector},
-                               ids.back()});
+        batch.links.push_back(
+            {{ids[input.node], static_cast<int>(i), node.digest, node.output, input.selector},
+             ids.back()});
       }
     }
     PayloadPtr payload;
-    if (const auto found = live.find(node.id); found != live.end()) payload = found->second;
-    else if (!node.records.empty()) payload = PayloadOf(store, node.records.front().id);
+    if (const auto found = live.find(node.id); found != live.end())
+      payload = found->second;
+    else if (!node.records.empty())
+      payload = PayloadOf(store, node.records.front().id);
     if (payload != nullptr) {
       batch.records.push_back({ids.back(), std::make_shared<StoredPayload>(payload)});
     }
@@ -89,7 +91,8 @@ struct Seed {
       if (book.runs[i].job < 0) continue;  // nested in one that may
       const Node& node = universe.nodes[static_cast<size_t>(book.runs[i].node)];
       if (node.source != SourceKind::kNone || may_run.contains(node.id)) continue;
-      book.Fail("closure", fmt::format("node {} ran again from an export of node {}", node.id, root));
+      book.Fail("closure",
+                fmt::format("node {} ran again from an export of node {}", node.id, root));
     }
   }
 

@@ -59,13 +59,11 @@ void StressOp::ContentDigest(int input, ResultHandle handle, progress::Activity,
       return done(LostError(result.payload()->blobs, "blob unknown"));
     }
     result.Fetch();
-    done(ContentText(
-        result.payload()->value.Read(node_.in[static_cast<size_t>(input)].selector)));
+    done(ContentText(result.payload()->value.Read(node_.in[static_cast<size_t>(input)].selector)));
   });
 }
 
-void StressOp::Prepare(int, ResultHandle handle, progress::Activity,
-                       StatusCallback done) {
+void StressOp::Prepare(int, ResultHandle handle, progress::Activity, StatusCallback done) {
   field_.agenda.Later(fmt::format("prepare {}", node_.id), [this, handle, done] {
     StressResult& result = AsStress(handle.result());
     if (result.lazy() && field_.book.Lost(*result.payload())) {
@@ -170,16 +168,15 @@ void StressOp::SolveNested(const std::shared_ptr<Going>& going) {
       if (field_.book.keep_trace) field_.book.Trace("a nested graph fails");
       return;
     }
-    field_.book.runs[static_cast<size_t>(going->run)].nested =
-        AsStress(result->result()).payload();
+    field_.book.runs[static_cast<size_t>(going->run)].nested = AsStress(result->result()).payload();
   });
 }
 
 void StressOp::Step(const std::shared_ptr<Going>& going) {
   const bool cancelled = going->context->activity().cancel.cancelled();
   const bool heard = cancelled && !going->deaf;
-  const bool waits = going->nested_open || (going->stall && !field_.weather.drain) ||
-                     going->steps-- > 0;
+  const bool waits =
+      going->nested_open || (going->stall && !field_.weather.drain) || going->steps-- > 0;
   if (!heard && waits) {
     if (!going->stall && !going->nested_open) Log(*going);
     field_.agenda.Later(fmt::format("run {}", node_.id), [this, going] { Step(going); });
@@ -218,8 +215,8 @@ RunOutput StressOp::Output(const Going& going) {
 }
 
 void StressOp::End(const std::shared_ptr<Going>& going, Result<RunOutput> output) {
-  field_.book.Trace(fmt::format("run {} ends: {}", going->run,
-                                output.ok() ? "ok" : output.error().ToString()));
+  field_.book.Trace(
+      fmt::format("run {} ends: {}", going->run, output.ok() ? "ok" : output.error().ToString()));
   FreeResources();
   if (!output.ok()) ++field_.book.failed[field_.book.runs[static_cast<size_t>(going->run)].d];
   field_.live.erase(going->run);

@@ -16,15 +16,15 @@ namespace kiln::solver::stress {
 
 // How rough a phase of a seed is.
 struct Weather {
-  int fail = 0;            // percent of runs that fail
-  int stall = 0;           // percent that only end when cancelled
-  int ignore_cancel = 0;   // percent that go on although cancelled
-  int lose = 0;            // percent of turns on which a blob is lost
-  int collect = 0;         // percent of turns on which a record is collected
-  int cancel = 0;          // percent of turns on which a job is cancelled
-  int lazy = 30;           // percent of claims that give lazy results
+  int fail = 0;           // percent of runs that fail
+  int stall = 0;          // percent that only end when cancelled
+  int ignore_cancel = 0;  // percent that go on although cancelled
+  int lose = 0;           // percent of turns on which a blob is lost
+  int collect = 0;        // percent of turns on which a record is collected
+  int cancel = 0;         // percent of turns on which a job is cancelled
+  int lazy = 30;          // percent of claims that give lazy results
   int fail_save = 0;
-  bool drain = false;      // nothing stalls any more
+  bool drain = false;  // nothing stalls any more
 };
 
 class StressOp;
@@ -49,9 +49,9 @@ struct Field {
   std::array<int, kSlotKinds> in_use{};
   std::map<std::string, int> locks{};
   std::map<int, LiveRun> live{};
-  std::map<int, int> logged{};                 // run → lines written
-  std::map<int, int> arrivals{};               // of jobs, in turns
-  std::set<std::string> gone_sessions{};       // of discarded jobs
+  std::map<int, int> logged{};            // run → lines written
+  std::map<int, int> arrivals{};          // of jobs, in turns
+  std::set<std::string> gone_sessions{};  // of discarded jobs
   int source_runs = 0;
   int op_runs = 0;
 };

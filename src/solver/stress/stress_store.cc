@@ -32,8 +32,7 @@ void StressStore::Claim(RecordInfo record, progress::Activity, Callback<Claimed>
       claimed.unavailable = true;
       ++book_.excuses[record.key];
     } else {
-      claimed.result =
-          std::make_shared<StressResult>(book_, payload, rng_.Percent(lazy_percent_));
+      claimed.result = std::make_shared<StressResult>(book_, payload, rng_.Percent(lazy_percent_));
     }
     done(std::move(claimed));
   });
@@ -112,8 +111,7 @@ void StressStore::Drop(RecordId record, StatusCallback done) {
   const auto found = core_->records().find(record);
   if (found != core_->records().end()) ++book_.excuses[found->second.info.key];
   Enqueue(
-      "drop", [record](MemoryCache& core) { core.DropNow(record); },
-      [done] { done(OkStatus()); });
+      "drop", [record](MemoryCache& core) { core.DropNow(record); }, [done] { done(OkStatus()); });
 }
 
 void StressStore::Parents(std::vector<KeyId> ids,

@@ -26,8 +26,8 @@ class StoredPayload final : public StoredResult {
   PayloadPtr payload_;
 };
 
-// The local source of a seed: answers when the agenda says so, writes in order, can be collected from,
-// and remembers its writes so that it can be reopened as it was after any of them.
+// The local source of a seed: answers when the agenda says so, writes in order, can be collected
+// from, and remembers its writes so that it can be reopened as it was after any of them.
 class StressStore final : public LocalCacheSource {
  public:
   using Write = std::function<void(MemoryCache&)>;
@@ -91,9 +91,11 @@ class StressImporter final : public CacheSource {
  public:
   StressImporter(Book& book, Agenda& agenda, Agenda& late, Rng& rng,
                  std::shared_ptr<MemoryCache> core, ImporterKind kind)
-      : book_(book), agenda_(kind == ImporterKind::kGood || kind == ImporterKind::kWrong ? agenda
-                                                                                         : late),
-        rng_(rng), core_(std::move(core)), kind_(kind) {}
+      : book_(book),
+        agenda_(kind == ImporterKind::kGood || kind == ImporterKind::kWrong ? agenda : late),
+        rng_(rng),
+        core_(std::move(core)),
+        kind_(kind) {}
   const std::string& name() const override { return name_; }
   void Lookup(std::vector<LinkTuple> tuples, progress::Activity activity,
               Callback<std::vector<std::vector<LinkChild>>> done) override;

@@ -1,8 +1,8 @@
 #include "solver/testing/fake_op.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace kiln::solver {
 
@@ -115,9 +115,9 @@ Result<RunOutput> FakeOp::DefaultBody(const RunContext& context) const {
   }
   RunOutput output;
   for (int n = 0; n < spec_.outputs; ++n) {
-    output.results.push_back(
-        FakeValue(spec_.outputs == 1 ? fmt::format("{}({})", spec_.name, read)
-                                     : fmt::format("{}.{}({})", spec_.name, n, read)));
+    output.results.push_back(FakeValue(spec_.outputs == 1
+                                           ? fmt::format("{}({})", spec_.name, read)
+                                           : fmt::format("{}.{}({})", spec_.name, n, read)));
   }
   return output;
 }
@@ -127,9 +127,8 @@ void FakeOp::Run(std::shared_ptr<RunContext> run, Callback<RunOutput> done) {
   context = run;
   activity = run->activity();
   if (spec_.async_body) return spec_.async_body(std::move(run), std::move(done));
-  outside_.Later("run " + spec_.name, [this, run, done] {
-    done(spec_.body ? spec_.body(*run) : DefaultBody(*run));
-  });
+  outside_.Later("run " + spec_.name,
+                 [this, run, done] { done(spec_.body ? spec_.body(*run) : DefaultBody(*run)); });
 }
 
 }  // namespace kiln::solver

@@ -23,7 +23,8 @@ class AtOnce final : public Outside {
   void Later(std::string, std::function<void()> complete) override { complete(); }
 };
 
-// Keeps work whose name begins with a held prefix until it is released by name; the rest is at once.
+// Keeps work whose name begins with a held prefix until it is released by name; the rest is at
+// once.
 class Held final : public Outside {
  public:
   void Later(std::string what, std::function<void()> complete) override;

@@ -6,10 +6,14 @@ std::vector<std::string> RecordingSink::Story(const std::string& name) const {
   std::vector<std::string> story;
   for (const progress::Vertex& vertex : vertices) {
     if (vertex.name != name) continue;
-    if (!vertex.started) story.push_back("announce");
-    else if (!vertex.completed) story.push_back("start");
-    else if (!vertex.error.empty()) story.push_back("error: " + vertex.error);
-    else story.push_back(vertex.cached ? "cached" : "done");
+    if (!vertex.started)
+      story.push_back("announce");
+    else if (!vertex.completed)
+      story.push_back("start");
+    else if (!vertex.error.empty())
+      story.push_back("error: " + vertex.error);
+    else
+      story.push_back(vertex.cached ? "cached" : "done");
   }
   return story;
 }
@@ -71,7 +75,8 @@ std::shared_ptr<Answer> TestWorld::Ask(Build& build, const std::string& step, in
   auto answer = std::make_shared<Answer>();
   EdgeId edge = build.steps.at(step);
   edge.output = output;
-  build.job->Get(edge, [answer](Result<ResultHandle> result) { answer->result = std::move(result); });
+  build.job->Get(edge,
+                 [answer](Result<ResultHandle> result) { answer->result = std::move(result); });
   Settle();
   return answer;
 }
