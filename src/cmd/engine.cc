@@ -16,7 +16,9 @@ namespace kiln::cmd {
 namespace {
 
 constexpr std::string_view kUnixPrefix = "unix://";
-constexpr auto kGuestPoll = std::chrono::milliseconds(100);
+constexpr auto kGuestPoll = std::chrono::milliseconds(50);
+// How long whoever holds a root may take until its private socket answers.
+constexpr auto kHolderTime = std::chrono::seconds(5);
 
 std::string Env(const char* name) {
   const char* value = std::getenv(name);
@@ -116,10 +118,13 @@ Result<std::unique_ptr<Engine>> OpenEngine(const EngineChoice& choice, sys::Spaw
   TRY(control::AddEntitlement("network.host", &config));
   auto daemon = control::Daemon::Start(config, *spawner);
   if (!daemon.ok()) {
-    // Somebody else took the root meanwhile and serves us.
-    bool taken =
-        daemon.error().code() == Code::kUnavailable && Answers(PrivateAddress(choice.root));
-    if (taken) return Connect(PrivateAddress(choice.root));
+    // Somebody else holds the root and serves it, or is about to.
+    for (auto waited = std::chrono::milliseconds(0);
+         daemon.error().code() == Code::kUnavailable && waited < kHolderTime;
+         waited += kGuestPoll) {
+      if (Answers(PrivateAddress(choice.root))) return Connect(PrivateAddress(choice.root));
+      std::this_thread::sleep_for(kGuestPoll);
+    }
     return std::move(daemon).error();
   }
   if (auto served = (*daemon)->Listen(PrivateAddress(choice.root)); !served.ok()) {

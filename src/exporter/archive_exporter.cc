@@ -3,6 +3,7 @@
 #include "archive/tar.h"
 #include "base/strings.h"
 #include "exporter/image_writer.h"
+#include "oci/image_config.h"
 #include "oci/json.h"
 #include "oci/layout.h"
 #include "oci/media_type.h"
@@ -80,15 +81,22 @@ class ArchiveExporter final : public Exporter {
     return names;
   }
 
+  // The epoch, else the image's own time: the same image gives the same archive whenever it is
+  // exported.
+  std::string CreatedOf(const ImageContent& content, std::optional<int64_t> epoch) const {
+    if (epoch) return FormatRfc3339(WallTime(std::chrono::seconds(*epoch)));
+    auto config = oci::DecodeImageConfig(content.configs.front().content);
+    if (config.ok() && !config->created.empty()) return config->created;
+    return FormatRfc3339(std::chrono::floor<std::chrono::seconds>(services_.clock->Now()));
+  }
+
   std::string LayoutIndex(const ImageContent& content, const std::vector<oci::Reference>& names,
                           std::optional<int64_t> epoch) const {
     oci::Index index;
     index.media_type = oci::kOciIndex;
     oci::Descriptor descriptor = content.root;
     descriptor.platform.reset();
-    WallTime created = epoch ? WallTime(std::chrono::seconds(*epoch)) : services_.clock->Now();
-    descriptor.annotations[std::string(oci::kAnnotationCreated)] =
-        FormatRfc3339(std::chrono::floor<std::chrono::seconds>(created));
+    descriptor.annotations[std::string(oci::kAnnotationCreated)] = CreatedOf(content, epoch);
     for (const auto& reference : names) {
       oci::Descriptor named = descriptor;
       named.annotations[std::string(oci::kAnnotationImageName)] = reference.ToString();

@@ -52,7 +52,7 @@ Result<bool> TakeBool(std::map<std::string, std::string>& attrs, const std::stri
   if (!text) return fallback;
   if (text->empty() && empty) return *empty;
   auto value = ParseBool(*text);
-  if (!value) return InvalidArgument("non-bool value specified for {}", key);
+  if (!value) return InvalidArgument("non-bool value specified for {}: {}", key, Quoted(*text));
   return *value;
 }
 
