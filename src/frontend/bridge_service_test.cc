@@ -34,7 +34,7 @@ class BridgeServiceTest : public testing::Test {
     auto started = rpc::Server::Start({service.get()}, poller);
     CHECK_MSG(started.ok(), started.ok() ? "" : started.error().ToString());
     server = std::move(*started);
-    stub = wire::LLBBridge::NewStub(server->InProcessChannel());
+    stub = wire::LLBBridge::NewStub(server->InProcessChannel().value());
   }
 
   static void Name(grpc::ClientContext& context, const std::vector<std::string>& ids) {
