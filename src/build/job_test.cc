@@ -63,12 +63,12 @@ class JobTest : public testing::Test {
     ASSERT_TRUE(cache.ok()) << cache.error().ToString();
     cache_ = std::move(*cache);
     solver_ = std::make_unique<solver::Solver>(loop_, clock_, cache_);
-    factory_ = std::make_unique<ops::Factory>(ops::Services{*store_, pool_, clock_});
+    factory_ = std::make_unique<ops::Factory>(ops::Services{*store_, *pool_, clock_});
     environment_ = {.solver = solver_.get(),
                     .store = store_.get(),
                     .ops = factory_.get(),
                     .clock = &clock_,
-                    .blocking = &pool_};
+                    .blocking = pool_.get()};
   }
   void TearDown() override {
     std::promise<void> drained;
@@ -79,6 +79,8 @@ class JobTest : public testing::Test {
     loop_.RunAndWait([] {});
     factory_.reset();
     cache_.reset();
+    // A task that has completed may still hold its result.
+    pool_.reset();
     store_.reset();
     std::filesystem::remove_all(root_);
   }
@@ -97,7 +99,7 @@ class JobTest : public testing::Test {
 
   std::string root_;
   SystemClock clock_;
-  WorkerPool pool_{"build-test", 8};
+  std::unique_ptr<WorkerPool> pool_ = std::make_unique<WorkerPool>("build-test", 8);
   EventLoop loop_{"build-test"};
   std::unique_ptr<store::Store> store_;
   std::shared_ptr<cachedb::CacheDb> cache_;
