@@ -28,7 +28,7 @@ ENVIRONMENT = {
 }
 
 
-# What the sanitizer trees test so far: each module joins once it was seen clean there ("" builds everything).
+# What the sanitizer trees test so far: each module joins once it was seen clean there (a tree not listed builds everything).
 SANITIZED = {
     "asan": ["base", "progress", "oci"],
     "tsan": ["base", "progress"],
