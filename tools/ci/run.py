@@ -28,7 +28,8 @@ ENVIRONMENT = {
 }
 
 
-# What the sanitizer trees test so far: each module joins once it was seen clean there (a tree not listed builds everything).
+# What the sanitizer trees test so far: each module joins once it was seen clean there (a tree not listed builds
+# everything).
 SANITIZED = {
     "asan": ["base", "progress", "oci"],
     "tsan": ["base", "progress"],
