@@ -15,7 +15,7 @@ help:
 	@echo 'make lint      formatting, clang-tidy, module graph, scripts'
 	@echo 'make build     only build build/release/kiln'
 	@echo 'make format    format C++ and Python'
-	@echo 'make bench     microbenchmarks, and the comparison with buildkitd'
+	@echo 'make bench     the comparison with buildkitd (BENCH="--quick", "--only push", …)'
 	@echo 'make soak      what takes longer than CI may: kills, long fuzzing, full comparison'
 	@echo 'make install   install kiln and kilnd into $(PREFIX)/bin'
 	@echo 'make deps      install every Debian package and build the static libraries'
@@ -49,9 +49,8 @@ format:
 bench:
 	packaging/install-deps build run test
 	cmake --preset release --log-level=WARNING
-	cmake --build build/release
-	cmake --build build/release --target benchmarks
-	bench/run
+	cmake --build build/release --target kiln
+	bench/run $(BENCH)
 
 soak:
 	packaging/install-deps build run test

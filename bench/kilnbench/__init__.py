@@ -1,0 +1,1 @@
+"""The comparison of kiln with buildkitd: what bench/run is made of."""
