@@ -25,11 +25,10 @@ def self_reference():
     return llb.encode([first, llb.terminal(first)])
 
 
-def deep(levels):
-    current = PLAIN
+def deep(levels, bottom=PLAIN):
     for level in range(levels):
-        current = llb.mkfile(current, f"/{level}", b"")
-    return llb.definition(current)
+        bottom = llb.mkfile(bottom, f"/{level}", b"")
+    return llb.definition(bottom)
 
 
 def exec_with(meta=None, mounts=None, **fields):
@@ -121,9 +120,20 @@ def test_definitions(peer, daemon, serves_on):
 @pytest.mark.kiln_only  # takes buildkitd for a minute
 def test_definitions_of_absurd_size(peer, daemon, serves_on):
     wide = llb.encode([*(llb.mkfile(None, f"/{n}", b"").op for n in range(20_000)), llb.terminal(PLAIN.op)])
-    cases = [deep(3_000), wide, llb.definition(llb.mkfile(None, "/" + "x" * 1_000_000, b""))]
+    missing = llb.source("oci-layout://nothing/here@" + llb.digest(b""))
+    cases = [deep(10_000, bottom=missing), deep(300), wide]
     for answer in solve_all(peer, daemon, cases):
         assert answer["Code"] not in ("Internal", "Unavailable"), answer["Message"][:500]
+
+
+@pytest.mark.kiln_only
+def test_answer_of_absurd_size(peer, daemon):
+    name = "x" * 1_000_000
+    (answer,) = solve_all(peer, daemon, [llb.definition(llb.mkfile(None, "/" + name, b""))])
+    assert answer["Code"] not in ("OK", "Internal", "Unavailable")
+    assert name in answer["Message"]
+    daemon.stop(seconds=5)
+    daemon.start()
 
 
 def mutations(count, seed):

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "rpc/library.h"
 #include "rpc/limits.h"
 #include "rpc/tunnel.h"
 
@@ -20,6 +21,7 @@ namespace kiln::rpc {
 Result<std::unique_ptr<Server>> Server::Start(const std::vector<grpc::Service*>& services,
                                               Poller& poller) {
   std::unique_ptr<Server> server(new Server(poller));
+  KeepLibrary();
   grpc::ServerBuilder builder;
   ApplyLimits(&builder);
   for (grpc::Service* service : services) builder.RegisterService(service);

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "rpc/address.h"
+#include "rpc/library.h"
 #include "rpc/limits.h"
 #include "rpc/status.h"
 
@@ -17,6 +18,7 @@ using moby::buildkit::v1::BytesMessage;
 
 std::shared_ptr<grpc::Channel> ChannelOverSocket(Fd socket) {
   grpc::ChannelArguments args;
+  KeepLibrary();
   ApplyLimits(&args);
   auto channel = grpc::CreateCustomInsecureChannelFromFd("localhost", socket.Release(), args);
   return channel;
