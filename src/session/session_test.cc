@@ -237,6 +237,8 @@ TEST_F(SessionTest, TwoFailedHealthChecksEndTheSession) {
   Open();
   const SessionPtr session = manager_.Get(activity_, "the-id").value();
   health_.healthy = false;
+  // The session can be found a moment before its first check is set.
+  while (timers_.waiting() == 0) std::this_thread::yield();
   for (int check = 1; check <= 2; ++check) {
     timers_.FireAll();
     // The answer comes from gRPC's threads and is dealt with on the queue.
@@ -245,7 +247,6 @@ TEST_F(SessionTest, TwoFailedHealthChecksEndTheSession) {
     }
   }
   EXPECT_TRUE(session->closed().WaitFor(std::chrono::seconds(10)));
-  pump_.join();
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ class Run:
         results.mkdir(parents=True)
         self.command(
             *("ctest", "--test-dir", BUILD / tree, "-j", JOBS, "--quiet", "--no-tests=ignore"),
-            *("--repeat", "until-pass:3", "--tests-regex", self.chosen(tree)),
+            *("--tests-regex", self.chosen(tree)),
             *("--output-junit", results / "ctest.xml"),
         )
         if not (results / "ctest.xml").exists():
