@@ -9,7 +9,7 @@ constexpr std::string_view kLostType = "kiln.dev/solver.Lost";
 
 }  // namespace
 
-Error LostError(std::vector<std::string> blobs, std::string message) {
+Error LostError(const std::vector<std::string>& blobs, std::string message) {
   Error error(Code::kDataLoss, std::move(message));
   std::string names;
   for (const std::string& blob : blobs) {

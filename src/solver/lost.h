@@ -12,7 +12,7 @@ namespace kiln::solver {
 // been retried. `blobs` name what is gone in the words StoredResult::Holds understands; every live
 // result that holds one of them is invalidated too. With no blobs only the result at hand is. Code
 // DataLoss plus a private detail; contexts may be added on the way up.
-Error LostError(std::vector<std::string> blobs, std::string message);
+Error LostError(const std::vector<std::string>& blobs, std::string message);
 bool IsLost(const Error& error);
 std::vector<std::string> LostBlobs(const Error& error);
 

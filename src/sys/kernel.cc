@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 
 #include "base/fd.h"
@@ -90,7 +89,10 @@ CgroupMode DetectCgroupMode(const std::vector<MountInfo>& mounts) {
 KernelVersion CurrentKernelVersion() {
   utsname name{};
   KernelVersion version;
-  if (uname(&name) == 0) std::sscanf(name.release, "%d.%d", &version.major, &version.minor);
+  if (uname(&name) != 0) return version;
+  char* rest = nullptr;
+  version.major = static_cast<int>(std::strtol(name.release, &rest, 10));
+  if (*rest == '.') version.minor = static_cast<int>(std::strtol(rest + 1, nullptr, 10));
   return version;
 }
 

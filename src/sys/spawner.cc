@@ -139,7 +139,7 @@ struct Spawner::Impl : std::enable_shared_from_this<Spawner::Impl> {
     state->changed.notify_all();
   }
 
-  static void Finish(Child::State& state, Result<ExitStatus> exit) {
+  static void Finish(Child::State& state, const Result<ExitStatus>& exit) {
     std::vector<std::function<void(Result<ExitStatus>)>> callbacks;
     {
       std::lock_guard lock(state.mutex);
