@@ -10,8 +10,11 @@ namespace {
 std::string SomeText(size_t bytes) {
   std::mt19937 random(7);
   std::string text;
-  while (text.size() < bytes)
-    text += "word" + std::to_string(random() % 5000) + (random() % 9 == 0 ? "\n" : " ");
+  while (text.size() < bytes) {
+    // One draw per statement: the operands of + may be evaluated in any order.
+    const char end = random() % 9 == 0 ? '\n' : ' ';
+    text += "word" + std::to_string(random() % 5000) + end;
+  }
   text.resize(bytes);
   return text;
 }
