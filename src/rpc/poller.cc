@@ -69,7 +69,8 @@ void Poller::Run() {
       {
         std::lock_guard lock(mu_);
         if (stopping_) return;
-        const auto it = callbacks_.find(events[i].data.u64);
+        const Id id = events[i].data.u64;  // a copy: epoll_event is packed
+        const auto it = callbacks_.find(id);
         if (it != callbacks_.end()) callback = it->second;
       }
       if (callback) (*callback)(events[i].events);
