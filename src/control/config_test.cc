@@ -60,6 +60,8 @@ TEST(ConfigTest, UnknownAndUnservedKeysAreNamed) {
       "unknown configuration key worker.oci.snapshoter, did you mean worker.oci.snapshotter?");
   EXPECT_EQ(error("[otel]\nsocketPath = \"/x\""),
             "configuration key otel.socketPath is not supported");
+  EXPECT_EQ(error("[[worker.oci.gcpolicy]]\nkeepDuration = 9223372036854775807"),
+            "worker.oci.gcpolicy.keepDuration is out of range");
   EXPECT_EQ(error("root = 5"), "root must be a string");
   EXPECT_NE(error("root = "), "");
   EXPECT_EQ(error("insecure-entitlements = [\"all\"]"), "invalid entitlement : all");

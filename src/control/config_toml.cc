@@ -11,6 +11,9 @@
 namespace kiln::control {
 namespace {
 
+// What nanoseconds in 64 bits can hold.
+constexpr int64_t kMostSeconds = INT64_MAX / 1'000'000'000;
+
 // Applies one key's value. `path` is the key as written, for errors.
 using Setter = std::function<Status(const toml::node& node, const std::string& path)>;
 using Keys = std::map<std::string, Setter>;
@@ -104,7 +107,9 @@ Setter Size(std::function<void(DiskSize)> to) {
 Setter Duration(std::chrono::nanoseconds* to) {
   return [to](const toml::node& node, const std::string& path) -> Status {
     if (node.is_integer()) {
-      *to = std::chrono::seconds(*node.value<int64_t>());
+      const int64_t seconds = *node.value<int64_t>();
+      if (seconds < 0 || seconds > kMostSeconds) return InvalidArgument("{} is out of range", path);
+      *to = std::chrono::seconds(seconds);
       return OkStatus();
     }
     const auto text = node.value<std::string>();
