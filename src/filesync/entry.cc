@@ -15,7 +15,6 @@ constexpr uint32_t kGoDirectory = 0x80000000;
 constexpr uint32_t kGoSymlink = 0x08000000;
 constexpr uint32_t kGoDevice = 0x04000000;
 constexpr uint32_t kGoFifo = 0x02000000;
-constexpr uint32_t kGoSocket = 0x01000000;
 constexpr uint32_t kGoSetuid = 0x00800000;
 constexpr uint32_t kGoSetgid = 0x00400000;
 constexpr uint32_t kGoChar = 0x00200000;
@@ -90,7 +89,7 @@ Result<uint32_t> ModeFromGo(uint32_t go_mode) {
   switch (go_mode & (kGoDirectory | kGoSymlink | kGoDevice | kGoFifo)) {
     case 0:
       if ((go_mode & kGoChar) != 0) return InvalidArgument("bad file mode {:#x}", go_mode);
-      return mode | S_IFREG;  // sockets, should one come, are empty files
+      return mode | S_IFREG;  // a socket (0x01000000), should one come, is an empty file
     case kGoDirectory:
       return mode | S_IFDIR;
     case kGoSymlink:
