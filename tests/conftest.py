@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import socket
 import sys
 
 import pytest
@@ -116,9 +117,15 @@ def new_daemon(daemon_program, unchanged_host, tmp_path):
 
 
 @pytest.fixture
-def daemon(new_daemon, is_kilnd, clients):
+def daemon_arguments():
+    """More of the daemon's command line; a test file may have its own."""
+    return []
+
+
+@pytest.fixture
+def daemon(new_daemon, is_kilnd, clients, daemon_arguments):
     """A daemon with no state. After the test it still answers, and is as idle as it was before."""
-    daemon = new_daemon()
+    daemon = new_daemon(arguments=daemon_arguments)
     Buildctl(clients / "buildctl", daemon.address).run("debug", "workers")
     before = daemon.state()
     pid = daemon.pid
@@ -132,6 +139,14 @@ def daemon(new_daemon, is_kilnd, clients):
         assert daemon.ingests() == []
     else:
         assert daemon.state().children == []
+
+
+@pytest.fixture
+def listener():
+    """A TCP port on the host's loopback, for steps to connect to."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        yield server
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import pathlib
 import re
-import socket
 import subprocess
 
 import pytest
@@ -184,14 +183,6 @@ def test_unknown_user_is_an_error_that_names_it(build, who, named):
     done = build(USERS, args={"WHO": who}, check=False)
     assert done.returncode != 0
     assert f"unable to find {named}: no matching entries in" in done.stderr
-
-
-@pytest.fixture
-def listener():
-    """A TCP port on the host's loopback: (port, accepted connections can be had from it)."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(20)
-        yield server
 
 
 def test_network_none(inside, build, listener):

@@ -27,6 +27,9 @@ struct CacheEntry {
   std::map<std::string, std::string> attrs;
 };
 
+// The largest secret that is served.
+inline constexpr size_t kMaxSecretBytes = size_t{500} << 10;
+
 // A secret by exactly one of: file, environment variable, value.
 struct Secret {
   std::string id;
@@ -35,10 +38,11 @@ struct Secret {
   std::optional<std::string> value;
 };
 
-// An SSH agent to forward: the path of its socket.
+// An SSH agent to forward: the path of its socket, or private key files of which one is made.
 struct SshAgent {
   std::string id;  // "" is "default"
   std::string socket;
+  std::vector<std::string> keys;
 };
 
 struct BuildRequest {

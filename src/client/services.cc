@@ -16,8 +16,6 @@ namespace {
 
 using fsutil::types::Packet;
 
-constexpr size_t kMaxSecretBytes = 500 << 10;
-
 // A served stream of packets.
 class ServedPackets final : public filesync::PacketStream {
  public:
@@ -91,10 +89,40 @@ grpc::Status SecretsService::GetSecret(grpc::ServerContext*,
   return rpc::ToGrpc(NotFound("secret {} not found", request->id()));
 }
 
-const SshAgent* SshService::Find(const std::string& id) const {
-  const std::string wanted = id.empty() ? "default" : id;
+namespace {
+
+std::string AgentName(const std::string& id) { return id.empty() ? "default" : id; }
+
+// Answers from our own keys until the daemon has no more requests.
+template <typename Stream>
+grpc::Status ServeKeys(std::shared_ptr<const SshKeyring> keyring, Stream* stream) {
+  SshAgentStream agent(std::move(keyring));
+  moby::sshforward::v1::BytesMessage message;
+  while (stream->Read(&message)) {
+    Result<std::string> answers = agent.Feed(message.data());
+    if (!answers.ok()) return rpc::ToGrpc(answers.error());
+    if (answers->empty()) continue;
+    message.set_data(*std::move(answers));
+    if (!stream->Write(message)) break;
+  }
+  return grpc::Status::OK;
+}
+
+}  // namespace
+
+Status SshService::Load() {
   for (const SshAgent& agent : agents_) {
-    if ((agent.id.empty() ? "default" : agent.id) == wanted) return &agent;
+    if (agent.keys.empty()) continue;
+    TRY_ASSIGN_CTX(keyrings_[AgentName(agent.id)], SshKeyring::Load(agent.keys), "ssh agent {}",
+                   AgentName(agent.id));
+  }
+  return OkStatus();
+}
+
+const SshAgent* SshService::Find(const std::string& id) const {
+  const std::string wanted = AgentName(id);
+  for (const SshAgent& agent : agents_) {
+    if (AgentName(agent.id) == wanted) return &agent;
   }
   return nullptr;
 }
@@ -106,15 +134,13 @@ grpc::Status SshService::CheckAgent(grpc::ServerContext*,
   return rpc::ToGrpc(Unknown("unset ssh forward key {}", request->id()));
 }
 
-grpc::Status SshService::ForwardAgent(
-    grpc::ServerContext* context,
-    grpc::ServerReaderWriter<moby::sshforward::v1::BytesMessage,
-                             moby::sshforward::v1::BytesMessage>* stream) {
+grpc::Status SshService::ForwardAgent(grpc::ServerContext* context, Stream* stream) {
   using moby::sshforward::v1::BytesMessage;
   const std::string id =
       rpc::MetadataValue(context->client_metadata(), rpc::kSshIdKey).value_or("");
   const SshAgent* agent = Find(id);
   if (agent == nullptr) return rpc::ToGrpc(Unknown("unset ssh forward key {}", id));
+  if (!agent->keys.empty()) return ServeKeys(keyrings_.at(AgentName(agent->id)), stream);
   rpc::Address address;
   address.path = agent->socket;
   const Result<Fd> socket = rpc::ConnectTo(address);

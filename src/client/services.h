@@ -16,6 +16,7 @@
 #include "client/build.h"
 #include "client/docker_config.h"
 #include "client/folder_trees.h"
+#include "client/ssh_keyring.h"
 
 namespace kiln::client {
 
@@ -77,17 +78,19 @@ class SecretsService final : public moby::buildkit::secrets::v1::Secrets::Servic
 class SshService final : public moby::sshforward::v1::SSH::Service {
  public:
   explicit SshService(const std::vector<SshAgent>& agents) : agents_(agents) {}
+  // Reads the key files of agents that are made of some.
+  Status Load();
   grpc::Status CheckAgent(grpc::ServerContext* context,
                           const moby::sshforward::v1::CheckAgentRequest* request,
                           moby::sshforward::v1::CheckAgentResponse* response) override;
-  grpc::Status ForwardAgent(
-      grpc::ServerContext* context,
-      grpc::ServerReaderWriter<moby::sshforward::v1::BytesMessage,
-                               moby::sshforward::v1::BytesMessage>* stream) override;
+  using Stream = grpc::ServerReaderWriter<moby::sshforward::v1::BytesMessage,
+                                          moby::sshforward::v1::BytesMessage>;
+  grpc::Status ForwardAgent(grpc::ServerContext* context, Stream* stream) override;
 
  private:
   const SshAgent* Find(const std::string& id) const;
   const std::vector<SshAgent>& agents_;
+  std::map<std::string, std::shared_ptr<const SshKeyring>> keyrings_;  // by id as asked for
 };
 
 class AliveService final : public grpc::health::v1::Health::Service {

@@ -49,6 +49,7 @@ class TunnelledSession final : public SessionServer {
                                    [](const Output& output) { return !output.dest.empty(); });
     serve(sends, &outputs_, {"/moby.filesync.v1.FileSend/DiffCopy"});
     serve(!request.secrets.empty(), &secrets_, {"/moby.buildkit.secrets.v1.Secrets/GetSecret"});
+    TRY(ssh_.Load());
     serve(!request.ssh_agents.empty(), &ssh_,
           {"/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"});
     serve(!request.oci_layouts.empty(), &layouts_,

@@ -73,7 +73,7 @@ class Buildctl(Client):
         words += [f"--output={output}" for output in request.outputs]
         words += ["--no-cache"] if request.no_cache else []
         words += [f"--metadata-file={request.metadata}"] if request.metadata else []
-        return words
+        return words + request.shared_words()
 
 
 def _docker_words(request: Request):
@@ -90,7 +90,7 @@ def _docker_words(request: Request):
         words += ["--output", output]
     words += ["--no-cache"] if request.no_cache else []
     words += ["--metadata-file", request.metadata] if request.metadata else []
-    return [*words, context]
+    return [*words, *request.shared_words(), context]
 
 
 class Buildx(Client):

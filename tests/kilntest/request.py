@@ -7,7 +7,7 @@ import pathlib
 @dataclasses.dataclass
 class Request:
     """`contexts` are folders of OCI image layouts with an image tagged `latest`, or folders of files; `outputs` values
-    of --output."""
+    of --output; `secrets`, `ssh` and `allow` those of --secret, --ssh and --allow."""
 
     context: pathlib.Path
     dockerfile: str = "Dockerfile"
@@ -17,6 +17,15 @@ class Request:
     outputs: list = dataclasses.field(default_factory=list)
     no_cache: bool = False
     metadata: pathlib.Path = None
+    secrets: list = dataclasses.field(default_factory=list)
+    ssh: list = dataclasses.field(default_factory=list)
+    allow: list = dataclasses.field(default_factory=list)
+
+    def shared_words(self):
+        """Flags that mean the same to every client."""
+        words = [f"--secret={value}" for value in self.secrets]
+        words += [f"--ssh={value}" for value in self.ssh]
+        return words + [f"--allow={value}" for value in self.allow]
 
 
 def is_layout(path):
