@@ -6,7 +6,7 @@ import subprocess
 import tarfile
 
 import pytest
-from kilntest import oci, paths
+from kilntest import oci, paths, plain
 from kilntest.clients import Kiln
 from kilntest.request import write_context
 
@@ -122,6 +122,53 @@ def test_rawjson(cli, context):
     assert any(vertex["name"].startswith("[first") for event in events for vertex in event.get("vertexes", []))
 
 
+def test_annotations(cli, context, tmp_path):
+    flags = ["--annotation", "a=plain", "--annotation", "manifest,manifest-descriptor:b:c=typed"]
+    cli(*flags, "-o", f"type=oci,dest={tmp_path}/image.tar", context)
+    with tarfile.open(tmp_path / "image.tar") as archive:
+        manifest = oci.read_archived(archive, oci.read_member(archive, "index.json")["manifests"][0])
+    assert manifest["annotations"] == {"a": "plain", "b:c": "typed"}
+
+
+LIMITS = """\
+FROM base
+RUN ulimit -n >/nofile; ulimit -Hn >>/nofile; df -k /dev/shm | tail -1 >/shm; cat /proc/self/cgroup >/cgroup
+"""
+
+
+def test_ulimit_shm_size_and_cgroup_parent(cli, tmp_path):
+    context = write_context(tmp_path / "n", {"Dockerfile": LIMITS})
+    flags = ["--ulimit", "nofile=123:456", "--shm-size", "3m", "--cgroup-parent", "/kiln-test"]
+    cli(*flags, "-o", tmp_path / "out", context)
+    assert (tmp_path / "out/nofile").read_text().split() == ["123", "456"]
+    assert (tmp_path / "out/shm").read_text().split()[1] == "3072"
+
+
+def test_no_cache_filter(cli, tmp_path):
+    stages = "FROM base AS one\nRUN echo 1 >/one\nFROM base AS two\nCOPY --from=one /one /\nRUN echo 2 >/two\n"
+    context = write_context(tmp_path / "n", {"Dockerfile": stages})
+    cli("--progress=plain", context)
+    done = cli("--progress=plain", "--no-cache-filter", "two", context)
+    cached = {name.split("] ")[1]: cached for name, cached in plain.steps(done.stderr).items()}
+    assert cached["RUN echo 1 >/one"] and not cached["RUN echo 2 >/two"], done.stderr
+
+
+def test_named_context_in_a_folder(cli, tmp_path):
+    context = write_context(tmp_path / "n", {"Dockerfile": "FROM scratch\nCOPY --from=more /f /\n"})
+    write_context(tmp_path / "more", {"f": "there\n"})
+    cli("--build-context", f"more={tmp_path}/more", "-o", tmp_path / "out", context)
+    assert (tmp_path / "out/f").read_text() == "there\n"
+
+
+def test_network_host_is_granted_by_the_flag(kiln, tmp_path, busybox_layout, unchanged_host):
+    context = write_context(tmp_path / "n", {"Dockerfile": "FROM base\nRUN --network=host ip -o link | wc -l >/n\n"})
+    words = ["--root", tmp_path / "root", "--build-context", f"base=oci-layout://{busybox_layout}:latest"]
+    kiln_itself = Kiln(kiln, root=tmp_path / "root")
+    refused = kiln_itself.run("build", *words, context, check=False)
+    assert refused.returncode == 1 and "network.host is not allowed" in refused.stderr
+    kiln_itself.run("build", *words, "--allow", "network.host", context)
+
+
 def test_push(cli, context, registry):
     cli("-t", f"{registry.host}/made:1", "--push", context)
     assert registry.manifest("made", "1")[0]["layers"]
@@ -147,7 +194,7 @@ def test_failed_step_shows_output_and_excerpt(cli, tmp_path):
     [
         *(["--load"], ["--sbom=true"], ["--provenance=mode=max"], ["--attest", "type=sbom"], ["--check"]),
         *(["--call", "outline"], ["--builder", "x"], ["--policy", "filename=x"], ["--cache-from", "type=gha"]),
-        *(["--cache-to", "type=registry,ref=x"], ["--nonsense"]),
+        *(["--cache-to", "type=registry,ref=x"], ["--nonsense"], ["--squash"], ["--memory", "1g"], ["--device", "x"]),
     ],
     ids=lambda flags: flags[0],
 )
@@ -172,7 +219,18 @@ def test_what_is_not_served_is_refused_by_name(cli, context, flags):
         (["--network", "moon"], "moon"),
         (["--progress", "fancy"], "fancy"),
         (["--secret", "id=x,src=/does/not/exist"], "/does/not/exist"),
+        (["--secret", "id=x,src=/"], "directory"),
+        (["--secret", "id=x,type=vault"], "vault"),
         (["--add-host", "name"], "--add-host"),
+        (["--add-host", "name:host-gateway"], "host-gateway"),
+        (["--ssh", "default=/does/not/exist"], "/does/not/exist"),
+        (["--ssh", f"a={__file__}"], "not a private key"),
+        (["--ssh", f"a={__file__}", "--ssh", f"a={__file__}"], "twice"),
+        (["--shm-size", "lots"], "--shm-size"),
+        (["--annotation", "floppy[linux/amd64]:a=b"], "floppy"),
+        (["--build-argument", "a=b"], "--build-argument"),
+        (["--secrets", "id=x"], "did you mean --secret?"),
+        (["--no-cachefilter", "x"], "did you mean --no-cache-filter?"),
         (["--file", "/does/not/exist"], "/does/not/exist"),
         (["--addr", "gopher://x"], "gopher"),
     ],
@@ -185,6 +243,21 @@ def test_bad_value_of_a_flag(cli, context, flags, said):
         done = cli(*flags, context, check=False)
     assert done.returncode != 0
     assert said in done.stderr, done.stderr
+
+
+def test_unknown_command_gets_the_nearest(kiln):
+    done = subprocess.run([kiln, "biuld", "."], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert 'unknown command "biuld" (did you mean build?)' in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["build", "--help"], ["build", "-h"]])
+def test_help(kiln, words):
+    done = subprocess.run([kiln, *words], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "build" in done.stdout and "--help" in done.stdout
+    if words[0] == "build":
+        assert "Examples:" in done.stdout and "--secret" in done.stdout and "squash" not in done.stdout
 
 
 def test_context_that_is_not_there(cli, tmp_path):

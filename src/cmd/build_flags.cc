@@ -1,5 +1,6 @@
 #include "cmd/build_flags.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -75,6 +76,8 @@ Status AddBuildArgs(const BuildFlags& flags, Attrs& attrs) {
       attrs["build-arg:" + arg] = value;
     }
   }
+  if (const char* epoch = std::getenv("SOURCE_DATE_EPOCH"); epoch != nullptr && *epoch != '\0')
+    attrs.emplace("build-arg:SOURCE_DATE_EPOCH", epoch);
   return OkStatus();
 }
 
@@ -87,13 +90,25 @@ Status AddPairs(const std::string& flag, const std::string& prefix,
   return OkStatus();
 }
 
+bool IsAddress(const std::string& text) {
+  in6_addr address;
+  return ::inet_pton(AF_INET, text.c_str(), &address) == 1 ||
+         ::inet_pton(AF_INET6, text.c_str(), &address) == 1;
+}
+
 Status AddHosts(const BuildFlags& flags, Attrs& attrs) {
   std::vector<std::string> hosts;
   for (const auto& text : flags.add_hosts) {
     size_t at = text.find_first_of("=:");
     if (at == std::string::npos || at == 0)
       return InvalidArgument("invalid value {} for --add-host: want host:ip", Quoted(text));
-    hosts.push_back(text.substr(0, at) + "=" + text.substr(at + 1));
+    std::string ip = text.substr(at + 1);
+    if (ip.starts_with('[') && ip.ends_with(']')) ip = ip.substr(1, ip.size() - 2);
+    if (!IsAddress(ip)) {
+      return InvalidArgument("invalid value {} for --add-host: {} is not an IP address",
+                             Quoted(text), Quoted(ip));
+    }
+    hosts.push_back(text.substr(0, at) + "=" + ip);
   }
   if (!hosts.empty()) attrs["add-hosts"] = JoinComma(hosts);
   return OkStatus();
@@ -216,8 +231,38 @@ Status AddContext(const BuildFlags& flags, PreparedBuild& build) {
   return OkStatus();
 }
 
+// "[TYPE[,TYPE…][[PLATFORM]]:]KEY=VALUE"; a key may have colons of its own.
+Status AddAnnotation(const std::string& text, Attrs& attrs) {
+  TRY_ASSIGN(auto pair, KeyValue("--annotation", text));
+  auto typed = Cut(pair.first, ":");
+  std::string_view prefix = typed ? typed->first : std::string_view();
+  std::string platform;
+  if (size_t bracket = prefix.find('[');
+      bracket != std::string_view::npos && prefix.ends_with(']')) {
+    platform = prefix.substr(bracket);
+    prefix = prefix.substr(0, bracket);
+  }
+  bool all_known = typed.has_value();
+  for (std::string_view type : Split(prefix, ',')) {
+    all_known = all_known && (type == "manifest" || type == "index" ||
+                              type == "manifest-descriptor" || type == "index-descriptor");
+  }
+  if (!all_known) {
+    if (!platform.empty())
+      return InvalidArgument("unknown annotation type {} in --annotation {}", Quoted(prefix),
+                             Quoted(text));
+    attrs["annotation." + pair.first] = pair.second;
+    return OkStatus();
+  }
+  for (std::string_view type : Split(prefix, ','))
+    attrs[fmt::format("annotation-{}{}.{}", type, platform, typed->second)] = pair.second;
+  return OkStatus();
+}
+
 Status AddOutputs(const BuildFlags& flags, PreparedBuild& build) {
   auto& outputs = build.request.outputs;
+  Attrs annotations;
+  for (const auto& text : flags.annotations) TRY(AddAnnotation(text, annotations));
   for (const auto& text : flags.outputs) {
     TRY_ASSIGN(auto output, ParseOutput(text));
     outputs.push_back(std::move(output));
@@ -241,12 +286,22 @@ Status AddOutputs(const BuildFlags& flags, PreparedBuild& build) {
     bool image = output.type == "image" || output.type == "oci" || output.type == "docker";
     if (!image) continue;
     if (!flags.tags.empty()) output.attrs["name"] = JoinComma(flags.tags);
-    for (const auto& annotation : flags.annotations) {
-      TRY_ASSIGN(auto pair, KeyValue("--annotation", annotation));
-      auto typed = Cut(pair.first, ":");
-      output.attrs[typed ? fmt::format("annotation-{}.{}", typed->first, typed->second)
-                         : "annotation." + pair.first] = pair.second;
-    }
+    output.attrs.insert(annotations.begin(), annotations.end());
+  }
+  return OkStatus();
+}
+
+Status CheckSecret(const client::Secret& secret) {
+  // A variable that is not set is a secret that is not there: steps say whether they need it.
+  if (secret.file.empty()) return OkStatus();
+  struct stat st;
+  if (::access(secret.file.c_str(), R_OK) != 0 || ::stat(secret.file.c_str(), &st) != 0)
+    return ErrnoError(errno, "--secret {}: {}", secret.id, secret.file);
+  if (S_ISDIR(st.st_mode))
+    return InvalidArgument("--secret {}: {} is a directory", secret.id, secret.file);
+  if (static_cast<uint64_t>(st.st_size) > client::kMaxSecretBytes) {
+    return InvalidArgument("--secret {}: {} is larger than {}", secret.id, secret.file,
+                           HumanBytes(client::kMaxSecretBytes));
   }
   return OkStatus();
 }
@@ -276,25 +331,56 @@ Status AddSecrets(const BuildFlags& flags, PreparedBuild& build) {
                                                                                     : secret.file) =
           secret.id;
     }
-    if (!secret.file.empty() && ::access(secret.file.c_str(), R_OK) != 0) {
-      return ErrnoError(errno, "--secret {}: {}", secret.id, secret.file);
-    }
+    TRY(CheckSecret(secret));
     build.request.secrets.push_back(std::move(secret));
   }
   return OkStatus();
 }
 
+bool IsSocket(const std::string& path) {
+  struct stat st;
+  return ::stat(path.c_str(), &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+// "default", "ID", "ID=SOCKET" or "ID=KEY[,KEY…]".
+Result<client::SshAgent> ParseSsh(const std::string& text) {
+  auto cut = Cut(text, "=");
+  client::SshAgent agent;
+  agent.id = cut ? std::string(cut->first) : text;
+  std::vector<std::string> paths;
+  if (cut) {
+    for (std::string_view path : Split(cut->second, ',')) {
+      if (!path.empty()) paths.emplace_back(path);
+    }
+  }
+  if (paths.empty()) {
+    const char* socket = std::getenv("SSH_AUTH_SOCK");
+    if (socket == nullptr || *socket == '\0') {
+      return InvalidArgument(
+          "--ssh {}: SSH_AUTH_SOCK is not set: start an ssh-agent, or name a key file as in "
+          "--ssh {}=KEYFILE",
+          text, agent.id);
+    }
+    paths.emplace_back(socket);
+  }
+  for (const auto& path : paths) {
+    if (::access(path.c_str(), R_OK) != 0) return ErrnoError(errno, "--ssh {}: {}", text, path);
+    if (!IsSocket(path)) {
+      agent.keys.push_back(path);
+    } else if (paths.size() == 1) {
+      agent.socket = path;
+    } else {
+      return InvalidArgument("--ssh {}: {} is a socket: it must be the only one", text, path);
+    }
+  }
+  return agent;
+}
+
 Status AddSsh(const BuildFlags& flags, PreparedBuild& build) {
   for (const auto& text : flags.ssh) {
-    auto cut = Cut(text, "=");
-    client::SshAgent agent;
-    agent.id = cut ? std::string(cut->first) : text;
-    agent.socket = cut ? std::string(cut->second) : "";
-    if (agent.socket.empty()) {
-      const char* socket = std::getenv("SSH_AUTH_SOCK");
-      if (socket == nullptr)
-        return InvalidArgument("--ssh {}: SSH_AUTH_SOCK is not set", Quoted(text));
-      agent.socket = socket;
+    TRY_ASSIGN(auto agent, ParseSsh(text));
+    for (const auto& known : build.request.ssh_agents) {
+      if (known.id == agent.id) return InvalidArgument("--ssh {} is given twice", agent.id);
     }
     build.request.ssh_agents.push_back(std::move(agent));
   }

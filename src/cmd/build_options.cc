@@ -9,6 +9,11 @@ namespace {
 constexpr const char* kUnserved[] = {"--attest", "--builder", "--call",       "--check",
                                      "--debug",  "--policy",  "--provenance", "--sbom",
                                      "--device", "--resource"};
+// Those that docker build had for its older builder, and takes to this day without heeding them.
+constexpr const char* kOfOldBuilder[] = {"--compress",    "--isolation",  "--security-opt",
+                                         "--squash",      "-m,--memory",  "--memory-swap",
+                                         "--cpu-period",  "--cpu-quota",  "-c,--cpu-shares",
+                                         "--cpuset-cpus", "--cpuset-mems"};
 // Values that ask for nothing.
 bool AsksForNothing(const std::string& name, const std::string& value) {
   return (name == "--provenance" || name == "--sbom") && (value == "false" || value == "0");
@@ -23,6 +28,15 @@ void AddUnserved(CLI::App& app) {
     };
     app.add_option(name, refuse, "")->expected(0, 1)->group("");
   }
+  for (const char* name : kOfOldBuilder) {
+    CLI::callback_t refuse = [name = std::string(name)](const CLI::results_t& values) -> bool {
+      if (!values.empty() && (values.front() == "false" || values.front() == "0")) return true;
+      throw CLI::ValidationError(name, "this flag of docker's old builder is not served");
+    };
+    app.add_option(name, refuse, "")->expected(0, 1)->group("");
+  }
+  // What it asks for is always so: no step's container outlives it.
+  app.add_flag("--rm,--force-rm")->group("");
 }
 
 // A repeatable flag: each use takes one value, commas are part of it.
@@ -53,8 +67,9 @@ void AddBuildOptions(CLI::App& app, BuildFlags& flags) {
       ->allow_extra_args(false)
       ->take_all();
   AddList(app, "--secret", flags.secrets,
-          "Secret for RUN --mount=type=secret: id=ID[,src=PATH|,env=NAME]");
-  AddList(app, "--ssh", flags.ssh, "SSH agent for RUN --mount=type=ssh: default or ID=SOCKET");
+          "Secret for RUN --mount=type=secret: id=ID[,src=PATH|,env=NAME][,type=file|env]");
+  AddList(app, "--ssh", flags.ssh,
+          "SSH agent for RUN --mount=type=ssh: default, ID=SOCKET or ID=KEYFILE[,KEYFILE]");
   AddList(app, "--add-host", flags.add_hosts, "Host entry in RUN steps, HOST=IP");
   AddList(app, "--ulimit", flags.ulimits, "Limit in RUN steps, NAME=SOFT[:HARD]");
   AddList(app, "--allow", flags.allow, "Entitlement, such as network.host");
@@ -84,7 +99,9 @@ void AddBuildOptions(CLI::App& app, BuildFlags& flags) {
   kiln build .
   kiln build -t registry.example/app:1 --push .
   kiln build --target test --build-arg GO=1.22 -o out .
-  kiln build --build-context base=oci-layout://./base -o type=oci,dest=image.tar .)");
+  kiln build --build-context base=oci-layout://./base -o type=oci,dest=image.tar .
+  kiln build --secret id=npm,src=$HOME/.npmrc --ssh default .
+  kiln build --build-arg VERSION --no-cache-filter deps --metadata-file meta.json .)");
 }
 
 }  // namespace kiln::cmd

@@ -10,6 +10,7 @@
 #include "cmd/build_options.h"
 #include "cmd/daemon_command.h"
 #include "cmd/interrupt.h"
+#include "cmd/usage.h"
 #include "sys/main_early.h"
 
 namespace kiln::cmd {
@@ -24,6 +25,9 @@ std::optional<int> Parse(CLI::App& app, int argc, char** argv) {
   try {
     app.parse(argc, argv);
     return std::nullopt;
+  } catch (const CLI::ExtrasError&) {
+    std::fputs(DescribeUnknown(app).c_str(), stderr);
+    return kUsageError;
   } catch (const CLI::ParseError& error) {
     int status = app.exit(error);
     return status == 0 ? 0 : kUsageError;
@@ -52,13 +56,17 @@ int DaemonMain(int argc, char** argv) {
 int ClientMain(int argc, char** argv) {
   CLI::App app{"kiln builds container images", "kiln"};
   app.set_version_flag("--version", "kiln " + Version());
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);
   BuildFlags build;
   bool debug = false;
   app.add_flag("--debug", debug, "Log what the engine does");
   CLI::App* build_command = app.add_subcommand("build", "Build an image from a Dockerfile");
   AddBuildOptions(*build_command, build);
   if (auto status = Parse(app, argc, argv)) return *status;
+  if (app.get_subcommands().empty()) {
+    std::fputs(app.help().c_str(), stderr);
+    return kUsageError;
+  }
   if (debug) SetLogLevel(LogLevel::kDebug);
   EngineChoice choice = ChooseEngine(build.addr, build.root);
   std::unique_ptr<sys::Spawner> spawner;
