@@ -1,6 +1,5 @@
 """What is compared. A case takes (lab, table, rounds) and adds its lines to the table."""
 
-import shutil
 import socket
 import subprocess
 import time
@@ -50,12 +49,12 @@ def steps(lab, table, rounds):
                 for side in lab.in_turn(sides):
                     measured = side.build(request)
                     seconds[side.name, count] = measured.seconds
-                    table.add(cold[count], side.name, measured.seconds)
+                    table.add_build(cold[count], side.name, measured)
                     if count == counts[-1]:
                         table.add(memory, side.name, measured.peak_bytes)
                 for _ in range(5):
                     for side in lab.in_turn(sides):
-                        table.add(cached[count], side.name, side.build(request).seconds)
+                        table.add_build(cached[count], side.name, side.build(request))
             few, many = counts[-2:]
             for side in sides:
                 each = (seconds[side.name, many] - seconds[side.name, few]) / (many - few)
@@ -75,7 +74,7 @@ def stages(lab, table, rounds):
             text += "FROM scratch\n" + "".join(f"COPY --from=s{index} /out /o{index}\n" for index in range(40))
             request = Request(_dockerfile(lab, text), contexts={"base": layout})
             for side in lab.in_turn(sides):
-                table.add(line, side.name, side.build(request).seconds)
+                table.add_build(line, side.name, side.build(request))
 
 
 def logs(lab, table, rounds):
@@ -89,7 +88,7 @@ def logs(lab, table, rounds):
             request = Request(_dockerfile(lab, text), contexts={"base": layout})
             for side in lab.in_turn(sides):
                 measured = side.build(request)
-                table.add(line, side.name, measured.seconds)
+                table.add_build(line, side.name, measured)
                 table.add(memory, side.name, measured.peak_bytes)
 
 
@@ -110,14 +109,14 @@ def context(lab, table, rounds):
         with lab.sides() as sides:
             for side in lab.in_turn(sides):
                 measured = side.build(request)
-                table.add(first, side.name, measured.seconds)
+                table.add_build(first, side.name, measured)
                 table.add(memory, side.name, measured.peak_bytes)
             for _ in range(2):
                 for side in lab.in_turn(sides):
-                    table.add(unchanged, side.name, side.build(request).seconds)
+                    table.add_build(unchanged, side.name, side.build(request))
             victim.write_text(lab.unique())
             for side in lab.in_turn(sides):
-                table.add(changed, side.name, side.build(request).seconds)
+                table.add_build(changed, side.name, side.build(request))
 
 
 def push(lab, table, rounds):
@@ -146,11 +145,10 @@ def push(lab, table, rounds):
                     if measured.failure:
                         table.note(line, side.name, "not served")
                         continue
-                    table.add(line, side.name, measured.seconds)
+                    table.add_build(line, side.name, measured)
                     table.add(memory, side.name, measured.peak_bytes)
                     manifest, _ = registry.manifest(name.partition(":")[0], "latest")
                     table.add(bytes_line, side.name, manifest["layers"][-1]["size"])
-            shutil.rmtree(registry.root)
 
 
 def export(lab, table, rounds):
@@ -182,8 +180,7 @@ COPY --from=made /out /
                     if measured.failure:
                         table.note(line[kind], side.name, "not served")
                         continue
-                    table.add(line[kind], side.name, measured.seconds)
-                    shutil.rmtree(out) if out.is_dir() else out.unlink()
+                    table.add_build(line[kind], side.name, measured)
 
 
 def pull(lab, table, rounds):
@@ -202,7 +199,7 @@ def pull(lab, table, rounds):
                 for side in lab.in_turn(sides):
                     settle()
                     measured = side.build(request)
-                    table.add(line, side.name, measured.seconds)
+                    table.add_build(line, side.name, measured)
                     table.add(memory, side.name, measured.peak_bytes)
 
 

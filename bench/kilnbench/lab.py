@@ -5,7 +5,6 @@ import dataclasses
 import itertools
 import os
 import pathlib
-import shutil
 import subprocess
 import tempfile
 import time
@@ -24,6 +23,7 @@ SIDES = (BUILDKITD, KILND, EMBEDDED)
 @dataclasses.dataclass
 class Measured:
     seconds: float
+    cpu_seconds: float  # of the client, the daemon and what it started
     peak_bytes: int  # memory of the daemon, or of `kiln build`
     failure: str = None  # its last words, if it failed
 
@@ -48,6 +48,7 @@ class Side:
         words = [str(word) for word in self.client.words(request)]
         if self.daemon:
             self.daemon.reset_peak_memory()
+        cpu_before = self._cpu_seconds()
         with tempfile.TemporaryFile() as output:
             start = time.perf_counter()
             process = subprocess.Popen(
@@ -63,17 +64,23 @@ class Side:
                 if check:
                     raise AssertionError(f"{self.name}: {' '.join(words)}\n{failure}")
         peak = self.daemon.memory("VmHWM") if self.daemon else usage.ru_maxrss * 1024
-        return Measured(seconds, peak, failure and failure.splitlines()[-1])
+        cpu = usage.ru_utime + usage.ru_stime + self._cpu_seconds() - cpu_before
+        return Measured(seconds, cpu, peak, failure and failure.splitlines()[-1])
+
+    def _pids(self):
+        return [self.daemon.pid] + [int(line.split()[0]) for line in hoststate.children(self.daemon.pid)]
+
+    def _cpu_seconds(self):
+        """Of the daemon, its living children, and whatever they have waited for."""
+        return sum(_cpu_seconds(pid) for pid in self._pids()) if self.daemon else 0
 
     def resident_bytes(self):
         """Of the daemon and its children."""
-        pids = [self.daemon.pid] + [int(line.split()[0]) for line in hoststate.children(self.daemon.pid)]
-        return sum(_resident(pid) for pid in pids)
+        return sum(_resident(pid) for pid in self._pids())
 
     def close(self):
         if self.daemon:
             self.daemon.stop(60)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _resident(pid):
@@ -81,6 +88,14 @@ def _resident(pid):
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def _cpu_seconds(pid):
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:  # it ended meanwhile, and its parent has its time
+        return 0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 class Lab:
@@ -108,7 +123,7 @@ class Lab:
 
     @contextlib.contextmanager
     def sides(self, *names):
-        """Fresh sides with no state (all, or those named), gone afterwards with all they stored."""
+        """Fresh sides with no state (all, or those named), ended afterwards."""
         with contextlib.ExitStack() as stack:
             sides = []
             for name in self.names:

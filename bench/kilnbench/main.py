@@ -1,16 +1,15 @@
 """The command line of bench/run."""
 
 import argparse
-import contextlib
 import json
 import os
 import pathlib
-import shutil
+import signal
 import sys
-import tempfile
 import time
 
 from kilnbench.cases import CASES
+from kilnbench.disk import scratch_disk
 from kilnbench.lab import SIDES, Lab
 from kilnbench.table import Table
 
@@ -36,25 +35,19 @@ def parse():
 
 def main():
     options = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that daemons end and folders go
     table = Table()
     rounds = options.rounds or (1 if options.quick else 3)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="kiln-bench.", dir=options.dir))
     failed = False
-    try:
-        lab = Lab(folder, options.sides.split(","), options.quick)
-        for name in options.only or CASES:
-            start = time.monotonic()
-            try:
-                CASES[name](lab, table, rounds)
-            except Exception as error:  # the other cases are worth having
-                failed = True
-                print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-            for left in folder.iterdir():
-                with contextlib.suppress(OSError):
-                    shutil.rmtree(left)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    for name in options.only or CASES:
+        start = time.monotonic()
+        try:
+            with scratch_disk(options.dir) as folder:
+                CASES[name](Lab(folder, options.sides.split(","), options.quick), table, rounds)
+        except Exception as error:  # the other cases are worth having
+            failed = True
+            print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     print(table.markdown() if options.markdown else table.text())
     print(f"\n{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, {rounds} round(s)")
     over = table.over()

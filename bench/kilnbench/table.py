@@ -41,16 +41,29 @@ def show(value, unit):
     return f"{value:.2f} {unit}".rstrip()
 
 
+def _ratio(samples, side):
+    """The median of the ratios to buildkitd of what was taken in turn."""
+    pairs = zip(samples.get(side, []), samples.get(BUILDKITD, []), strict=False)
+    ratios = [mine / other for mine, other in pairs if other]
+    return statistics.median(ratios) if ratios else None
+
+
 class Table:
     def __init__(self):
         self.lines = {}
         self.samples = collections.defaultdict(lambda: collections.defaultdict(list))
+        self.cpu = collections.defaultdict(lambda: collections.defaultdict(list))
         self.notes = {}  # (line, side): why there is no figure
 
     def add(self, line: Line, side, value):
         """One figure; the n-th of each side belong together (they were taken in turn)."""
         self.lines.setdefault(line.name, line)
         self.samples[line.name][side].append(value)
+
+    def add_build(self, line: Line, side, measured):
+        """Its seconds, and those of the CPU, which say more where other work takes turns with it."""
+        self.add(line, side, measured.seconds)
+        self.cpu[line.name][side].append(measured.cpu_seconds)
 
     def note(self, line: Line, side, text):
         self.lines.setdefault(line.name, line)
@@ -61,10 +74,7 @@ class Table:
         return statistics.median(values) if values else None
 
     def ratio(self, name, side):
-        """The median of the ratios of what was taken in turn."""
-        ours, theirs = self.samples[name].get(side, []), self.samples[name].get(BUILDKITD, [])
-        ratios = [mine / other for mine, other in zip(ours, theirs, strict=False) if other]
-        return statistics.median(ratios) if ratios else None
+        return _ratio(self.samples[name], side)
 
     def within(self, name, side):
         """Whether the budget is kept; None without figures."""
@@ -77,7 +87,8 @@ class Table:
         return None if ratio is None else ratio <= budget.ratio
 
     def rows(self):
-        yield ["what", BUILDKITD, "kilnd", "ratio", "budget", "", "kiln build", "ratio", "budget", ""]
+        shown = ["ratio", "CPU", "budget", ""]
+        yield ["what", BUILDKITD, KILND, *shown, EMBEDDED, *shown]
         for name, line in self.lines.items():
             row = [name, show(self.median(name, BUILDKITD), line.unit)]
             for side, budget in ((KILND, line.daemon), (EMBEDDED, line.embedded)):
@@ -87,10 +98,11 @@ class Table:
     def _cells(self, name, line, side, budget):
         value = self.median(name, side)
         if value is None:
-            return [self.notes.get((name, side), "–"), "", "", ""]
-        ratio = self.ratio(name, side)
+            return [self.notes.get((name, side), "–"), "", "", "", ""]
+        ratio, cpu = self.ratio(name, side), _ratio(self.cpu[name], side)
         verdict = {True: "ok", False: "OVER", None: ""}[self.within(name, side)]
-        return [show(value, line.unit), f"{ratio:.2f}" if ratio else "–", budget.text(line.unit), verdict]
+        ratios = [f"{number:.2f}" if number else "" for number in (ratio, cpu)]
+        return [show(value, line.unit), *ratios, budget.text(line.unit), verdict]
 
     def text(self):
         rows = list(self.rows())
