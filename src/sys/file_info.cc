@@ -340,7 +340,13 @@ Status SetTimesAt(int dir, const std::string& name, WallTime atime, WallTime mti
 Status RemoveTreeAt(int dir, const std::string& name) { return TreeRemover().Remove(dir, name); }
 
 Status RemoveTree(const std::string& path) {
-  TRY_CTX(RemoveTreeAt(AT_FDCWD, path), "removing {}", path);
+  // From its parent: only mounts below it are in the way, not one that it lies on itself.
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return RemoveTreeAt(AT_FDCWD, path);
+  const std::string parent = path.substr(0, std::max<size_t>(slash, 1));
+  const Fd dir(open(parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!dir) return errno == ENOENT ? OkStatus() : ErrnoError(errno, "removing {}", path);
+  TRY_CTX(RemoveTreeAt(dir.get(), path.substr(slash + 1)), "removing {}", path);
   return OkStatus();
 }
 

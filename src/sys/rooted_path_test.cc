@@ -122,6 +122,18 @@ TEST_F(RootedPathTest, RemovalStopsAtMounts) {
   EXPECT_EQ(Read("d/mounted/precious"), "x");
 }
 
+TEST_F(RootedPathTest, RemovesWhatLiesOnAnotherFileSystem) {
+  const std::string top = dir_ / "root/mounted";
+  ASSERT_EQ(mkdir(top.c_str(), 0755), 0);
+  auto mount = Mounter({}).MountAt({.what = TmpfsMount{}}, top);
+  if (!mount.ok()) GTEST_SKIP() << mount.error().ToString();
+  ASSERT_TRUE(root().MakeDirs("mounted/d/e").ok());
+  const Status removed = RemoveTree(top + "/d");
+  EXPECT_TRUE(removed.ok()) << removed.error().ToString();
+  EXPECT_FALSE(root().Exists("mounted/d").value());
+  EXPECT_TRUE(RemoveTree(top + "/no/such/thing").ok());
+}
+
 TEST_F(RootedPathTest, RemovesTreesDeeperThanPathsMayBe) {
   Fd at = root().OpenDir("/").value();
   const std::string name(100, 'd');
