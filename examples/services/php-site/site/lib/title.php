@@ -1,0 +1,4 @@
+<?php
+function title(): string {
+    return "A page";
+}
