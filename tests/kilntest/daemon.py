@@ -26,9 +26,9 @@ insecure = true
 
 class Daemon:
     """`with Daemon(program, folder, registries=[registry.host]) as daemon:`; `config` is more TOML, `arguments` more
-    of the command line. Afterwards the daemon has ended by itself on SIGTERM, or the test fails."""
+    of the command line, `prefix` what comes before it (a program that runs it). Afterwards the daemon has ended by itself on SIGTERM, or the test fails."""
 
-    def __init__(self, program, root, *, registries=(), config="", arguments=()):
+    def __init__(self, program, root, *, registries=(), config="", arguments=(), prefix=()):
         self.root = pathlib.Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
         self.address = f"unix://{self.root}/daemon.sock"
@@ -37,7 +37,7 @@ class Daemon:
         text = CONFIG.format(root=self.root, address=self.address)
         text += "".join(PLAIN_HTTP.format(host=host) for host in registries)
         self.config.write_text(text + config)
-        self._command = [program, "--config", self.config, *arguments]
+        self._command = [*prefix, program, "--config", self.config, *arguments]
         self._process = None
 
     @property

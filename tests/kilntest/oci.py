@@ -78,19 +78,24 @@ class Layout:
     def image(self, layers, *, architecture="amd64", config=None):
         """One image of layers (lists of Entry); returns its manifest's descriptor, not yet named in the index."""
         tars = [layer_tar(layer) for layer in layers]
+        blobs = [self.blob(gzip.compress(tar, mtime=0), LAYER_GZIP) for tar in tars]
+        return self.image_of_blobs(blobs, [digest(tar) for tar in tars], architecture=architecture, config=config)
+
+    def image_of_blobs(self, blobs, diff_ids, *, architecture="amd64", config=None):
+        """The same, of layers that are stored already: their descriptors and the digests of their tars."""
         document = {
             "architecture": architecture,
             "os": "linux",
             "created": EPOCH,
             "config": config or {},
-            "rootfs": {"type": "layers", "diff_ids": [digest(tar) for tar in tars]},
-            "history": [{"created": EPOCH, "created_by": "kilntest"} for _ in tars],
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            "history": [{"created": EPOCH, "created_by": "kilntest"} for _ in blobs],
         }
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": self.json_blob(document, CONFIG),
-            "layers": [self.blob(gzip.compress(tar, mtime=0), LAYER_GZIP) for tar in tars],
+            "layers": blobs,
         }
         return {**self.json_blob(manifest, MANIFEST), "platform": {"architecture": architecture, "os": "linux"}}
 
