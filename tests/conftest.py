@@ -27,7 +27,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "heavy: takes minutes and the network of the package registries; make soak runs it")
+    config.addinivalue_line("markers", "heavy: takes minutes, and the package registries; make soak runs it")
     config.addinivalue_line("markers", "kiln_only: about what buildkitd does otherwise, or not at all")
 
 

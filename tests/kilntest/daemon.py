@@ -26,7 +26,8 @@ insecure = true
 
 class Daemon:
     """`with Daemon(program, folder, registries=[registry.host]) as daemon:`; `config` is more TOML, `arguments` more
-    of the command line, `prefix` what comes before it (a program that runs it). Afterwards the daemon has ended by itself on SIGTERM, or the test fails."""
+    of the command line, `prefix` what comes before it (a program that runs it). Afterwards the daemon has ended by
+    itself on SIGTERM, or the test fails."""
 
     def __init__(self, program, root, *, registries=(), config="", arguments=(), prefix=()):
         self.root = pathlib.Path(root)
