@@ -113,7 +113,8 @@ void Engine::StartDigest(Vertex& vertex, size_t index) {
       });
 }
 
-void Engine::OnDigest(Vertex& vertex, size_t index, ResultHandle of, Result<std::string> text) {
+void Engine::OnDigest(Vertex& vertex, size_t index, const ResultHandle& of,
+                      Result<std::string> text) {
   InputDigest& digest = vertex.digests[index];
   EndTicket(digest.ticket, "");
   if (text.ok()) {

@@ -37,7 +37,7 @@ std::vector<KeyNodePtr> Engine::RootKeys(const Edge& edge) const {
     const auto same = std::find_if(edge.keys.begin(), edge.keys.end(), [&](const KeyNodePtr& key) {
       return key->universal && key->ids == node->ids;
     });
-    keys.push_back(same != edge.keys.end() ? *same : std::move(node));
+    keys.push_back(same != edge.keys.end() ? *same : node);
   }
   return keys;
 }

@@ -30,11 +30,11 @@ Engine::Engine(TaskQueue& loop, const Clock& clock, LocalCacheSourcePtr local,
                SolverOptions options)
     : loop_(loop),
       clock_(clock),
-      options_(options),
-      faults_(options.faults != nullptr ? *options.faults : FaultPlan{}),
-      probe_(options.probe),
+      options_(std::move(options)),
+      faults_(options_.faults != nullptr ? *options_.faults : FaultPlan{}),
+      probe_(options_.probe),
       local_(std::move(local)),
-      resources_(options.slots, faults_) {}
+      resources_(options_.slots, faults_) {}
 
 void Engine::Post(std::function<void()> task) {
   std::weak_ptr<Engine> weak = weak_from_this();
@@ -55,7 +55,7 @@ void Engine::Pump() {
     if (!failing_.empty()) {
       auto [edge, error] = std::move(failing_.front());
       failing_.pop_front();
-      Fail(*edge, std::move(error), false);
+      Fail(*edge, error, false);
     } else if (!dirty_.empty()) {
       Edge* edge = dirty_.front();
       dirty_.pop_front();
@@ -325,7 +325,7 @@ void Engine::Finish(Edge& edge, StoredResultPtr result, std::vector<KeyNodePtr> 
   AnswerDone(edge);
 }
 
-void Engine::Fail(Edge& edge, Error error, bool origin) {
+void Engine::Fail(Edge& edge, const Error& error, bool origin) {
   if (edge.phase == Phase::kDone || edge.goal() == Level::kNone) return;
   if (origin) {
     const std::set<uint64_t> jobs = JobsWanting(edge);

@@ -53,15 +53,15 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void OpenJob(uint64_t serial, JobOptions options);
   void OpenNested(uint64_t serial, const FlightPtr& flight);
   void Load(uint64_t scope, std::vector<VertexSpec> graph, std::vector<VertexId> ids);
-  void AddImporter(uint64_t scope, Importer importer);
+  void AddImporter(uint64_t scope, const Importer& importer);
   void SetSession(uint64_t scope, const std::string& id, bool on);
   void Get(uint64_t scope, AskId ask, EdgeId edge, Callback<ResultHandle> done);
   void Withdraw(uint64_t scope, AskId ask, Error reason);
-  void Repair(uint64_t scope, AskId ask, ResultHandle lost, Error error,
+  void Repair(uint64_t scope, AskId ask, const ResultHandle& lost, const Error& error,
               Callback<ResultHandle> done);
-  void Cancel(uint64_t scope, Error reason);
+  void Cancel(uint64_t scope, const Error& reason);
   void Discard(uint64_t scope, std::function<void()> done);
-  void Export(uint64_t scope, std::vector<EdgeId> edges, Callback<ExportGraph> done);
+  void Export(uint64_t scope, const std::vector<EdgeId>& edges, Callback<ExportGraph> done);
 
   // --- solver
   void MarkLost(const std::vector<std::string>& blobs);
@@ -93,7 +93,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void Finish(Edge& edge, StoredResultPtr result, std::vector<KeyNodePtr> local_keys,
               std::vector<std::pair<SourceId, RecordId>> records);
   // `origin`: the failure is this edge's own; it is remembered for the jobs that wanted it.
-  void Fail(Edge& edge, Error error, bool origin);
+  void Fail(Edge& edge, const Error& error, bool origin);
   void SetLevel(Edge& edge, Level level);
   // A callback that comes back to the loop; ignored once the ticket is dropped.
   template <typename T, typename F>
@@ -106,7 +106,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void OnPart(Vertex& vertex, Result<KeyMapPart> part);
   bool WantDigest(Edge& edge, size_t input);
   void StartDigest(Vertex& vertex, size_t input);
-  void OnDigest(Vertex& vertex, size_t input, ResultHandle of, Result<std::string> digest);
+  void OnDigest(Vertex& vertex, size_t input, const ResultHandle& of, Result<std::string> digest);
   void ReleaseUnwanted(Vertex& vertex);
   const KeyNodePtr* ContentKey(const Edge& edge, size_t input) const;
   // Edges of the vertex that are waiting for its key map, or for that input's content digest.

@@ -130,7 +130,7 @@ void ExportWalk::Finish() {
   done_(std::move(graph));
 }
 
-void Engine::Export(uint64_t serial, std::vector<EdgeId> edges, Callback<ExportGraph> done) {
+void Engine::Export(uint64_t serial, const std::vector<EdgeId>& edges, Callback<ExportGraph> done) {
   const ScopeState* scope = FindScope(serial);
   auto refuse = [&](Error error) {
     answers_.push_back([done, error = std::move(error)] { done(error); });

@@ -100,7 +100,7 @@ void LocalView::Claim(RecordInfo record, progress::Activity activity, Callback<C
 
 void LocalView::Drop(RecordId record) {
   if (!IsMemoryId(record)) {
-    disk_->Drop(std::move(record), [](Status) {});
+    disk_->Drop(std::move(record), [](const Status&) {});
     return;
   }
   for (auto& [id, key] : keys_) {

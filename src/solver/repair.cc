@@ -52,7 +52,7 @@ void Engine::InputLost(Vertex& consumer, size_t index, const ResultHandle& handl
   for (auto& [output, edge] : consumer.edges) MarkDirty(*edge);
 }
 
-void Engine::Repair(uint64_t scope, AskId ask, ResultHandle lost, Error error,
+void Engine::Repair(uint64_t scope, AskId ask, const ResultHandle& lost, const Error& error,
                     Callback<ResultHandle> done) {
   ScopeState* state = FindScope(scope);
   if (state != nullptr && !state->cancelled) {

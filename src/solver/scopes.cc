@@ -42,7 +42,7 @@ void Engine::OpenNested(uint64_t serial, const FlightPtr& flight) {
   scopes_[serial] = std::move(scope);
 }
 
-void Engine::AddImporter(uint64_t serial, Importer importer) {
+void Engine::AddImporter(uint64_t serial, const Importer& importer) {
   ScopeState* scope = FindScope(serial);
   if (scope == nullptr) return;
   scope->importers.push_back(ShareImporter(importer));
@@ -123,7 +123,7 @@ void Engine::CancelScope(ScopeState& scope, const Error& reason) {
   ++importers_version_;
 }
 
-void Engine::Cancel(uint64_t serial, Error reason) {
+void Engine::Cancel(uint64_t serial, const Error& reason) {
   if (ScopeState* scope = FindScope(serial)) CancelScope(*scope, reason);
 }
 

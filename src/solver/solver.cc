@@ -88,15 +88,16 @@ void Solver::Stats(std::function<void(SolverStats)> done) {
 void Engine::ClaimRecord(RecordInfo record, progress::Activity activity,
                          Callback<StoredResultPtr> done) {
   const std::string name = record.origin.vertex_name;
-  local_.Claim(std::move(record), std::move(activity), [done, name](Result<Claimed> claimed) {
-    if (!claimed.ok()) {
-      done(claimed.error());
-    } else if (claimed->gone || claimed->unavailable) {
-      done(NotFound("the stored result of {} is gone", name));
-    } else {
-      done(std::move(claimed->result));
-    }
-  });
+  local_.Claim(std::move(record), std::move(activity),
+               [done = std::move(done), name](Result<Claimed> claimed) {
+                 if (!claimed.ok()) {
+                   done(claimed.error());
+                 } else if (claimed->gone || claimed->unavailable) {
+                   done(NotFound("the stored result of {} is gone", name));
+                 } else {
+                   done(std::move(claimed->result));
+                 }
+               });
 }
 
 void Engine::WhenDrained(std::function<void()> done) { drain_waiters_.push_back(std::move(done)); }

@@ -70,7 +70,8 @@ Universe Universe::Make(Rng& rng) {
     Node node = MakeOp(rng, id, universe.nodes);
     if (id > sources && rng.Percent(25)) {
       // A twin: the same op under another identity, perhaps reading another part of an input.
-      const Node& other = universe.nodes[static_cast<size_t>(sources + rng.Below(id - sources))];
+      const int twin = sources + rng.Below(id - sources);
+      const Node& other = universe.nodes[static_cast<size_t>(twin)];
       node = other;
       node.id = id;
       node.identity = fmt::format("twin {} of {}", id, other.id);
@@ -170,14 +171,14 @@ bool Universe::Deterministic(int id) const {
 
 bool Universe::ContainsItself(int id) const {
   // Does a chain of nested graphs from here come back to a key that encloses it?
-  std::function<bool(int, std::set<std::string>)> walk = [&](int node,
-                                                             std::set<std::string> open) -> bool {
+  std::function<bool(int, const std::set<std::string>&)> walk =
+      [&](int node, const std::set<std::string>& open) -> bool {
     for (const int at : Ancestors({node})) {
       const Node& step = nodes[static_cast<size_t>(at)];
       if (step.nested < 0) continue;
       std::set<std::string> inner = open;
       if (!inner.insert(step.d).second) return true;
-      if (walk(step.nested, std::move(inner))) return true;
+      if (walk(step.nested, inner)) return true;
     }
     return false;
   };
