@@ -110,7 +110,7 @@ Status Externals::OpenContext(External& external, const std::string& value) {
   std::string rest(cut->second);
   if (scheme == "docker-image" || scheme == "oci-layout") {
     if (rest.starts_with("//")) rest.erase(0, 2);
-    if (scheme == "oci-layout") return OpenOciLayout(external, std::move(rest));
+    if (scheme == "oci-layout") return OpenOciLayout(external, rest);
     if (rest == "scratch") {
       external.scratch = external.resolved = true;
       return OkStatus();
@@ -159,7 +159,7 @@ Status Externals::OpenImage(External& external, const std::string& ref) {
 }
 
 // STORE[:tag]@digest: the content is found by its digest in a store of the client's.
-Status Externals::OpenOciLayout(External& external, std::string value) {
+Status Externals::OpenOciLayout(External& external, const std::string& value) {
   const auto at = value.find('@');
   if (at == std::string::npos)
     return Unknown("oci-layout reference {} must have digest", Quoted(value));

@@ -65,7 +65,7 @@ class Externals {
 
   Status OpenContext(External& external, const std::string& value);
   Status OpenImage(External& external, const std::string& ref);
-  Status OpenOciLayout(External& external, std::string value);
+  Status OpenOciLayout(External& external, const std::string& value);
   Status OpenLocal(External& external, const std::string& name);
   Status OpenInput(External& external, const std::string& name);
   Status Adopt(External& external, const ImageInfo& info);

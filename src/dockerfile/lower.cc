@@ -67,7 +67,7 @@ class Lowering {
     if (!seconds || *seconds < 0 || *seconds > 9'000'000'000) {
       return Unknown("invalid SOURCE_DATE_EPOCH: {}: only a number of seconds is served", text);
     }
-    return std::optional<std::int64_t>(*seconds);
+    return seconds;
   }
 
   // Expands what FROM lines say.

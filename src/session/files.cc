@@ -104,7 +104,7 @@ class WireFileStream final : public FileStream {
     const bool written = stream_.Write(buffer_, false);
     buffer_.mutable_data()->clear();
     if (written) return OkStatus();
-    const Status end = End();
+    Status end = End();
     if (end.ok() && !done_) return Unavailable("the client closed the stream early");
     return end;
   }

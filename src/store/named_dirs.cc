@@ -293,7 +293,7 @@ Result<SnapshotRef> Store::Impl::SolidTwin(const progress::Activity& activity,
     std::lock_guard guard(ref.state_->mutex);
     if (ref.state_->solid != nullptr) return SnapshotRef(ref.state_->solid);
   }
-  TRY_ASSIGN(const SnapshotRef solid, Solidify(activity, ref));
+  TRY_ASSIGN(SnapshotRef solid, Solidify(activity, ref));
   std::lock_guard guard(ref.state_->mutex);
   ref.state_->solid = solid.state_;
   return solid;

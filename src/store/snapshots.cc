@@ -118,7 +118,7 @@ Result<std::string> Store::Impl::Flatten(const progress::Activity& activity,
   const SnapshotDirs dirs = DirsOf(owner->row.num);
   std::string nums;
   for (const RecordPtr& record : part) nums.append(std::to_string(record->row.num)).append("\n");
-  const std::string flat = dirs.top + "/flat-" + Sha256Of(nums).hex().substr(0, 16);
+  std::string flat = dirs.top + "/flat-" + Sha256Of(nums).hex().substr(0, 16);
   TRY_ASSIGN(const KeyedGate::Ticket ticket, gate.Enter(activity, flat));
   if (access(flat.c_str(), F_OK) == 0) return flat;
   TRY_ASSIGN(const TreeView view, ViewOf(part, nullptr));
