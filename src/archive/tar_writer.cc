@@ -66,7 +66,7 @@ void PutOctal(char (&field)[N], int64_t value) {
 // readers.
 template <size_t N>
 void PutString(char (&field)[N], std::string_view text) {
-  std::memcpy(field, text.data(), std::min(N, text.size()));
+  text.copy(field, N);
   if (text.size() > N && field[N - 1] == '/') {
     size_t end = N - 1;
     while (end > 0 && field[end - 1] == '/') --end;

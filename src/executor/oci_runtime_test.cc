@@ -135,7 +135,6 @@ TEST_F(OciRuntimeTest, NamesAndHosts) {
 }
 
 TEST_F(OciRuntimeTest, Networks) {
-  std::string ours = "x";
   char link[64] = {};
   ASSERT_GT(readlink("/proc/self/ns/net", link, sizeof link - 1), 0);
   EXPECT_EQ(Shell("readlink /proc/self/ns/net"), std::string(link) + "\n");

@@ -158,7 +158,7 @@ TEST_F(DockerRegistryTest, LoopbackMaySpeakTlsThatNobodySigned) {
       "openssl req -x509 -newkey ed25519 -nodes -subj /CN=localhost -days 1 "
       "-addext subjectAltName=IP:127.0.0.1 -keyout " +
       (folder / "key.pem").string() + " -out " + (folder / "cert.pem").string() + " 2>/dev/null";
-  ASSERT_EQ(std::system(make.c_str()), 0);  // NOLINT(concurrency-mt-unsafe)
+  ASSERT_EQ(std::system(make.c_str()), 0);  // NOLINT(bugprone-command-processor): words of our own
   Daemon secure("http: {addr: '127.0.0.1:0', secret: x, tls: {certificate: " +
                 (folder / "cert.pem").string() + ", key: " + (folder / "key.pem").string() +
                 "}}\n");
