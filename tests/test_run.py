@@ -244,6 +244,18 @@ def test_long_output_is_complete(build):
     assert shown == [str(number) for number in range(1, 20001)]
 
 
+def test_endless_output_is_clipped(build):
+    done = build("FROM base\nRUN seq 10000000; echo the reason >&2; exit 1\n", check=False)
+    shown = re.findall(r"^#\d+ \d+\.\d+ (.*)$", done.stderr, re.M)
+    notices = [line for line in shown if line.startswith("[output clipped, log limit ")]
+    assert notices and notices[0] == "[output clipped, log limit 200KiB/s reached]"
+    assert "the reason" in shown
+    assert shown[0] == "1"
+    # Of what was clipped, the end is shown because the step failed.
+    assert "10000000" in shown
+    assert len(done.stderr) < 16 << 20
+
+
 def test_mount_targets_are_not_in_the_layer(build):
     build(
         "FROM base\nRUN --mount=type=cache,target=/a/cache --mount=type=bind,from=base,target=/b/bind"

@@ -196,6 +196,7 @@ Status Daemon::Parts::OpenEngine() {
   exec.executor = executor.get();
   exec.secrets = secrets.get();
   exec.socket_dir = config.root + "/sockets";
+  exec.log_limits = ops::LogLimits::From([](const char* name) { return std::getenv(name); });
   exec.default_network =
       config.network_mode == "none" ? executor::NetworkMode::kNone : executor::NetworkMode::kHost;
   factory->Register(llb::OpKind::kExec, ops::ExecOpMaker(services, exec));

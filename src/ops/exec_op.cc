@@ -138,14 +138,13 @@ class ExecOp final : public SnapshotOp {
     TRY_ASSIGN(executor::ProcessSpec spec, MakeSpec(activity));
     mounts.FillIn(spec);
     TRY(AddEmulator(spec));
+    StepLog log(activity.sink, services().clock, exec_.log_limits);
     executor::Stdio stdio;
-    stdio.output = [&](progress::Stream stream, std::string_view data) {
-      activity.sink->OnLog(
-          {.timestamp = services().clock.Now(), .stream = stream, .data = std::string(data)});
-    };
+    stdio.output = [&](progress::Stream stream, std::string_view data) { log.Write(stream, data); };
     auto outcome = exec_.executor->Run(spec, std::move(stdio), activity);
     Status ended = outcome.ok() ? Judge(*outcome) : Status(std::move(outcome).error());
     if (!ended.ok()) {
+      log.ShowEnd();
       return std::move(ended.error().AddContext(
           fmt::format("process {} did not complete successfully", QuotedCommand())));
     }

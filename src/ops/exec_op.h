@@ -6,6 +6,7 @@
 #include "executor/executor.h"
 #include "oci/platform.h"
 #include "ops/factory.h"
+#include "ops/step_log.h"
 #include "ops/step_secrets.h"
 
 namespace kiln::ops {
@@ -21,6 +22,7 @@ struct ExecServices {
   // everything is tried as it is.
   std::vector<oci::Platform> platforms;
   std::vector<std::string> emulator_dirs;
+  LogLimits log_limits;
 };
 
 // RUN: a process in a container, on snapshots. Entitlements are the loader's to check.
