@@ -79,6 +79,18 @@ std::map<std::string, std::string> LabelsOf(const Config& config) {
   return labels;
 }
 
+// What git may see of our environment.
+std::vector<std::string> ProgramEnvironment() {
+  std::vector<std::string> environment;
+  for (const char* name :
+       {"PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy",
+        "no_proxy", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"}) {
+    const char* value = std::getenv(name);
+    if (value != nullptr) environment.push_back(fmt::format("{}={}", name, value));
+  }
+  return environment;
+}
+
 uint64_t DiskBytes(const std::string& path) {
   struct statvfs info{};
   if (statvfs(path.c_str(), &info) != 0) return 0;
@@ -136,7 +148,7 @@ struct Daemon::Parts {
   bool stopped = false;
 
   Status OpenStore(const sys::Mounter& mounter);
-  Status OpenNetwork();
+  Status OpenNetwork(sys::Spawner& spawner);
   Status OpenExecutor(sys::Spawner& spawner, const sys::KernelFeatures& kernel,
                       const sys::Mounter& mounter);
   Status OpenEngine();
@@ -156,7 +168,7 @@ Status Daemon::Parts::OpenStore(const sys::Mounter& mounter) {
   return OkStatus();
 }
 
-Status Daemon::Parts::OpenNetwork() {
+Status Daemon::Parts::OpenNetwork(sys::Spawner& spawner) {
   http::ClientOptions options;
   options.user_agent = "kiln/0.1.0";
   options.proxies = http::ProxySettings::From([](const char* name) { return std::getenv(name); });
@@ -171,7 +183,8 @@ Status Daemon::Parts::OpenNetwork() {
   layout_blobs = std::make_unique<source::LayoutBlobs>(sessions);
   store->AddBlobSource(std::string(source::kRegistryLocator), registry_blobs.get());
   store->AddBlobSource(std::string(source::kLayoutLocator), layout_blobs.get());
-  sources = std::make_unique<source::Sources>(source::Services{*store, *registry, sessions, clock});
+  sources = std::make_unique<source::Sources>(
+      source::Services{*store, *registry, sessions, clock, *http, spawner, ProgramEnvironment()});
   return OkStatus();
 }
 
@@ -276,7 +289,7 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, sys::Spawner
   parts->worker.gc_policy = GcRulesOf(config, DiskBytes(config.root));
   TRY_ASSIGN(parts->worker.id, StableId(config.root + "/workerid"));
 
-  TRY(parts->OpenNetwork());
+  TRY(parts->OpenNetwork(spawner));
   TRY(parts->OpenExecutor(spawner, kernel, mounter));
   TRY(parts->OpenEngine());
   TRY(parts->OpenServices());

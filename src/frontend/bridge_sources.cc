@@ -54,6 +54,54 @@ void StatToProto(const build::FileStat& stat, fsutil::types::Stat* out) {
   filesync::ToStat(entry, out);
 }
 
+Result<std::optional<source::FileChecksumRequest>> FileChecksumOf(
+    const wire::ResolveSourceMetaRequest& request) {
+  using Asked = std::optional<source::FileChecksumRequest>;
+  if (!request.http().has_checksumrequest()) return Asked();
+  const wire::ChecksumRequest& asked = request.http().checksumrequest();
+  source::FileChecksumRequest checksum;
+  using Algorithm = source::FileChecksumRequest::Algorithm;
+  switch (asked.algo()) {
+    case wire::ChecksumRequest::CHECKSUM_ALGO_SHA256:
+      checksum.algorithm = Algorithm::kSha256;
+      break;
+    case wire::ChecksumRequest::CHECKSUM_ALGO_SHA384:
+      checksum.algorithm = Algorithm::kSha384;
+      break;
+    case wire::ChecksumRequest::CHECKSUM_ALGO_SHA512:
+      checksum.algorithm = Algorithm::kSha512;
+      break;
+    default:
+      return InvalidArgument("unknown checksum algorithm {}", static_cast<int>(asked.algo()));
+  }
+  checksum.suffix = asked.suffix();
+  return Asked(std::move(checksum));
+}
+
+void MetaToProto(std::monostate /*nothing*/, const SourceQuery& /*query*/,
+                 wire::ResolveSourceMetaResponse* /*response*/) {}
+
+void MetaToProto(source::ImageMeta meta, const SourceQuery& /*query*/,
+                 wire::ResolveSourceMetaResponse* response) {
+  response->mutable_image()->set_digest(meta.digest.ToString());
+  response->mutable_image()->set_config(std::move(meta.config));
+}
+
+void MetaToProto(const source::HttpMeta& meta, const SourceQuery& query,
+                 wire::ResolveSourceMetaResponse* response) {
+  wire::ResolveSourceHTTPResponse& http = *response->mutable_http();
+  http.set_checksum(meta.checksum.ToString());
+  http.set_filename(meta.filename);
+  if (meta.last_modified) {
+    const int64_t nanos = UnixNanos(*meta.last_modified);
+    http.mutable_lastmodified()->set_seconds(nanos / 1'000'000'000);
+  }
+  if (query.file_checksum) {
+    http.mutable_checksumresponse()->set_digest(meta.requested_checksum);
+    http.mutable_checksumresponse()->set_suffix(query.file_checksum->suffix);
+  }
+}
+
 }  // namespace
 
 Status ResolveSourceMeta(const BridgeCall& call, const wire::ResolveSourceMetaRequest& request,
@@ -70,28 +118,25 @@ Status ResolveSourceMeta(const BridgeCall& call, const wire::ResolveSourceMetaRe
   if (source.identifier().starts_with(kImagePrefix)) {
     TRY(SetResolveMode(request.resolvemode(), attrs));
   }
-  ImageQuery query;
+  SourceQuery query;
   TRY_ASSIGN(query.id, llb::ParseSource(source.identifier(), attrs));
-  if (!IsImage(query.id)) {
-    return Unimplemented("metadata of {} is not resolved by this build server",
-                         source.identifier());
-  }
   query.platform = PlatformOf(call, request.has_platform(), request.platform());
   query.log_name = request.logname();
   query.with_config = !request.image().noconfig();
-  TRY_ASSIGN(ImageAnswer answer, call.bridge.gateway()->ResolveImage(call.activity, query));
-  const llb::SourceSpec spec = llb::Format(answer.id);
+  TRY_ASSIGN(query.file_checksum, FileChecksumOf(request));
+  TRY_ASSIGN(SourceAnswer answer, call.bridge.gateway()->ResolveSource(call.activity, query));
   *response->mutable_source() = source;
-  response->mutable_source()->set_identifier(spec.identifier);
-  if (!IsImage(answer.id)) {
-    // No image any more. Clients see that by the missing message and start over with the new
-    // source.
-    response->mutable_source()->mutable_attrs()->clear();
-    response->mutable_source()->mutable_attrs()->insert(spec.attrs.begin(), spec.attrs.end());
-    return OkStatus();
+  const llb::SourceSpec spec = llb::Format(answer.id);
+  if (IsImage(answer.id)) {
+    response->mutable_source()->set_identifier(spec.identifier);
+  } else if (spec.identifier != source.identifier() || IsImage(query.id)) {
+    // Not what was asked for any more: clients start over with the new source if it was an image.
+    pb::SourceOp& changed = *response->mutable_source();
+    changed.set_identifier(spec.identifier);
+    changed.mutable_attrs()->clear();
+    changed.mutable_attrs()->insert(spec.attrs.begin(), spec.attrs.end());
   }
-  response->mutable_image()->set_digest(answer.digest.ToString());
-  response->mutable_image()->set_config(std::move(answer.config));
+  std::visit([&](auto& meta) { MetaToProto(std::move(meta), query, response); }, answer.meta);
   return OkStatus();
 }
 

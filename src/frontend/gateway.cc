@@ -82,22 +82,51 @@ Result<build::BuildResult> Gateway::Run(const progress::Activity& activity,
   return found->second->Solve(activity, shared_from_this(), request);
 }
 
-Result<ImageAnswer> Gateway::ResolveImage(const progress::Activity& activity,
-                                          const ImageQuery& query) {
+Result<SourceAnswer> Gateway::Resolve(const progress::Activity& activity, const SourceQuery& query,
+                                      const llb::SourceId& id) {
+  const source::Sources& sources = *services_.sources;
+  if (IsImage(id)) {
+    TRY_ASSIGN(source::ImageMeta meta,
+               sources.ResolveImage(activity, id, query.platform, query.with_config, &metas_));
+    return SourceAnswer{id, std::move(meta)};
+  }
+  if (const auto* http = std::get_if<llb::HttpSource>(&id)) {
+    const source::FileChecksumRequest* checksum =
+        query.file_checksum ? &*query.file_checksum : nullptr;
+    TRY_ASSIGN(source::HttpMeta meta, sources.ResolveHttp(activity, *http, checksum, &metas_));
+    return SourceAnswer{id, std::move(meta)};
+  }
+  return Unimplemented("metadata of {} is not resolved by this build server",
+                       llb::CanonicalIdentifier(id));
+}
+
+Result<SourceAnswer> Gateway::ResolveSource(const progress::Activity& activity,
+                                            const SourceQuery& query) {
   TRY_ASSIGN(const llb::SourceId id, Rewritten(job_->options().rewrite_source, query.id));
   // Something else than an image now: whoever asked goes on with that.
-  if (!IsImage(id)) return ImageAnswer{id, {}, {}};
+  if (IsImage(query.id) && !IsImage(id)) return SourceAnswer{id, {}};
   const llb::SourceSpec spec = llb::Format(id);
   const std::string name =
       query.log_name.empty() ? "resolve image config for " + spec.identifier : query.log_name;
   const Digest digest =
       Sha256Of("resolve " + spec.identifier + " " + oci::FormatAll(query.platform) + " " + name);
   progress::VertexScope vertex(activity.sink, *services_.clock, name, digest);
-  auto meta =
-      services_.sources->ResolveImage(activity, id, query.platform, query.with_config, &metas_);
-  if (!meta.ok()) return vertex.Finish(std::move(meta).error()).error();
+  Result<SourceAnswer> answer = Resolve(activity, query, id);
+  if (!answer.ok()) return vertex.Finish(std::move(answer).error()).error();
   TRY(vertex.Finish(OkStatus()));
-  return ImageAnswer{id, meta->digest, std::move(meta->config)};
+  return answer;
+}
+
+Result<ImageAnswer> Gateway::ResolveImage(const progress::Activity& activity,
+                                          const ImageQuery& query) {
+  const SourceQuery any{query.id, query.platform, query.log_name, query.with_config, {}};
+  TRY_ASSIGN(SourceAnswer answer, ResolveSource(activity, any));
+  ImageAnswer image{std::move(answer.id), {}, {}};
+  if (auto* meta = std::get_if<source::ImageMeta>(&answer.meta)) {
+    image.digest = meta->digest;
+    image.config = std::move(meta->config);
+  }
+  return image;
 }
 
 void Gateway::Warn(progress::VertexWarning warning) { job_->activity().sink->OnWarning(warning); }

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/clock.h"
@@ -53,6 +54,21 @@ struct ImageAnswer {
   std::string config;  // JSON
 };
 
+// What is known of a source of any kind before it is fetched.
+struct SourceQuery {
+  llb::SourceId id;
+  oci::Platform platform;
+  std::string log_name;
+  bool with_config = true;                                   // images
+  std::optional<source::FileChecksumRequest> file_checksum;  // http
+};
+struct SourceAnswer {
+  llb::SourceId id;  // as asked, or as a source policy has rewritten it
+  // Nothing for kinds that have no metadata, and when an image has become something else: whoever
+  // asked starts over then.
+  std::variant<std::monostate, source::ImageMeta, source::HttpMeta> meta;
+};
+
 // What a frontend may ask of the daemon while it turns a request into a result: one per build,
 // shared by nested requests, clients on the bridge and the built-in frontends. Safe from any
 // thread; everything blocks.
@@ -70,9 +86,13 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   // `query.id` is an image or an OCI layout. Shown as a step named `log_name`. Answers are
   // remembered for the build.
   Result<ImageAnswer> ResolveImage(const progress::Activity& activity, const ImageQuery& query);
+  // Of any source; the same for images.
+  Result<SourceAnswer> ResolveSource(const progress::Activity& activity, const SourceQuery& query);
   void Warn(progress::VertexWarning warning);
 
  private:
+  Result<SourceAnswer> Resolve(const progress::Activity& activity, const SourceQuery& query,
+                               const llb::SourceId& id);
   Result<build::BuildResult> Run(const progress::Activity& activity, const Request& request);
 
   const Services& services_;

@@ -1,5 +1,7 @@
 #include "http/message.h"
 
+#include <curl/curl.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -29,6 +31,12 @@ void RemoveHeader(Headers& headers, std::string_view name) {
 void SetHeader(Headers& headers, std::string_view name, std::string value) {
   RemoveHeader(headers, name);
   headers.push_back({std::string(name), std::move(value)});
+}
+
+std::optional<WallTime> ParseHttpDate(std::string_view text) {
+  const time_t date = curl_getdate(std::string(text).c_str(), nullptr);
+  if (date < 0) return std::nullopt;
+  return std::chrono::system_clock::from_time_t(date);
 }
 
 Result<size_t> StringSource::Read(char* buffer, size_t size) {

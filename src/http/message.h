@@ -27,6 +27,9 @@ std::vector<std::string_view> FindHeaders(const Headers& headers, std::string_vi
 void SetHeader(Headers& headers, std::string_view name, std::string value);
 void RemoveHeader(Headers& headers, std::string_view name);
 
+// A date as HTTP writes it (Last-Modified, Date); nothing if it is none.
+std::optional<WallTime> ParseHttpDate(std::string_view text);
+
 // A body that is read while it is sent. Used by one request at a time, on the thread that sends.
 class BodySource {
  public:

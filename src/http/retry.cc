@@ -1,7 +1,5 @@
 #include "http/retry.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -31,10 +29,9 @@ std::optional<milliseconds> RetryAfter(const Response& response, WallTime now) {
     if (*seconds < 0) return std::nullopt;
     return milliseconds(std::min<int64_t>(*seconds, 86'400) * 1000);
   }
-  const time_t date = curl_getdate(text.c_str(), nullptr);
-  if (date < 0) return std::nullopt;
-  const auto at = std::chrono::system_clock::from_time_t(date);
-  const auto left = std::chrono::duration_cast<milliseconds>(at - now);
+  const auto at = ParseHttpDate(text);
+  if (!at) return std::nullopt;
+  const auto left = std::chrono::duration_cast<milliseconds>(*at - now);
   return std::clamp(left, milliseconds(0), milliseconds(86'400'000));
 }
 

@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "base/error.h"
@@ -81,6 +82,21 @@ Result<std::string> ResolveUrl(std::string_view base, std::string_view location)
   std::string text = Part(url.get(), CURLUPART_URL);
   TRY(Url::Parse(text));
   return text;
+}
+
+UserInfo SplitUserInfo(std::string_view text) {
+  UserInfo result{"", std::string(text)};
+  const auto parsed = ParseUrl(text);
+  if (!parsed.ok()) return result;
+  const size_t begin = text.find("://") + 3;
+  const size_t end = std::min(text.find_first_of("/?#", begin), text.size());
+  const size_t at = text.substr(0, end).rfind('@');
+  if (at == std::string_view::npos || at < begin) return result;
+  const std::string user = Part(parsed->get(), CURLUPART_USER, CURLU_URLDECODE);
+  const std::string password = Part(parsed->get(), CURLUPART_PASSWORD, CURLU_URLDECODE);
+  result.authorization = "Basic " + Base64Encode(user + ":" + password);
+  result.url.erase(begin, at + 1 - begin);
+  return result;
 }
 
 std::string RedactUrl(std::string_view url) {

@@ -33,6 +33,14 @@ Result<std::string> ResolveUrl(std::string_view base, std::string_view location)
 // For messages and logs: without user info, query and fragment.
 std::string RedactUrl(std::string_view url);
 
+// What "user:password@" in a URL means: the value of an Authorization header ("Basic …"), and the
+// URL without it.
+struct UserInfo {
+  std::string authorization;  // "" if the URL has no user info
+  std::string url;
+};
+UserInfo SplitUserInfo(std::string_view url);
+
 // Percent-encodes everything but unreserved characters.
 std::string QueryEscape(std::string_view text);
 // Appends `name=value` with "?" or "&" as needed.

@@ -19,9 +19,13 @@ struct KindText {
 };
 
 constexpr KindText kKinds[] = {
-    {Material::Kind::kImage, "image"},          {Material::Kind::kOciLayout, "oci-layout"},
-    {Material::Kind::kImageBlob, "image-blob"}, {Material::Kind::kOciLayoutBlob, "oci-layout-blob"},
+    {Material::Kind::kImage, "image"},
+    {Material::Kind::kOciLayout, "oci-layout"},
+    {Material::Kind::kImageBlob, "image-blob"},
+    {Material::Kind::kOciLayoutBlob, "oci-layout-blob"},
     {Material::Kind::kLocal, "local"},
+    {Material::Kind::kHttp, "http"},
+    {Material::Kind::kGit, "git"},
 };
 
 Result<Material> DecodeOne(const nlohmann::json& json) {

@@ -27,10 +27,10 @@ struct SourceKey {
 
 // What was used, for provenance.
 struct Material {
-  enum class Kind { kImage, kOciLayout, kImageBlob, kOciLayoutBlob, kLocal };
+  enum class Kind { kImage, kOciLayout, kImageBlob, kOciLayoutBlob, kLocal, kHttp, kGit };
   Kind kind = Kind::kImage;
-  std::string name;    // the reference as written, or the local name
-  std::string digest;  // "sha256:…" of the top object; "" for local folders
+  std::string name;    // the reference or URL as written, or the local name
+  std::string digest;  // "sha256:…" of the top object, a commit's hex; "" for local folders
   std::optional<oci::Platform> platform;
 };
 

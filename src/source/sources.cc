@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "source/blob_file_source.h"
+#include "source/http_source.h"
 #include "source/image_source.h"
 #include "source/local_source.h"
 
@@ -41,7 +42,25 @@ Result<ImageSpec> SpecOf(const llb::SourceId& id) {
   return spec;
 }
 
+Status CheckServed(const std::map<std::string, std::string>& unserved) {
+  if (unserved.empty()) return OkStatus();
+  return Unimplemented("attribute {} of a source is not served by this build server",
+                       unserved.begin()->first);
+}
+
 }  // namespace
+
+std::optional<HttpMeta> MetaCache::FindHttp(const std::string& key) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = known_http_.find(key);
+  if (it == known_http_.end()) return std::nullopt;
+  return it->second;
+}
+
+void MetaCache::PutHttp(const std::string& key, const HttpMeta& meta) {
+  const std::lock_guard lock(mutex_);
+  known_http_.insert_or_assign(key, meta);
+}
 
 std::optional<ImageMeta> MetaCache::Find(const std::string& key) const {
   const std::lock_guard lock(mutex_);
@@ -56,10 +75,13 @@ void MetaCache::Put(const std::string& key, const ImageMeta& meta) {
 }
 
 Result<SourcePtr> Sources::Make(const llb::SourceId& id, const oci::Platform& platform) const {
-  if (std::holds_alternative<llb::GitSource>(id) || std::holds_alternative<llb::HttpSource>(id)) {
-    const bool git = std::holds_alternative<llb::GitSource>(id);
-    return Unimplemented("{} sources are not served by this version of kiln: {}",
-                         git ? "git" : "http", llb::CanonicalIdentifier(id));
+  if (std::holds_alternative<llb::GitSource>(id)) {
+    return Unimplemented("git sources are not served by this version of kiln: {}",
+                         llb::CanonicalIdentifier(id));
+  }
+  if (const auto* http = std::get_if<llb::HttpSource>(&id)) {
+    TRY(CheckServed(http->other));
+    return SourcePtr(std::make_shared<HttpFileSource>(services_, *http));
   }
   if (const auto* local = std::get_if<llb::LocalSource>(&id)) {
     return SourcePtr(std::make_shared<LocalFolder>(services_, *local));

@@ -5,15 +5,20 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/result.h"
+#include "base/time.h"
 #include "llb/source_id.h"
 #include "oci/platform.h"
 #include "progress/activity.h"
 #include "source/source.h"
 
+namespace kiln::http {
+class Client;
+}
 namespace kiln::registry {
 class Registry;
 }
@@ -22,6 +27,9 @@ class Manager;
 }
 namespace kiln::store {
 class Store;
+}
+namespace kiln::sys {
+class Spawner;
 }
 
 namespace kiln::source {
@@ -32,6 +40,10 @@ struct Services {
   registry::Registry& registry;
   session::Manager& sessions;
   const Clock& clock;
+  http::Client& http;
+  sys::Spawner& spawner;  // starts git
+  // What programs that are started see of our environment: PATH and proxies, NAME=value.
+  std::vector<std::string> environment;
 };
 
 // What an image is now, for frontends (ResolveSourceMeta, ResolveImageConfig).
@@ -40,16 +52,34 @@ struct ImageMeta {
   std::string config;  // JSON of the image for the asked platform; empty if it was not asked for
 };
 
+// A digest of a file with something behind it, as frontends may ask for.
+struct FileChecksumRequest {
+  enum class Algorithm { kSha256, kSha384, kSha512 };
+  Algorithm algorithm = Algorithm::kSha256;
+  std::string suffix;
+};
+
+// What a URL holds now.
+struct HttpMeta {
+  Digest checksum;
+  std::string filename;
+  std::optional<WallTime> last_modified;
+  std::string requested_checksum;  // "sha512:…"; "" if none was asked for
+};
+
 // Remembers what names were resolved to, so that one build sees one state of the world. One per
 // job; safe from any thread.
 class MetaCache {
  public:
   std::optional<ImageMeta> Find(const std::string& key) const;
   void Put(const std::string& key, const ImageMeta& meta);
+  std::optional<HttpMeta> FindHttp(const std::string& key) const;
+  void PutHttp(const std::string& key, const HttpMeta& meta);
 
  private:
   mutable std::mutex mutex_;
   std::map<std::string, ImageMeta> known_;
+  std::map<std::string, HttpMeta> known_http_;
 };
 
 // Makes sources.
@@ -57,13 +87,17 @@ class Sources {
  public:
   explicit Sources(const Services& services) : services_(services) {}
 
-  // Does not block. Unimplemented, naming the scheme, for git and http sources.
+  // Does not block. Unimplemented, naming the attribute, for what is asked but not served.
   Result<SourcePtr> Make(const llb::SourceId& id, const oci::Platform& platform) const;
 
   // `id` is an image or oci-layout source; InvalidArgument for others. `cache` may be null. Blocks.
   Result<ImageMeta> ResolveImage(const progress::Activity& activity, const llb::SourceId& id,
                                  const oci::Platform& platform, bool with_config,
                                  MetaCache* cache) const;
+  // What the URL holds now, or what its checksum says. Downloads it if it has changed, or if
+  // `request` (may be null) needs its bytes. `cache` may be null. Blocks.
+  Result<HttpMeta> ResolveHttp(const progress::Activity& activity, const llb::HttpSource& spec,
+                               const FileChecksumRequest* request, MetaCache* cache) const;
 
  private:
   const Services services_;

@@ -5,7 +5,7 @@ import os
 import pathlib
 import subprocess
 
-from kilntest.request import Request, is_layout
+from kilntest.request import Request, is_layout, is_remote
 
 BUILDX_BUILDER = "kilntest"
 
@@ -58,14 +58,19 @@ class Buildctl(Client):
         return json.loads(self.run("du", "--format", "{{json .}}", *arguments).stdout) or []
 
     def words(self, request: Request):
-        context = pathlib.Path(request.context)
         words = [*self._command, "build", "--progress=plain", "--frontend=dockerfile.v0"]
-        words += [f"--local=context={context}", f"--local=dockerfile={(context / request.dockerfile).parent}"]
-        words += [f"--opt=filename={pathlib.Path(request.dockerfile).name}"]
+        if is_remote(request.context):
+            words += [f"--opt=context={request.context}", f"--opt=filename={request.dockerfile}"]
+        else:
+            context = pathlib.Path(request.context)
+            words += [f"--local=context={context}", f"--local=dockerfile={(context / request.dockerfile).parent}"]
+            words += [f"--opt=filename={pathlib.Path(request.dockerfile).name}"]
         words += [f"--opt=target={request.target}"] if request.target else []
         words += [f"--opt=build-arg:{key}={value}" for key, value in request.args.items()]
         for name, path in request.contexts.items():
-            if is_layout(path):
+            if is_remote(path):
+                words += [f"--opt=context:{name}={path}"]
+            elif is_layout(path):
                 digest = json.loads((pathlib.Path(path) / "index.json").read_text())["manifests"][0]["digest"]
                 words += [f"--oci-layout={name}={path}", f"--opt=context:{name}=oci-layout:{name}@{digest}"]
             else:
@@ -78,13 +83,14 @@ class Buildctl(Client):
 
 def _docker_words(request: Request):
     """The flags that buildx and kiln have in common."""
-    context = pathlib.Path(request.context)
-    words = ["--progress=plain", "--file", context / request.dockerfile]
+    remote = is_remote(request.context)
+    context = request.context if remote else pathlib.Path(request.context)
+    words = ["--progress=plain", "--file", request.dockerfile if remote else context / request.dockerfile]
     words += ["--target", request.target] if request.target else []
     for key, value in request.args.items():
         words += ["--build-arg", f"{key}={value}"]
     for name, path in request.contexts.items():
-        value = f"oci-layout://{path}:latest" if is_layout(path) else path
+        value = f"oci-layout://{path}:latest" if not is_remote(path) and is_layout(path) else path
         words += ["--build-context", f"{name}={value}"]
     for output in request.outputs:
         words += ["--output", output]

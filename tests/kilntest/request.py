@@ -6,8 +6,9 @@ import pathlib
 
 @dataclasses.dataclass
 class Request:
-    """`contexts` are folders of OCI image layouts with an image tagged `latest`, or folders of files; `outputs` values
-    of --output; `secrets`, `ssh` and `allow` those of --secret, --ssh and --allow."""
+    """`context` is a folder, or the URL of a remote context (a str, with `dockerfile` relative to it). `contexts` are
+    folders of OCI image layouts with an image tagged `latest`, folders of files, or URLs; `outputs` values of --output;
+    `secrets`, `ssh` and `allow` those of --secret, --ssh and --allow."""
 
     context: pathlib.Path
     dockerfile: str = "Dockerfile"
@@ -26,6 +27,10 @@ class Request:
         words = [f"--secret={value}" for value in self.secrets]
         words += [f"--ssh={value}" for value in self.ssh]
         return words + [f"--allow={value}" for value in self.allow]
+
+
+def is_remote(context):
+    return isinstance(context, str) and ("://" in context or "@" in context)
 
 
 def is_layout(path):

@@ -27,8 +27,14 @@ class SourceFixture : public testing::Test {
     store_ = store::Must(store::Store::Open(options));
     store_->AddBlobSource(std::string(kRegistryLocator), &registry_blobs_);
     store_->AddBlobSource(std::string(kLayoutLocator), &layout_blobs_);
-    sources_ = std::make_unique<Sources>(
-        Services{.store = *store_, .registry = registry_, .sessions = sessions_, .clock = clock_});
+    sources_ =
+        std::make_unique<Sources>(Services{.store = *store_,
+                                           .registry = registry_,
+                                           .sessions = sessions_,
+                                           .clock = clock_,
+                                           .http = client_,
+                                           .spawner = sys::TestSpawner(),
+                                           .environment = {"PATH=/usr/local/bin:/usr/bin:/bin"}});
   }
 
   progress::Activity As(const std::vector<std::string>& sessions) {

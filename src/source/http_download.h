@@ -1,0 +1,69 @@
+#pragma once
+
+// Inside source only.
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "http/client.h"
+#include "http/message.h"
+#include "llb/source_id.h"
+#include "source/sources.h"
+#include "store/ref.h"
+
+namespace kiln::source {
+
+// A file that was downloaded, as a snapshot of the store with nothing else in it.
+struct HttpFile {
+  store::SnapshotRef ref;
+  Digest checksum;
+  std::string filename;       // in the snapshot
+  std::string last_modified;  // as the server wrote it; "" if it said nothing
+};
+
+// An earlier download of the same URL.
+struct EarlierDownload {
+  HttpFile file;
+  std::string etag;
+};
+
+// The name a file gets: what was asked for, else Content-Disposition, else the end of the URL's
+// path, else "download". One plain component. `response` may be null.
+std::string HttpFilename(const llb::HttpSource& spec, const http::Response* response);
+
+// Gets one URL into the store. What earlier builds got is kept there with the server's validators
+// and used again when the server says that it is still the same.
+class HttpDownload {
+ public:
+  HttpDownload(const Services& services, const llb::HttpSource& spec)
+      : services_(services), spec_(spec) {}
+
+  // What the server has now. Asks it in any case.
+  Result<HttpFile> Current(const progress::Activity& activity) const;
+  // What has the checksum of `spec`: known, or downloaded.
+  Result<HttpFile> Pinned(const progress::Activity& activity) const;
+
+ private:
+  using Known = std::vector<EarlierDownload>;
+
+  Result<Known> Earlier() const;
+  Result<std::string> Authorization(const progress::Activity& activity) const;
+  Result<std::string> SecretHeader(const progress::Activity& activity) const;
+  Result<http::Request> NewRequest(const progress::Activity& activity) const;
+  std::optional<HttpFile> StillValid(http::Request request, const Known& known) const;
+  Result<http::Response> Receive(const progress::Activity& activity, const http::Request& request,
+                                 http::ResponseSink& sink) const;
+  Result<HttpFile> Get(const progress::Activity& activity, http::Request request,
+                       const Known& known) const;
+  Result<HttpFile> FromSession(const progress::Activity& activity) const;
+  bool is_upload() const;
+  // What the store finds this URL's downloads by.
+  std::string UrlKey() const;
+
+  const Services& services_;
+  const llb::HttpSource& spec_;
+};
+
+}  // namespace kiln::source

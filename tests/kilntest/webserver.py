@@ -1,0 +1,107 @@
+"""A web server that counts requests, honours validators, and lies when a test tells it to."""
+
+import dataclasses
+import email.utils
+import hashlib
+import http.server
+import threading
+
+MODIFIED = 1445412480  # Wed, 21 Oct 2015 07:28:00 GMT
+
+
+@dataclasses.dataclass
+class Page:
+    """`body` with its ETag; more `headers`; `length` to claim; `authorization` that is asked for; `endless` goes on."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: dict = dataclasses.field(default_factory=dict)
+    etag: bool = True
+    modified: int = MODIFIED
+    length: int = None
+    authorization: str = None
+    endless: bool = False
+
+
+@dataclasses.dataclass
+class Seen:
+    method: str
+    path: str
+    status: int
+    headers: dict
+
+
+class WebServer:
+    """`pages`: {path: bytes or Page}. `with WebServer() as web:`; `web.url("/path")`; all else is 404."""
+
+    def __init__(self):
+        self.pages = {}
+        self.requests = []
+        self.streaming = threading.Event()  # an endless answer has begun
+        self.broken = threading.Event()  # … and its reader has gone
+
+    def __enter__(self):
+        web = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                web.answer(self)
+
+            do_HEAD = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.host = f"127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def url(self, path):
+        return f"http://{self.host}{path}"
+
+    def count(self, method, path):
+        return sum(one.method == method and one.path == path for one in self.requests)
+
+    def answer(self, handler):
+        path = handler.path.partition("?")[0]
+        page = self.pages.get(path, Page(status=404))
+        page = page if isinstance(page, Page) else Page(page)
+        etag = f'"{hashlib.sha256(page.body).hexdigest()[:16]}"'
+        status = page.status
+        if page.authorization and handler.headers.get("Authorization") != page.authorization:
+            status = 401
+        elif status == 200 and page.etag and etag in handler.headers.get("If-None-Match", ""):
+            status = 304
+        self.requests.append(Seen(handler.command, path, status, dict(handler.headers)))
+        body = page.body if status == 200 else b""
+        handler.send_response(status)
+        if status in (200, 304):
+            handler.send_header("Last-Modified", email.utils.formatdate(page.modified, usegmt=True))
+            if page.etag:
+                handler.send_header("ETag", etag)
+        for name, value in page.headers.items():
+            handler.send_header(name, value)
+        if not page.endless:
+            handler.send_header("Content-Length", str(page.length or len(body)))
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.close_connection = True
+        if handler.command == "HEAD":
+            return
+        handler.wfile.write(body)
+        try:
+            while page.endless:
+                handler.wfile.write(b"x" * 65536)
+                self.streaming.set()
+        except OSError:
+            self.broken.set()
