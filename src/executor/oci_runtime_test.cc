@@ -330,8 +330,8 @@ TEST_F(OciRuntimeTest, StaleContainersAreEnded) {
   BundleSettings settings{.directory = dir_ / "state/containers", .cgroup = kernel_.cgroup};
   sys::Mounter mounter({});
   spec_.args = {"/bin/sleep", "1000"};
-  // Never destroyed, as a killed daemon would not.
-  auto* bundle = Bundle::Create(settings, mounter, spec_, {}, "stale").value().release();
+  // Lives until all has been looked at: a killed daemon cleans nothing up.
+  const auto bundle = Bundle::Create(settings, mounter, spec_, {}, "stale").value();
   auto result =
       sys::RunCommand(sys::TestSpawner(),
                       {.program = runtime_->binary(),
@@ -346,7 +346,6 @@ TEST_F(OciRuntimeTest, StaleContainersAreEnded) {
   ASSERT_EQ(kill(pid, 0), 0);
   ASSERT_TRUE(runtime_->RecoverStale().ok());
   EXPECT_NE(kill(pid, 0), 0);
-  ::operator delete(bundle);
 }
 
 TEST_F(OciRuntimeTest, AMachineWithoutRuntimeIsTold) {
