@@ -1,5 +1,7 @@
 """Bad input: Dockerfiles and outputs. Each failure is clear, and the daemon serves on."""
 
+import re
+
 import pytest
 from kilntest import failure
 
@@ -41,6 +43,13 @@ DOCKERFILES = {
 def test_dockerfile(build, serves_on, name):
     text, *said = DOCKERFILES[name]
     failure.check(build(text, check=False), *said)
+
+
+def test_copy_of_what_is_not_there(build, serves_on):
+    done = build("FROM base\nCOPY nope /x\n", check=False)
+    failure.check(done, "failed to compute cache key: failed to calculate checksum of ref", '"/nope": not found')
+    shown = r"^#\d+ \[\d/2\] COPY nope /x\n#\d+ ERROR: failed to calculate checksum"
+    assert re.search(shown, done.stderr, re.MULTILINE)
 
 
 def test_missing_dockerfile(build, serves_on):

@@ -101,8 +101,7 @@ Result<std::string> SnapshotOp::DigestOf(int input, const solver::ResultHandle& 
   if (!digest.ok()) {
     Error error = cachedb::ToSolverError(std::move(digest).error());
     if (!solver::IsLost(error))
-      error.AddContext(fmt::format("failed to calculate checksum of ref {}", ref.id()))
-          .AddContext("failed to compute cache key");
+      error.AddContext(fmt::format("failed to calculate checksum of ref {}", ref.id()));
     return error;
   }
   return digest->ToString();

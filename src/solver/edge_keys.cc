@@ -37,7 +37,7 @@ void Engine::RequestPart(Vertex& vertex) {
 
 void Engine::OnPart(Vertex& vertex, Result<KeyMapPart> part) {
   Status valid = part.ok() ? CheckPart(vertex, *part) : Status(part.error());
-  EndTicket(vertex.key_map, valid.ok() ? "" : valid.error().ToString());
+  EndTicket(vertex.key_map, valid.ok() ? "" : valid.error().ToString(), !valid.ok());
   if (!valid.ok()) {
     FailWaiting(vertex, std::nullopt, valid.error());
     return;
@@ -116,17 +116,19 @@ void Engine::StartDigest(Vertex& vertex, size_t index) {
 void Engine::OnDigest(Vertex& vertex, size_t index, const ResultHandle& of,
                       Result<std::string> text) {
   InputDigest& digest = vertex.digests[index];
-  EndTicket(digest.ticket, "");
+  const bool failed = !text.ok() && !IsLost(text.error());
+  EndTicket(digest.ticket, failed ? text.error().ToString() : "", failed);
   if (text.ok()) {
     digest.key = KeyNode::Content(*text);
     digest.generation = of.generation();
     for (auto& [output, edge] : vertex.edges) MarkDirty(*edge);
     return;
   }
-  if (IsLost(text.error())) {
+  if (!failed) {
     InputLost(vertex, index, of, text.error());
   } else {
-    FailWaiting(vertex, index, text.error());
+    Error error = text.error();
+    FailWaiting(vertex, index, error.AddContext("failed to compute cache key"));
   }
 }
 

@@ -209,8 +209,9 @@ void Engine::DropTicket(TicketPtr& ticket) {
   EndTicket(ticket, "context canceled");
 }
 
-void Engine::EndTicket(TicketPtr& ticket, const std::string& error) {
+void Engine::EndTicket(TicketPtr& ticket, const std::string& error, bool show) {
   ticket->live = false;
+  if (show) ticket->sink->Show(clock_.Now());
   ticket->sink->Finish(clock_.Now(), error);
   open_tickets_.erase(ticket->serial);
   ticket = nullptr;

@@ -88,7 +88,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void DropLookups(Edge& edge);
   TicketPtr NewTicket(const Vertex* vertex, bool visible);
   void DropTicket(TicketPtr& ticket);
-  void EndTicket(TicketPtr& ticket, const std::string& error);
+  // `show`: the work counts as a step, even if it was to stay invisible until now (it failed).
+  void EndTicket(TicketPtr& ticket, const std::string& error, bool show = false);
   void AnswerDone(Edge& edge);
   void Finish(Edge& edge, StoredResultPtr result, std::vector<KeyNodePtr> local_keys,
               std::vector<std::pair<SourceId, RecordId>> records);

@@ -30,6 +30,14 @@ void FanOut::Start(WallTime now) {
   for (const Target& target : targets_) target.events->Start(target.vertex, now);
 }
 
+void FanOut::Show(WallTime now) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (started_) return;
+  }
+  Start(now);
+}
+
 void FanOut::Finish(WallTime now, const std::string& error, bool cached) {
   const std::lock_guard lock(mutex_);
   if (finished_) return;

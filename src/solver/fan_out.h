@@ -41,6 +41,8 @@ class FanOut final : public progress::Sink, public progress::SessionGroup {
   void Set(std::vector<Target> targets, std::vector<std::string> sessions, WallTime now);
   // The work is visible as a started vertex from now on.
   void Start(WallTime now);
+  // The same for work that was to stay invisible and may have been started nevertheless.
+  void Show(WallTime now);
   void Finish(WallTime now, const std::string& error, bool cached = false);
 
   std::vector<std::string> SessionIds() const override;

@@ -75,6 +75,21 @@ TEST_F(SolverTest, ErrorOfAKeyMapFailsTheStep) {
   EXPECT_EQ(world_.Stats().open_asks, 0u);
 }
 
+TEST_F(SolverTest, ErrorOfAContentDigestFailsTheStepAndShowsIt) {
+  FakeOpSpec spec;
+  spec.name = "copy";
+  spec.inputs = {InputKey{"", true}};
+  spec.content = [](int, const ResultHandle&) -> Result<std::string> {
+    return NotFound("no such file");
+  };
+  GraphBuilder graph;
+  graph.Add("S", world_.NewOp("source"));
+  graph.Add("C", world_.NewOp(spec), {{"S"}});
+  auto build = Load("one", graph);
+  EXPECT_EQ(world_.Ask(build, "C")->error(), "failed to compute cache key: no such file");
+  EXPECT_EQ(build.sink->Story("C"), (Story{"announce", "start", "error: no such file"}));
+}
+
 TEST_F(SolverTest, FailureCancelsWhatOnlyTheFailedStepWanted) {
   world_.outside.Hold("run slow");
   FakeOpSpec bad;
