@@ -5,8 +5,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <map>
-
 #include "base/glob.h"
 #include "base/pattern_matcher.h"
 #include "base/strings.h"
@@ -45,7 +43,11 @@ class Copier {
  public:
   Copier(const progress::Activity& activity, const TreeView& tree, LayerWriter& writer,
          const CopyOptions& options)
-      : activity_(activity), tree_(tree), writer_(writer), options_(options) {}
+      : activity_(activity),
+        tree_(tree),
+        writer_(writer),
+        options_(options),
+        copied_(options.links != nullptr ? *options.links : own_links_) {}
 
   Result<CopyStats> Run(const TreeEntry& source, std::string_view destination) {
     if (!options_.include.empty()) {
@@ -255,8 +257,8 @@ class Copier {
   std::optional<PatternMatcher> include_;
   std::optional<PatternMatcher> exclude_;
   CopyStats stats_;
-  std::map<std::pair<size_t, uint64_t>, std::string>
-      copied_;  // inodes with several names → where the first one went
+  CopiedLinks own_links_;
+  CopiedLinks& copied_;
   Fd link_dir_;
   std::string link_parent_;
   size_t link_layer_ = 0;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +12,9 @@
 #include "store/tree.h"
 
 namespace kiln::store {
+
+// Files of a view with several names (layer, inode) → where the first of them went.
+using CopiedLinks = std::map<std::pair<size_t, uint64_t>, std::string>;
 
 struct CopyOptions {
   // moby patternmatcher patterns relative to the source; an exclusion wins. Parents of included
@@ -31,6 +35,9 @@ struct CopyOptions {
   // The destination directory itself, if it existed, keeps its metadata (nested ones are
   // overwritten).
   bool keep_existing_root = true;
+  // For several copies out of one view that are one whole: hard links between them stay. Null: a
+  // copy stands alone.
+  CopiedLinks* links = nullptr;
 };
 
 struct CopyStats {

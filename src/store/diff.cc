@@ -1,6 +1,8 @@
 // The difference of two snapshots as a snapshot.
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "store/copy.h"
 #include "store/layer_tar.h"
 #include "store/layer_writer_internal.h"
@@ -64,7 +66,9 @@ class DifferenceWriter {
   }
 
   Status Copy(const TreeEntry& above) {
-    TRY(CopyTree(activity_, upper_, above, writer_, above.path, CopyOptions()));
+    CopyOptions copy;
+    copy.links = &links_;
+    TRY(CopyTree(activity_, upper_, above, writer_, above.path, copy));
     return OkStatus();
   }
 
@@ -82,7 +86,94 @@ class DifferenceWriter {
   const TreeView& lower_;
   const TreeView& upper_;
   LayerWriter& writer_;
+  CopiedLinks links_;
 };
+
+// Whether a layer has what `below` shows just so: the kernel copies up more than what a step
+// changes (a file that gets a second name, say). Over that it is invisible, elsewhere it is not.
+class Superfluous {
+ public:
+  Superfluous(const TreeView& own, const TreeView& below) : own_(own), below_(below) {}
+
+  Result<bool> Any() const {
+    TRY_ASSIGN(const TreeEntry root, own_.Root());
+    TRY_ASSIGN(const TreeEntry under, below_.Root());
+    return In(root, under);
+  }
+
+ private:
+  Result<bool> In(const TreeEntry& dir, const TreeEntry& under) const {
+    const std::string_view path = std::string_view(dir.path).substr(1);
+    TRY_ASSIGN(const std::vector<TreeNode>* nodes, own_.layer(0).Children(*dir.node, path));
+    for (const TreeNode& node : *nodes) {
+      TRY_ASSIGN(const TreeEntry below, below_.Child(under, node.name));
+      if (below.node == nullptr) {
+        if (node.IsWhiteout()) return true;
+        continue;
+      }
+      if (node.IsWhiteout()) continue;
+      TRY_ASSIGN(const TreeEntry above, own_.Child(dir, node.name));
+      TRY_ASSIGN(const bool found, Is(above, below));
+      if (found) return true;
+    }
+    return false;
+  }
+
+  Result<bool> Is(const TreeEntry& above, const TreeEntry& below) const {
+    if (above.node->IsDirectory() && below.node->IsDirectory()) {
+      TRY_ASSIGN(const bool within, In(above, below));
+      if (within) return true;
+      const std::string_view path = std::string_view(above.path).substr(1);
+      TRY_ASSIGN(const std::vector<TreeNode>* nodes, own_.layer(0).Children(*above.node, path));
+      if (!nodes->empty()) return false;
+    }
+    return SameEntry(own_, above, below_, below);
+  }
+
+  const TreeView& own_;
+  const TreeView& below_;
+};
+
+}  // namespace
+
+// The layer over what it was made on can stand for the difference as it is, unless it has more.
+Result<bool> Store::Impl::IsPureChange(const RecordPtr& layer,
+                                       const std::vector<RecordPtr>& below) {
+  if (!layer->local || layer->row.standalone) return true;
+  for (const RecordPtr& part : below) {
+    if (!part->local) return true;  // both came as blobs
+  }
+  TRY_ASSIGN(const TreeView own, ViewOf({layer}, layer));
+  TRY_ASSIGN(const TreeView under, ViewOf(below, nullptr));
+  TRY_ASSIGN(const bool superfluous, Superfluous(own, under).Any());
+  return !superfluous;
+}
+
+Result<SnapshotRef> Store::Impl::ComputeDiff(const progress::Activity& activity,
+                                             const std::vector<RecordPtr>& lower,
+                                             const std::vector<RecordPtr>& upper,
+                                             const CommitOptions& commit) {
+  TRY_ASSIGN(const TreeView before, ViewOf(lower, nullptr));
+  TRY_ASSIGN(const TreeView after, ViewOf(upper, nullptr));
+  TRY_ASSIGN(ActiveSnapshot active, Prepare(activity, SnapshotRef()));
+  active.state_->standalone = true;
+  TRY_ASSIGN(LayerWriter writer, active.Writer());
+  TRY_CTX(DifferenceWriter(activity, before, after, writer).Run(),
+          "computing the difference of two snapshots");
+  return Commit(std::move(active), commit);
+}
+
+namespace {
+
+std::vector<RecordPtr> Visible(const std::vector<RecordPtr>& chain, size_t count) {
+  std::vector<RecordPtr> visible;
+  for (size_t i = count; i-- > 0;) {
+    if (std::find(visible.begin(), visible.end(), chain[i]) == visible.end())
+      visible.push_back(chain[i]);
+  }
+  std::reverse(visible.begin(), visible.end());
+  return visible;
+}
 
 }  // namespace
 
@@ -96,6 +187,14 @@ Result<SnapshotRef> Store::Diff(const progress::Activity& activity, const Snapsh
   if (prefix && lower.state_->frozen == nullptr) {
     std::vector<SnapshotRef> parts;
     for (size_t i = old.size(); i < now.size(); ++i) {
+      const std::vector<RecordPtr> below = Visible(now, i);
+      TRY_ASSIGN(const bool pure, impl_->IsPureChange(now[i], below));
+      if (!pure) {
+        TRY_ASSIGN(SnapshotRef part,
+                   impl_->ComputeDiff(activity, below, Visible(now, i + 1), options));
+        parts.push_back(std::move(part));
+        continue;
+      }
       std::vector<RecordPtr> inputs{i == 0 ? lower.state_ : now[i - 1], now[i]};
       TRY_ASSIGN(RecordPtr part, impl_->Insert(impl_->NewRow(RecordKind::kReused, options), nullptr,
                                                std::move(inputs), options, uint64_t{0}));
@@ -105,14 +204,8 @@ Result<SnapshotRef> Store::Diff(const progress::Activity& activity, const Snapsh
   }
   TRY(EnsureLocal(activity, lower));
   TRY(EnsureLocal(activity, upper));
-  TRY_ASSIGN(const TreeView before, Tree(lower));
-  TRY_ASSIGN(const TreeView after, Tree(upper));
-  TRY_ASSIGN(ActiveSnapshot active, Prepare(activity, SnapshotRef()));
-  active.state_->standalone = true;
-  TRY_ASSIGN(LayerWriter writer, active.Writer());
-  TRY_CTX(DifferenceWriter(activity, before, after, writer).Run(),
-          "computing the difference of two snapshots");
-  return Commit(std::move(active), options);
+  return impl_->ComputeDiff(activity, VisibleChainOf(lower.state_), VisibleChainOf(upper.state_),
+                            options);
 }
 
 }  // namespace kiln::store

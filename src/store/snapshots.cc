@@ -85,26 +85,31 @@ Result<bool> Store::Impl::IsDangling(const RecordPtr& part) {
 Result<std::vector<std::string>> Store::Impl::MountDirs(const progress::Activity& activity,
                                                         const RecordPtr& top) {
   const std::vector<RecordPtr> chain = VisibleChainOf(top);
-  std::vector<std::string> dirs;
-  size_t begin = 0;
+  size_t begin = 0;  // what lies below must be shown as one directory
+  RecordPtr owner;
   if (const RecordPtr part = RecombinedPart(top); part != nullptr) {
     TRY_ASSIGN(const bool dangling, IsDangling(part));
     if (dangling) {
-      const std::vector<RecordPtr> lower = VisibleChainOf(part);
-      TRY_ASSIGN(std::string flat, Flatten(activity, lower, part));
-      dirs.push_back(std::move(flat));
-      begin = lower.size();
+      begin = VisibleChainOf(part).size();
+      owner = part;
     }
   }
   const size_t limit = snapshotter->max_layers();
-  if (chain.size() - begin + dirs.size() > limit) {
+  if (chain.size() - begin + (begin > 0 ? 1 : 0) > limit) {
     // Always cut at the same places, so that a growing chain finds what was flattened before.
     const size_t step = std::max<size_t>(1, limit * 4 / 5);
-    begin = (chain.size() - 1) / step * step;
+    const size_t cut = (chain.size() - 1) / step * step;
+    if (cut > begin) {
+      begin = cut;
+      owner = chain[begin - 1];
+    }
+  }
+  std::vector<std::string> dirs;
+  if (begin > 0) {
     const std::vector<RecordPtr> lower(chain.begin(),
                                        chain.begin() + static_cast<ptrdiff_t>(begin));
-    TRY_ASSIGN(std::string flat, Flatten(activity, lower, lower.back()));
-    dirs = {std::move(flat)};
+    TRY_ASSIGN(std::string flat, Flatten(activity, lower, owner));
+    dirs.push_back(std::move(flat));
   }
   for (size_t i = begin; i < chain.size(); ++i) dirs.push_back(LayerDir(chain[i]));
   return dirs;

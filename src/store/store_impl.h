@@ -181,6 +181,11 @@ struct Store::Impl {
   Status RetireNamed(const std::string& key);
   Result<SnapshotRef> Solidify(const progress::Activity& activity, const SnapshotRef& ref);
 
+  Result<bool> IsPureChange(const RecordPtr& layer, const std::vector<RecordPtr>& below);
+  Result<SnapshotRef> ComputeDiff(const progress::Activity& activity,
+                                  const std::vector<RecordPtr>& lower,
+                                  const std::vector<RecordPtr>& upper, const CommitOptions& commit);
+
   // --- layers
   // ----------------------------------------------------------------------------------------------------------------------
   struct BlobRow {

@@ -102,6 +102,22 @@ def remove(base, path, *, wildcard=False):
     return files(base, [(7, message(f1=path, f3=int(wildcard)))])
 
 
+def mkdir(base, path, *, mode=0o755):
+    return files(base, [(6, message(f1=path, f2=mode, f3=1, f5=-1))])
+
+
+def merge(*inputs):
+    return vertex(6, message(f1=[message(f1=index) for index in range(len(inputs))]), inputs, platform=None)
+
+
+def diff(lower, upper):
+    """What `upper` changes over `lower`; None is scratch."""
+    inputs = [one for one in (lower, upper) if one is not None]
+    first = SCRATCH if lower is None else 0
+    second = SCRATCH if upper is None else len(inputs) - 1
+    return vertex(7, message(f1=message(f1=first), f2=message(f1=second)), inputs, platform=None)
+
+
 def operations(last):
     """All of a graph, inputs first, and the terminal op."""
     ordered, seen, todo = [], set(), [(last, False)]
