@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -24,7 +25,8 @@ class Sending {
         stream_(stream),
         tree_(tree),
         options_(options),
-        chunk_bytes_(std::clamp<size_t>(options.chunk_bytes, 4096, kMaxChunkBytes)) {}
+        chunk_bytes_(std::clamp<size_t>(options.chunk_bytes, 4096, kMaxChunkBytes)),
+        buffer_(std::make_unique_for_overwrite<char[]>(chunk_bytes_)) {}
 
   Result<SendReport> Run() {
     const auto on_cancel = activity_.cancel.OnCancel([this] { stream_.Cancel(); });
@@ -139,17 +141,16 @@ class Sending {
 
   Status SendFile(const Entry& entry, uint32_t id, bool more) {
     TRY_ASSIGN_CTX(const Content content, tree_.Open(entry), "{}", entry.path);
-    Packet packet;
+    Packet& packet = serving_;
     packet.set_type(Packet::PACKET_DATA);
     packet.set_id(id);
     std::string& data = *packet.mutable_data();
     for (size_t offset = 0;; offset += data.size()) {
       TRY(activity_.Check());
       if (content.fd) {
-        data.resize(chunk_bytes_);
-        TRY_ASSIGN_CTX(const size_t n, ReadSome(content.fd.get(), data.data(), data.size()), "{}",
-                       entry.path);
-        data.resize(n);
+        TRY_ASSIGN_CTX(const size_t n, ReadSome(content.fd.get(), buffer_.get(), chunk_bytes_),
+                       "{}", entry.path);
+        data.assign(buffer_.get(), n);
       } else {
         data.assign(content.data, std::min(offset, content.data.size()), chunk_bytes_);
       }
@@ -197,6 +198,10 @@ class Sending {
   Tree& tree_;
   const SendOptions& options_;
   const size_t chunk_bytes_;
+  // The serving thread's own: most files are far smaller than a chunk, so neither is cleared for
+  // each.
+  const std::unique_ptr<char[]> buffer_;
+  Packet serving_;
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -109,13 +109,13 @@ void BytePipe::OnEvents(uint32_t events) {
       if (done != 0) written = std::exchange(on_written_, nullptr);
     }
     if (on_read_ && (broken || (events & EPOLLIN) != 0)) {
-      data.resize(kReadBytes);
+      std::array<char, kReadBytes> buffer;  // not cleared: most messages are short
       ssize_t n = 0;
       do {
-        n = recv(socket_.get(), data.data(), data.size(), MSG_DONTWAIT);
+        n = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
       } while (n < 0 && errno == EINTR);
       const bool again = n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
-      data.resize(n > 0 ? static_cast<size_t>(n) : 0);
+      if (n > 0) data.assign(buffer.data(), static_cast<size_t>(n));
       if (!again) read = std::exchange(on_read_, nullptr);
     }
     if (on_read_ || on_written_) ArmLocked();
