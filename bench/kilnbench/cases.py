@@ -236,6 +236,7 @@ def start(lab, table, rounds):
     fresh = Line("start to ready, no state", "s", Budget(value=20 * MS))
     again = Line("start to ready, with state", "s", Budget(value=20 * MS))
     idle = Line("idle memory", "bytes", Budget(value=12 * MIB))
+    anonymous = Line("idle memory, without pages of files", "bytes")
     after = Line("idle memory after 20 steps", "bytes")
     layout = inputs.base_layout(lab.path("base"))
     names = [name for name in lab.names if name in (BUILDKITD, KILND)]
@@ -254,6 +255,7 @@ def start(lab, table, rounds):
                     time.sleep(1)
                     kept, side.daemon = side.daemon, other
                     table.add(idle, side.name, side.resident_bytes())
+                    table.add(anonymous, side.name, side.resident_bytes("RssAnon"))
                     other.stop()
                     side.daemon = kept
                     table.add(again, side.name, _start_seconds(kept))

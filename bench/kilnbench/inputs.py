@@ -1,7 +1,9 @@
-"""What is built: the same bytes in every run."""
+"""What is built: the same bytes in every run on one machine."""
 
 import functools
+import itertools
 import multiprocessing
+import pathlib
 import random
 import zlib
 
@@ -36,25 +38,24 @@ def small_files(folder, count):
             (directory / f"f{index:06}.txt").write_bytes(source.randbytes(source.randint(50, 750)).hex().encode())
 
 
-def _text(source, size):
-    words = [bytes(source.choices(b"etaoinshrdlucmfwypvbgkjqxz", k=source.randint(2, 9))) for _ in range(4000)]
-    pieces, length = [], 0
-    while length < size:
-        pieces += source.choices(words, k=10_000)
-        length = sum(map(len, pieces)) + len(pieces)
-    return b" ".join(pieces)[:size]
+def _installed():
+    """The bytes of what is installed on this machine, over and over: programs, libraries, headers, documents."""
+    files = sorted(path for path in pathlib.Path("/usr").rglob("*") if path.is_file() and not path.is_symlink())
+    for path in itertools.cycle(files):
+        with path.open("rb") as file:
+            while data := file.read(MIB):
+                yield data
 
 
 def blocks(mebibytes):
-    """Blocks of 1 MiB that compress as an image's files do (to about a half): now words, now random bytes."""
-    source = random.Random(2)
-    text = _text(source, 8 * MIB)
-    for index in range(mebibytes):
-        if index % 8 < 5:
-            offset = source.randrange(7 * MIB)
-            yield text[offset : offset + MIB]
-        else:
-            yield source.randbytes(MIB)
+    """Blocks of 1 MiB that compress as an image's files do."""
+    rest = bytearray()
+    installed = _installed()
+    for _ in range(mebibytes):
+        while len(rest) < MIB:
+            rest += next(installed)
+        yield bytes(rest[:MIB])
+        del rest[:MIB]
 
 
 @_elsewhere

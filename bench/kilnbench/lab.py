@@ -74,18 +74,18 @@ class Side:
         """Of the daemon, its living children, and whatever they have waited for."""
         return sum(_cpu_seconds(pid) for pid in self._pids()) if self.daemon else 0
 
-    def resident_bytes(self):
-        """Of the daemon and its children."""
-        return sum(_resident(pid) for pid in self._pids())
+    def resident_bytes(self, field="VmRSS"):
+        """Of the daemon and its children; RssAnon: without pages of files, which they share with the page cache."""
+        return sum(_resident(pid, field) for pid in self._pids())
 
     def close(self):
         if self.daemon:
             self.daemon.stop(60)
 
 
-def _resident(pid):
+def _resident(pid, field):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
     return 0
 
