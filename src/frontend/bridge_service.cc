@@ -71,7 +71,7 @@ class RefusedStream final : public grpc::ServerBidiReactor<wire::ExecMessage, wi
   void OnDone() override { delete this; }
 };
 
-void RunHere(std::function<void()> work) { work(); }
+void RunHere(const std::function<void()>& work) { work(); }
 
 // Work that ends with the call as well as with the build.
 template <typename Request, typename Response>

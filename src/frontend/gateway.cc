@@ -129,6 +129,8 @@ Result<ImageAnswer> Gateway::ResolveImage(const progress::Activity& activity,
   return image;
 }
 
-void Gateway::Warn(progress::VertexWarning warning) { job_->activity().sink->OnWarning(warning); }
+void Gateway::Warn(const progress::VertexWarning& warning) {
+  job_->activity().sink->OnWarning(warning);
+}
 
 }  // namespace kiln::frontend

@@ -88,7 +88,7 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   Result<ImageAnswer> ResolveImage(const progress::Activity& activity, const ImageQuery& query);
   // Of any source; the same for images.
   Result<SourceAnswer> ResolveSource(const progress::Activity& activity, const SourceQuery& query);
-  void Warn(progress::VertexWarning warning);
+  void Warn(const progress::VertexWarning& warning);
 
  private:
   Result<SourceAnswer> Resolve(const progress::Activity& activity, const SourceQuery& query,
