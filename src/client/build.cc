@@ -163,7 +163,7 @@ class Building {
     }
     BridgeCall call(*this);
     pb::frontend::ReturnResponse ignored;
-    const Status returned = rpc::ToStatus(stub->Return(&call.context, back, &ignored));
+    Status returned = rpc::ToStatus(stub->Return(&call.context, back, &ignored));
     TRY(std::move(solved));
     return returned;
   }

@@ -150,7 +150,7 @@ Setter Host(Config* config) {
       const auto optional_flag = [](std::optional<bool>* to) -> Setter {
         return [to](const toml::node& value, const std::string& key) -> Status {
           if (!value.is_boolean()) return Wrong(key, "true or false");
-          *to = *value.value<bool>();
+          *to = value.value<bool>();
           return OkStatus();
         };
       };
@@ -221,8 +221,8 @@ Setter Platforms(Config* config) {
 }
 
 Setter OneOf(std::string* to, std::vector<std::string> allowed, std::string meaning_auto) {
-  return [to, allowed = std::move(allowed), meaning_auto](const toml::node& node,
-                                                          const std::string& path) -> Status {
+  return [to, allowed = std::move(allowed), meaning_auto = std::move(meaning_auto)](
+             const toml::node& node, const std::string& path) -> Status {
     const auto value = node.value<std::string>();
     if (!value) return Wrong(path, "a string");
     if (value->empty() || *value == "auto") {

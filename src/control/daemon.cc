@@ -56,7 +56,7 @@ constexpr std::chrono::milliseconds kAnswerTime{500};
 Result<std::string> StableId(const std::string& path) {
   const Result<std::string> known = ReadFile(path, 256);
   if (known.ok() && !known->empty()) return *known;
-  const std::string id = NewId();
+  std::string id = NewId();
   TRY(WriteFileAtomically(path, id, 0400));
   return id;
 }

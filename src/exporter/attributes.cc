@@ -63,7 +63,7 @@ Result<std::optional<std::optional<int64_t>>> TakeEpoch(std::map<std::string, st
   if (text->empty()) return std::optional<Epoch>(Epoch());
   auto seconds = ParseInt(*text);
   if (!seconds) return InvalidArgument("invalid source-date-epoch {}", Quoted(*text));
-  return std::optional<Epoch>(Epoch(*seconds));
+  return std::optional<Epoch>(std::in_place, seconds);
 }
 
 Result<std::optional<int64_t>> EffectiveEpoch(
@@ -74,7 +74,7 @@ Result<std::optional<int64_t>> EffectiveEpoch(
   if (text == nullptr || text->empty()) return std::optional<int64_t>();
   auto seconds = ParseInt(*text);
   if (!seconds) return InvalidArgument("invalid SOURCE_DATE_EPOCH {}", Quoted(*text));
-  return std::optional(*seconds);
+  return seconds;
 }
 
 Result<std::optional<Annotation>> ParseAnnotation(const std::string& name,
