@@ -363,7 +363,7 @@ Result<HttpFile> HttpDownload::Current(const progress::Activity& activity) const
       http::SetHeader(request.headers, "If-Modified-Since", known.front().file.last_modified);
     }
   }
-  TRY_ASSIGN_CTX(HttpFile file, Get(activity, std::move(request), known), "{}", shown);
+  TRY_ASSIGN_CTX(HttpFile file, Get(activity, request, known), "{}", shown);
   return file;
 }
 
@@ -378,7 +378,7 @@ Result<HttpFile> HttpDownload::Pinned(const progress::Activity& activity) const 
     return file;
   }
   TRY_ASSIGN_CTX(http::Request request, NewRequest(activity), "{}", shown);
-  TRY_ASSIGN_CTX(HttpFile file, Get(activity, std::move(request), {}), "{}", shown);
+  TRY_ASSIGN_CTX(HttpFile file, Get(activity, request, {}), "{}", shown);
   return file;
 }
 
@@ -405,7 +405,7 @@ Result<http::Response> HttpDownload::Receive(const progress::Activity& activity,
   return response;
 }
 
-Result<HttpFile> HttpDownload::Get(const progress::Activity& activity, http::Request request,
+Result<HttpFile> HttpDownload::Get(const progress::Activity& activity, const http::Request& request,
                                    const Known& known) const {
   TRY_ASSIGN(PartFile part, PartFile::Create(services_.store, activity));
   progress::StatusScope status(activity, services_.clock, Digest(),

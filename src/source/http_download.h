@@ -55,7 +55,7 @@ class HttpDownload {
   std::optional<HttpFile> StillValid(http::Request request, const Known& known) const;
   Result<http::Response> Receive(const progress::Activity& activity, const http::Request& request,
                                  http::ResponseSink& sink) const;
-  Result<HttpFile> Get(const progress::Activity& activity, http::Request request,
+  Result<HttpFile> Get(const progress::Activity& activity, const http::Request& request,
                        const Known& known) const;
   Result<HttpFile> FromSession(const progress::Activity& activity) const;
   bool is_upload() const;
