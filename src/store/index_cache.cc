@@ -7,6 +7,8 @@ namespace kiln::store {
 
 Result<std::shared_ptr<LayerTree>> IndexCache::Get(int64_t num, const SnapshotDirs& dirs) {
   std::lock_guard lock(mutex_);
+  // Not one by one: each trim looks at all of them.
+  if (slots_.size() >= 2 * kMaxIdle) TrimLocked(limit_bytes_, kMaxIdle);
   Slot& slot = slots_[num];
   slot.used = ++clock_;
   if (slot.tree != nullptr) return slot.tree;
@@ -33,6 +35,10 @@ void IndexCache::Forget(int64_t num) {
 
 void IndexCache::Trim(bool all) {
   std::lock_guard lock(mutex_);
+  TrimLocked(all ? 0 : limit_bytes_, all ? 0 : kMaxIdle);
+}
+
+void IndexCache::TrimLocked(size_t limit_bytes, size_t limit_count) {
   size_t total = 0;
   std::vector<std::pair<uint64_t, int64_t>> by_use;
   for (const auto& [num, slot] : slots_) {
@@ -42,9 +48,8 @@ void IndexCache::Trim(bool all) {
       LOG_WARNING("saving a layer index: {}", saved.error());
   }
   std::sort(by_use.begin(), by_use.end());
-  const size_t limit = all ? 0 : limit_bytes_;
   for (const auto& [used, num] : by_use) {
-    if (total <= limit) break;
+    if (total <= limit_bytes && slots_.size() <= limit_count) break;
     const auto slot = slots_.find(num);
     if (slot->second.tree.use_count() > 1) continue;
     total -= std::min(total, slot->second.tree->MemoryBytes());

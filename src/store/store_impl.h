@@ -68,6 +68,8 @@ struct NamedState {
 // One LayerTree per layer, kept while used or recently used.
 class IndexCache {
  public:
+  // Of those that nobody uses: each holds up to two directories open.
+  static constexpr size_t kMaxIdle = 256;
   explicit IndexCache(size_t limit_bytes) : limit_bytes_(limit_bytes) {}
   Result<std::shared_ptr<LayerTree>> Get(int64_t num, const SnapshotDirs& dirs);
   void Put(int64_t num, const SnapshotDirs& dirs, std::shared_ptr<LayerTree> tree);
@@ -81,6 +83,9 @@ class IndexCache {
     std::string index_file;
     uint64_t used = 0;
   };
+  // Saves all; drops what was used least lately until at most that much is left.
+  void TrimLocked(size_t limit_bytes, size_t limit_count);
+
   const size_t limit_bytes_;
   std::mutex mutex_;
   std::unordered_map<int64_t, Slot> slots_;

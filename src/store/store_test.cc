@@ -302,6 +302,22 @@ TEST_F(StoreTest, LongChainsAreFlattened) {
   EXPECT_EQ(Mounted(top), Shown(top));
 }
 
+TEST_F(StoreTest, ManyLayersDoNotHoldManyFilesOpen) {
+  const auto open_files = [] {
+    const std::filesystem::directory_iterator all("/proc/self/fd");
+    return std::distance(begin(all), end(all));
+  };
+  const auto before = open_files();
+  std::vector<SnapshotRef> layers;
+  for (int i = 0; i < 600; ++i) {
+    layers.push_back(CommitFiles(*store_, {}, Files{{"/f", std::to_string(i)}}, {}));
+    Shown(layers.back());
+  }
+  EXPECT_LT(open_files() - before, 1100);
+  // What was dropped is read again.
+  EXPECT_EQ(Shown(layers.front()), Shown(layers.front()));
+}
+
 TEST_F(StoreTest, LabelsFindRecords) {
   ActiveSnapshot active = Must(store_->Prepare(Activity(), {}));
   CommitOptions options;
