@@ -48,6 +48,9 @@ struct Config {
   registry::HostConfigs registries;
   int max_registry_concurrency = 4;
   bool dockerfile_frontend = true;
+  // Of ended builds, beyond so many those that are older go.
+  std::chrono::nanoseconds history_max_age = std::chrono::hours(48);
+  int history_max_entries = 50;
 
   // The worker.
   std::map<std::string, std::string> labels;

@@ -1,11 +1,13 @@
 #include "control/content_service.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "control/progress_proto.h"
 #include "control/reactors.h"
+#include "history/history.h"
 #include "store/store.h"
 
 namespace kiln::control {
@@ -26,8 +28,9 @@ grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context) {
 // Sends a blob piece by piece: the next is read from disk when the last one has gone.
 class BlobStream final : public grpc::ServerWriteReactor<pb::ReadContentResponse> {
  public:
-  BlobStream(store::Store& store, WorkerPool& blocking, const pb::ReadContentRequest& request)
-      : store_(store), blocking_(blocking), request_(request) {
+  BlobStream(store::Store& store, history::History& history, WorkerPool& blocking,
+             const pb::ReadContentRequest& request)
+      : store_(store), history_(history), blocking_(blocking), request_(request) {
     blocking_.Submit([this] { Begin(); });
   }
   void OnWriteDone(bool ok) override {
@@ -51,14 +54,23 @@ class BlobStream final : public grpc::ServerWriteReactor<pb::ReadContentResponse
 
   Status Open() {
     TRY_ASSIGN(const Digest digest, Digest::Parse(request_.digest()));
-    TRY_ASSIGN(blob_, store_.GetBlob(digest));
-    const auto size = static_cast<int64_t>(blob_.size());
+    TRY_ASSIGN(const int64_t size, OpenBlob(digest));
     offset_ = request_.offset();
     if (offset_ < 0 || offset_ > size)
       return OutOfRange("offset {} of blob {} of {} bytes", offset_, digest, size);
     end_ = request_.size() <= 0 ? size : offset_ + std::min(request_.size(), size - offset_);
-    TRY_ASSIGN(fd_, blob_.Open());
     return OkStatus();
+  }
+
+  // Its size.
+  Result<int64_t> OpenBlob(const Digest& digest) {
+    if (const auto recorded = history_.FindBlob(digest.ToString())) {
+      TRY_ASSIGN(fd_, OpenFile(recorded->path, O_RDONLY));
+      return recorded->size;
+    }
+    TRY_ASSIGN(blob_, store_.GetBlob(digest));
+    TRY_ASSIGN(fd_, blob_.Open());
+    return static_cast<int64_t>(blob_.size());
   }
 
   void SendNext() {
@@ -80,6 +92,7 @@ class BlobStream final : public grpc::ServerWriteReactor<pb::ReadContentResponse
   }
 
   store::Store& store_;
+  history::History& history_;
   WorkerPool& blocking_;
   const pb::ReadContentRequest request_;
   store::BlobRef blob_;
@@ -104,6 +117,13 @@ grpc::ServerUnaryReactor* ContentService::Info(grpc::CallbackServerContext*,
   return BlockingCall::Run(
       blocking_, [this, request, response](const CancelToken&) -> kiln::Status {
         TRY_ASSIGN(const Digest digest, Digest::Parse(request->digest()));
+        if (const auto recorded = history_.FindBlob(digest.ToString())) {
+          response->mutable_info()->set_digest(digest.ToString());
+          response->mutable_info()->set_size(recorded->size);
+          ToProto(recorded->created, response->mutable_info()->mutable_created_at());
+          ToProto(recorded->created, response->mutable_info()->mutable_updated_at());
+          return OkStatus();
+        }
         TRY_ASSIGN(const store::BlobInfo info, store_.StatBlob(digest));
         response->mutable_info()->set_digest(info.digest.ToString());
         response->mutable_info()->set_size(static_cast<int64_t>(info.size));
@@ -116,7 +136,7 @@ grpc::ServerUnaryReactor* ContentService::Info(grpc::CallbackServerContext*,
 
 grpc::ServerWriteReactor<pb::ReadContentResponse>* ContentService::Read(
     grpc::CallbackServerContext*, const pb::ReadContentRequest* request) {
-  return new BlobStream(store_, blocking_, *request);
+  return new BlobStream(store_, history_, blocking_, *request);
 }
 
 grpc::ServerUnaryReactor* ContentService::Update(grpc::CallbackServerContext* context,

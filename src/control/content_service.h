@@ -4,17 +4,22 @@
 
 #include "base/pool.h"
 
+namespace kiln::history {
+class History;
+}
 namespace kiln::store {
 class Store;
 }
 
 namespace kiln::control {
 
-// containerd.services.content.v1.Content: the store's blobs, to read.
+// containerd.services.content.v1.Content: the blobs of the store and of the history, to
+// read.
 class ContentService final : public containerd::services::content::v1::Content::CallbackService {
  public:
-  // Both outlive the service.
-  ContentService(store::Store& store, WorkerPool& blocking) : store_(store), blocking_(blocking) {}
+  // All outlive the service.
+  ContentService(store::Store& store, history::History& history, WorkerPool& blocking)
+      : store_(store), history_(history), blocking_(blocking) {}
 
   grpc::ServerUnaryReactor* Info(
       grpc::CallbackServerContext* context,
@@ -40,6 +45,7 @@ class ContentService final : public containerd::services::content::v1::Content::
 
  private:
   store::Store& store_;
+  history::History& history_;
   WorkerPool& blocking_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "base/filter.h"
 #include "base/log.h"
+#include "control/history_stream.h"
 #include "control/progress_proto.h"
 #include "control/reactors.h"
 #include "control/status_stream.h"
@@ -98,9 +99,12 @@ grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*,
       *parts_.builds,
       [this, request, response, job = *added](const CancelToken& cancel) -> kiln::Status {
         const auto link = cancel.OnCancel([&] { job->cancel.Cancel(); });
+        const auto recorder = Recorder::Begin(
+            {parts_.history, parts_.timers, parts_.blocking, parts_.clock}, job, *request);
         kiln::Status solved = parts_.solver->Solve(job, *request, response);
-        // Progress ends before the answer is sent: clients wait for both.
+        // Progress ends, and the record is there, before the answer is sent: clients look for both.
         parts_.jobs->End(job);
+        if (recorder) recorder->Complete(solved, *response);
         parts_.collector->Poke();
         if (!solved.ok()) LOG_INFO("build {}: {}", job->ref, solved.error());
         return solved;
@@ -109,6 +113,10 @@ grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*,
 
 grpc::ServerWriteReactor<pb::StatusResponse>* ControlService::Status(
     grpc::CallbackServerContext* context, const pb::StatusRequest* request) {
+  if (!parts_.jobs->Contains(request->ref()) && parts_.history->Has(request->ref())) {
+    AddTimestamp(*parts_.clock, context);
+    return ServeRecordedStatus(*parts_.history, *parts_.blocking, request->ref());
+  }
   return ServeStatus(*parts_.jobs, *parts_.clock, context, *request);
 }
 
@@ -142,36 +150,22 @@ grpc::ServerUnaryReactor* ControlService::Info(grpc::CallbackServerContext* cont
   return Answer(context, OkStatus());
 }
 
-// Completed builds are not recorded: what can be told is which builds are running.
 grpc::ServerWriteReactor<pb::BuildHistoryEvent>* ControlService::ListenBuildHistory(
     grpc::CallbackServerContext* context, const pb::BuildHistoryRequest* request) {
-  AddTimestamp(*parts_.clock, context);
-  auto* stream = new QueuedStream<pb::BuildHistoryEvent>;
-  stream->Begin();
-  for (const LiveJobPtr& job : parts_.jobs->Active()) {
-    if (!request->ref().empty() && request->ref() != job->ref) continue;
-    pb::BuildHistoryEvent event;
-    event.set_type(pb::STARTED);
-    event.mutable_record()->set_ref(job->ref);
-    control::ToProto(job->created, event.mutable_record()->mutable_createdat());
-    stream->Send(std::move(event));
-  }
-  if (request->limit() < 0) {
-    stream->End(InvalidArgument("limit is negative"));
-  } else if (request->earlyexit()) {
-    stream->End(OkStatus());
-  } else {
-    stream->End(Unimplemented("this daemon keeps no build history to listen to"));
-  }
-  return stream;
+  return ServeHistory(*parts_.history, *parts_.blocking, *parts_.clock, context, *request);
 }
 
 grpc::ServerUnaryReactor* ControlService::UpdateBuildHistory(
-    grpc::CallbackServerContext* context, const pb::UpdateBuildHistoryRequest* request,
+    grpc::CallbackServerContext*, const pb::UpdateBuildHistoryRequest* request,
     pb::UpdateBuildHistoryResponse*) {
-  // No record exists: deleting and finalizing one that is not there is no error, pinning it is.
-  if (request->delete_() || request->finalize()) return Answer(context, OkStatus());
-  return Answer(context, Unknown("failed to retrieve ref {}: file does not exist", request->ref()));
+  return BlockingCall::Run(*parts_.blocking, [this, request](const CancelToken&) -> kiln::Status {
+    if (request->delete_()) return parts_.history->Delete(request->ref());
+    // Records are final once they are complete: there are no traces to wait for.
+    if (request->finalize()) return OkStatus();
+    const kiln::Status pinned = parts_.history->SetPinned(request->ref(), request->pinned());
+    if (pinned.ok() || pinned.error().code() != Code::kNotFound) return pinned;
+    return Unknown("failed to retrieve ref {}: file does not exist", request->ref());
+  });
 }
 
 }  // namespace kiln::control

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/pool.h"
 #include "control/job_table.h"
+#include "control/recorder.h"
 #include "control/worker_info.h"
 #include "rpc/poller.h"
 #include "session/manager.h"
@@ -52,6 +53,8 @@ class ControlService final : public moby::buildkit::v1::Control::CallbackService
     const WorkerInfo* worker = nullptr;
     Solver* solver = nullptr;
     Collector* collector = nullptr;
+    history::History* history = nullptr;
+    TaskQueue* timers = nullptr;
   };
 
   explicit ControlService(const Parts& parts) : parts_(parts) {}

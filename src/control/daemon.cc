@@ -28,6 +28,7 @@
 #include "exporter/exporter.h"
 #include "frontend/bridge_service.h"
 #include "frontend/dockerfile_frontend.h"
+#include "history/history.h"
 #include "http/client.h"
 #include "http/proxy.h"
 #include "ops/exec_op.h"
@@ -118,6 +119,7 @@ struct Daemon::Parts {
   EventLoop solver_loop{"kiln-solver"};
   session::Manager sessions{timers};
   std::unique_ptr<store::Store> store;
+  std::unique_ptr<history::History> history;
   std::unique_ptr<WorkerPool> blocking;
   std::unique_ptr<WorkerPool> builds;
   std::shared_ptr<cachedb::CacheDb> cachedb;
@@ -162,6 +164,10 @@ Status Daemon::Parts::OpenStore(const sys::Mounter& mounter) {
   options.snapshotter = config.snapshotter;
   options.max_mount_layers = mounter.max_overlay_lowers();
   TRY_ASSIGN_CTX(store, store::Store::Open(std::move(options)), "opening {}", config.root);
+  history::Retention retention;
+  retention.age = config.history_max_age;
+  retention.entries = static_cast<size_t>(config.history_max_entries);
+  TRY_ASSIGN(history, history::History::Open(config.root + "/history", clock, retention));
   blocking = std::make_unique<WorkerPool>("kiln-work", kBlockingThreads);
   builds = std::make_unique<WorkerPool>("kiln-build", kBuildThreads);
   TRY_ASSIGN(cachedb, cachedb::CacheDb::Open(config.root + "/cache.db", *store));
@@ -254,6 +260,8 @@ Status Daemon::Parts::OpenServices() {
   parts.worker = &worker;
   parts.solver = build_solver.get();
   parts.collector = collector.get();
+  parts.history = history.get();
+  parts.timers = &timers;
   control = std::make_unique<ControlService>(parts);
 
   moby::buildkit::v1::types::WorkerRecord record;
@@ -263,7 +271,7 @@ Status Daemon::Parts::OpenServices() {
         jobs.WhenBridge(ref, std::move(done));
       },
       *blocking, std::move(record));
-  content = std::make_unique<ContentService>(*store, *blocking);
+  content = std::make_unique<ContentService>(*store, *history, *blocking);
   if (!config.tls.cert.empty() || !config.tls.key.empty()) {
     TRY_ASSIGN(tls, rpc::TlsContext::Load(config.tls));
   }

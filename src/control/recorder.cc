@@ -1,0 +1,101 @@
+#include "control/recorder.h"
+
+#include <google/rpc/status.pb.h>
+#include <moby/buildkit/v1/control.pb.h>
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "control/progress_proto.h"
+#include "rpc/status.h"
+
+namespace kiln::control {
+namespace {
+
+namespace pb = moby::buildkit::v1;
+
+// What comes within this time is written together.
+constexpr std::chrono::milliseconds kInterval{200};
+
+history::Record RecordOf(const LiveJobPtr& job, const pb::SolveRequest& request) {
+  history::Record record;
+  record.set_ref(job->ref);
+  record.set_frontend(request.frontend());
+  *record.mutable_frontendattrs() = request.frontendattrs();
+  *record.mutable_exporters() = request.exporters();
+  ToProto(job->created, record.mutable_createdat());
+  return record;
+}
+
+}  // namespace
+
+std::shared_ptr<Recorder> Recorder::Begin(const Parts& parts, const LiveJobPtr& job,
+                                          const pb::SolveRequest& request) {
+  if (request.internal()) return nullptr;
+  history::Record record = RecordOf(job, request);
+  Result<history::LogWriter> log = parts.history->Begin(record);
+  if (!log.ok()) {
+    LOG_WARNING("build {} is not recorded: {}", job->ref, log.error());
+    return nullptr;
+  }
+  std::shared_ptr<Recorder> made(new Recorder(parts, job, std::move(record), *std::move(log)));
+  made->reader_ = job->progress->NewReader([weak = made->weak_from_this()] {
+    if (const auto self = weak.lock()) self->Wake();
+  });
+  std::lock_guard lock(made->mutex_);
+  made->DrainLocked();
+  return made;
+}
+
+void Recorder::Wake() {
+  parts_.timers->PostAfter(kInterval, [self = shared_from_this()] {
+    std::lock_guard lock(self->mutex_);
+    if (self->done_) return;
+    self->parts_.blocking->Submit([self] {
+      std::lock_guard work_lock(self->mutex_);
+      if (!self->done_) self->DrainLocked();
+    });
+  });
+}
+
+void Recorder::DrainLocked() {
+  pb::StatusResponse batch;
+  while (reader_->Next(&batch) == ProgressTable::Reader::State::kBatch) {
+    if (!log_) continue;
+    const Status written = log_->Append(batch);
+    if (written.ok()) continue;
+    LOG_WARNING("the log of build {} is cut short: {}", job_->ref, written.error());
+    log_.reset();
+  }
+}
+
+void Recorder::Complete(const Status& solved, const pb::SolveResponse& response) {
+  std::lock_guard lock(mutex_);
+  DrainLocked();
+  done_ = true;
+  ToProto(parts_.clock->Now(), record_.mutable_completedat());
+  const ProgressTable::Counts counts = job_->progress->counts();
+  record_.set_numtotalsteps(counts.total);
+  record_.set_numcachedsteps(counts.cached);
+  record_.set_numcompletedsteps(counts.completed);
+  record_.set_numwarnings(counts.warnings);
+  for (const auto& [key, value] : response.exporterresponse()) {
+    if (IsValidUtf8(value)) (*record_.mutable_exporterresponse())[key] = value;
+  }
+  if (log_) {
+    record_.mutable_logs()->set_size(log_->size());
+    record_.mutable_logs()->set_digest(log_->digest().ToString());
+  }
+  std::string external;
+  if (!solved.ok()) {
+    google::rpc::Status error;
+    rpc::ToProto(solved.error(), &error);
+    external = error.SerializeAsString();
+    error.clear_details();
+    *record_.mutable_error() = std::move(error);
+  }
+  const Status written = parts_.history->Complete(std::move(record_), external);
+  if (!written.ok()) LOG_WARNING("the record of build {}: {}", job_->ref, written.error());
+  parts_.blocking->Submit([history = parts_.history] { history->Collect(); });
+}
+
+}  // namespace kiln::control
