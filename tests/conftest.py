@@ -24,6 +24,7 @@ def pytest_addoption(parser):
         default=os.environ.get("KILN_TEST_DAEMON", "kilnd"),
         help="run the tests against kilnd, or the real buildkitd: what fails there is the test's fault",
     )
+    parser.addoption("--accept-golden", action="store_true", help="write the golden files anew, from what is seen now")
 
 
 def pytest_configure(config):

@@ -113,6 +113,9 @@ class Building {
     solve_.set_internal(request_.internal);
     for (const auto& [key, value] : request_.frontend_attrs)
       (*solve_.mutable_frontendattrs())[key] = value;
+    // Recorded with the build, and seen by nothing else: the frontend gets its own attributes.
+    if (!request_.shared_key.empty())
+      (*solve_.mutable_frontendattrs())[std::string(kContextAttr)] = request_.shared_key;
     for (const Output& output : request_.outputs) {
       auto* exporter = solve_.add_exporters();
       exporter->set_type(output.type);

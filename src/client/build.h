@@ -72,6 +72,9 @@ struct BuildRequest {
       credential_helper;
 };
 
+// Attribute of a recorded build: the folder that was its context.
+inline constexpr std::string_view kContextAttr = "kiln.context";
+
 struct BuildReport {
   std::string ref;
   std::map<std::string, std::string> exporter_response;

@@ -2,9 +2,12 @@
 
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "client/json_display.h"
-#include "client/plain_display.h"
-#include "client/tty_display.h"
+#include "client/paced_display.h"
+#include "client/plain_screen.h"
+#include "client/tty_screen.h"
 
 namespace kiln::client {
 namespace {
@@ -20,6 +23,11 @@ class QuietDisplay final : public Display {
 
 }  // namespace
 
+bool WantsColours() {
+  const char* no = std::getenv("NO_COLOR");
+  return no == nullptr || *no == '\0';
+}
+
 Result<DisplayMode> ParseDisplayMode(std::string_view name) {
   if (name.empty() || name == "auto") return DisplayMode::kAuto;
   if (name == "plain") return DisplayMode::kPlain;
@@ -34,7 +42,8 @@ std::shared_ptr<Display> MakeDisplay(DisplayMode mode, std::FILE* out, const Clo
     mode = isatty(fileno(out)) != 0 ? DisplayMode::kTty : DisplayMode::kPlain;
   switch (mode) {
     case DisplayMode::kTty:
-      return std::make_shared<TtyDisplay>(out, clock);
+      return std::make_shared<PacedDisplay>(
+          out, clock, std::make_unique<TtyScreen>(clock.Now(), WantsColours()));
     case DisplayMode::kQuiet:
       return std::make_shared<QuietDisplay>();
     case DisplayMode::kRawJson:
@@ -43,7 +52,7 @@ std::shared_ptr<Display> MakeDisplay(DisplayMode mode, std::FILE* out, const Clo
     case DisplayMode::kPlain:
       break;
   }
-  return std::make_shared<PlainDisplay>(out);
+  return std::make_shared<PacedDisplay>(out, clock, std::make_unique<PlainScreen>(WantsColours()));
 }
 
 }  // namespace kiln::client

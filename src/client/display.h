@@ -15,6 +15,9 @@ enum class DisplayMode { kAuto, kPlain, kTty, kQuiet, kRawJson };
 // "auto", "plain", "tty", "quiet", "rawjson" ("none" is "quiet").
 Result<DisplayMode> ParseDisplayMode(std::string_view name);
 
+// Unless the environment has NO_COLOR (no-color.org).
+bool WantsColours();
+
 // Shows a build's progress while it runs. Thread-safe as every sink; draws at its own pace.
 class Display : public progress::Sink {
  public:

@@ -6,7 +6,10 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/ids.h"
 #include "base/strings.h"
+#include "client/display_model.h"
+#include "client/step_numbers.h"
 #include "cmd/error_report.h"
 #include "cmd/interrupt.h"
 
@@ -48,20 +51,39 @@ Status WriteFiles(const BuildFlags& flags, const client::BuildReport& report) {
   return OkStatus();
 }
 
-Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* spawner) {
+// The command that shows the whole log of the step that failed; "" if none did.
+std::string LogCommand(const BuildFlags& flags, const std::string& ref,
+                       const std::vector<client::StepNumbers::Step>& steps) {
+  for (const auto& step : steps) {
+    if (step.error.empty() || client::IsCancelledText(step.error)) continue;
+    std::string command = "kiln logs";
+    if (!flags.addr.empty()) command += " --addr " + flags.addr;
+    if (!flags.root.empty()) command += " --root " + flags.root;
+    return fmt::format("{} {} {}", command, ref, step.number);
+  }
+  return "";
+}
+
+Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* spawner,
+           std::string* where_to_look) {
   TRY_ASSIGN(auto mode, client::ParseDisplayMode(flags.quiet ? "quiet" : flags.progress));
   TRY_ASSIGN(auto prepared, Prepare(flags));
   TRY_ASSIGN(auto engine, OpenEngine(choice, spawner));
   SystemClock clock;
   CancelSource cancel;
   InterruptWatcher watcher([&](int) { cancel.Cancel(Cancelled("context canceled")); });
+  if (prepared.request.ref.empty()) prepared.request.ref = NewId();
   auto display = client::MakeDisplay(mode, stderr, clock);
+  auto numbers = std::make_shared<client::StepNumbers>();
   progress::Activity activity;
   activity.cancel = cancel.token();
-  activity.sink = display;
+  activity.sink = std::make_shared<client::TeeSink>(display, numbers);
   auto report = client::Build(engine->connection(), prepared.request, activity);
   display->Finish();
-  if (!report.ok()) return std::move(report).error();
+  if (!report.ok()) {
+    *where_to_look = LogCommand(flags, prepared.request.ref, numbers->Steps());
+    return std::move(report).error();
+  }
   TRY(WriteFiles(flags, *report));
   if (flags.quiet) std::printf("%s\n", ImageId(report->exporter_response).c_str());
   return OkStatus();
@@ -70,9 +92,12 @@ Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* sp
 }  // namespace
 
 int RunBuild(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* spawner) {
-  Status status = Run(flags, choice, spawner);
+  std::string where_to_look;
+  Status status = Run(flags, choice, spawner, &where_to_look);
   if (status.ok()) return 0;
-  std::fputs(DescribeError(status.error()).c_str(), stderr);
+  std::string text = DescribeError(status.error());
+  if (!where_to_look.empty()) text += "The whole log of that step: " + where_to_look + "\n";
+  std::fputs(text.c_str(), stderr);
   return 1;
 }
 

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/ids.h"
 #include "base/strings.h"
+#include "cmd/values.h"
 #include "oci/layout.h"
 #include "oci/manifest.h"
 #include "oci/reference.h"
@@ -124,24 +125,6 @@ Status AddNetwork(const BuildFlags& flags, PreparedBuild& build) {
   build.request.frontend_attrs["force-network-mode"] = flags.network;
   if (flags.network == "host") build.request.entitlements.push_back("network.host");
   return OkStatus();
-}
-
-// "512m": bytes, with binary units.
-Result<int64_t> ParseSize(const std::string& flag, const std::string& text) {
-  std::string_view number = text;
-  int64_t unit = 1;
-  if (!number.empty() && (number.back() == 'b' || number.back() == 'B')) number.remove_suffix(1);
-  if (!number.empty()) {
-    size_t power = std::string_view("kmgt").find(ToLower(number.substr(number.size() - 1)));
-    if (power != std::string_view::npos) {
-      unit = int64_t{1} << (10 * (power + 1));
-      number.remove_suffix(1);
-    }
-  }
-  auto value = ParseInt(number);
-  if (!value || *value < 0 || *value > INT64_MAX / unit)
-    return InvalidArgument("invalid size {} for {}", Quoted(text), flag);
-  return *value * unit;
 }
 
 // An OCI layout on disk as a named context: clients name the image by digest and serve its blobs.

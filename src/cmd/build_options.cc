@@ -2,6 +2,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cmd/command.h"
+
 namespace kiln::cmd {
 namespace {
 
@@ -37,12 +39,6 @@ void AddUnserved(CLI::App& app) {
   }
   // What it asks for is always so: no step's container outlives it.
   app.add_flag("--rm,--force-rm")->group("");
-}
-
-// A repeatable flag: each use takes one value, commas are part of it.
-CLI::Option* AddList(CLI::App& app, const std::string& names, std::vector<std::string>& values,
-                     const std::string& help) {
-  return app.add_option(names, values, help)->allow_extra_args(false)->take_all();
 }
 
 }  // namespace

@@ -13,6 +13,12 @@ class Spawner;
 
 namespace kiln::cmd {
 
+// --addr and --root of a client command.
+struct EngineFlags {
+  std::string addr;
+  std::string root;
+};
+
 // Where a client command finds the engine. Decided before any thread exists, by looking at sockets
 // only.
 struct EngineChoice {

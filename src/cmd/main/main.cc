@@ -1,6 +1,7 @@
 // kiln and kilnd: one binary, told apart by the name it is called by.
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <string_view>
 
 #include <CLI/CLI.hpp>
@@ -8,7 +9,9 @@
 #include "base/log.h"
 #include "cmd/build_command.h"
 #include "cmd/build_options.h"
+#include "cmd/cache_commands.h"
 #include "cmd/daemon_command.h"
+#include "cmd/history_commands.h"
 #include "cmd/interrupt.h"
 #include "cmd/usage.h"
 #include "sys/main_early.h"
@@ -53,22 +56,16 @@ int DaemonMain(int argc, char** argv) {
   return RunDaemon(*config, **spawner);
 }
 
-int ClientMain(int argc, char** argv) {
-  CLI::App app{"kiln builds container images", "kiln"};
-  app.set_version_flag("--version", "kiln " + Version());
-  app.require_subcommand(0, 1);
-  BuildFlags build;
-  bool debug = false;
-  app.add_flag("--debug", debug, "Log what the engine does");
-  CLI::App* build_command = app.add_subcommand("build", "Build an image from a Dockerfile");
-  AddBuildOptions(*build_command, build);
-  if (auto status = Parse(app, argc, argv)) return *status;
-  if (app.get_subcommands().empty()) {
-    std::fputs(app.help().c_str(), stderr);
-    return kUsageError;
-  }
-  if (debug) SetLogLevel(LogLevel::kDebug);
-  EngineChoice choice = ChooseEngine(build.addr, build.root);
+// A command of `kiln`: where its engine is, and what it does there.
+struct Subcommand {
+  CLI::App* app;
+  const std::string& addr;
+  const std::string& root;
+  std::function<int(const EngineChoice&, sys::Spawner*)> run;
+};
+
+int RunSubcommand(const Subcommand& command) {
+  EngineChoice choice = ChooseEngine(command.addr, command.root);
   std::unique_ptr<sys::Spawner> spawner;
   if (choice.address.empty()) {
     auto made = sys::MainEarly();
@@ -76,7 +73,45 @@ int ClientMain(int argc, char** argv) {
     spawner = std::move(*made);
   }
   BlockInterrupts();
-  return RunBuild(build, choice, spawner.get());
+  return command.run(choice, spawner.get());
+}
+
+int ClientMain(int argc, char** argv) {
+  CLI::App app{"kiln builds container images", "kiln"};
+  app.set_version_flag("--version", "kiln " + Version());
+  app.require_subcommand(0, 1);
+  bool debug = false;
+  app.add_flag("--debug", debug, "Log what the engine does");
+  BuildFlags build;
+  DuFlags du;
+  PruneFlags prune;
+  LsFlags ls;
+  LogsFlags logs;
+  const Subcommand commands[] = {
+      {app.add_subcommand("build", "Build an image from a Dockerfile"), build.addr, build.root,
+       [&](const auto& choice, auto* spawner) { return RunBuild(build, choice, spawner); }},
+      {app.add_subcommand("ls", "List builds of late"), ls.engine.addr, ls.engine.root,
+       [&](const auto& choice, auto* spawner) { return RunLs(ls, choice, spawner); }},
+      {app.add_subcommand("logs", "Show the whole log of a build or of one of its steps"),
+       logs.engine.addr, logs.engine.root,
+       [&](const auto& choice, auto* spawner) { return RunLogs(logs, choice, spawner); }},
+      {app.add_subcommand("du", "Show what the cache holds"), du.engine.addr, du.engine.root,
+       [&](const auto& choice, auto* spawner) { return RunDu(du, choice, spawner); }},
+      {app.add_subcommand("prune", "Remove from the cache"), prune.engine.addr, prune.engine.root,
+       [&](const auto& choice, auto* spawner) { return RunPrune(prune, choice, spawner); }},
+  };
+  AddBuildOptions(*commands[0].app, build);
+  AddLsOptions(*commands[1].app, ls);
+  AddLogsOptions(*commands[2].app, logs);
+  AddDuOptions(*commands[3].app, du);
+  AddPruneOptions(*commands[4].app, prune);
+  if (auto status = Parse(app, argc, argv)) return *status;
+  if (debug) SetLogLevel(LogLevel::kDebug);
+  for (const Subcommand& command : commands) {
+    if (command.app->parsed()) return RunSubcommand(command);
+  }
+  std::fputs(app.help().c_str(), stderr);
+  return kUsageError;
 }
 
 }  // namespace

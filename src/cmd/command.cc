@@ -1,0 +1,42 @@
+#include "cmd/command.h"
+
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+
+#include "cmd/error_report.h"
+#include "cmd/interrupt.h"
+
+namespace kiln::cmd {
+
+void AddEngineOptions(CLI::App& app, EngineFlags& flags) {
+  app.add_option("--addr", flags.addr,
+                 "Daemon to use, unix://… or tcp://… (also KILN_HOST, BUILDKIT_HOST); without one, "
+                 "the state folder is used in this process");
+  app.add_option("--root", flags.root, "State folder, where no daemon is used");
+}
+
+CLI::Option* AddList(CLI::App& app, const std::string& names, std::vector<std::string>& values,
+                     const std::string& help) {
+  return app.add_option(names, values, help)->allow_extra_args(false)->take_all();
+}
+
+void Print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+int RunCommand(const EngineChoice& choice, sys::Spawner* spawner, const Command& command) {
+  CancelSource cancel;
+  InterruptWatcher watcher([&](int) { cancel.Cancel(Cancelled("interrupted")); });
+  progress::Activity activity;
+  activity.cancel = cancel.token();
+  const auto run = [&]() -> Status {
+    TRY_ASSIGN(auto engine, OpenEngine(choice, spawner));
+    return command(engine->connection(), activity);
+  };
+  Status status = run();
+  if (std::fflush(stdout) != 0 && status.ok()) status = ErrnoError(errno, "standard output");
+  if (status.ok()) return 0;
+  std::fputs(DescribeError(status.error()).c_str(), stderr);
+  return 1;
+}
+
+}  // namespace kiln::cmd
