@@ -80,6 +80,15 @@ def test_ls_and_logs(here, tmp_path):
     assert any("logs" in event for event in events)
 
 
+def test_what_clients_are_not_shown_is_in_the_log(here):
+    """Clients see 2 MiB of a stream, the record has all of it."""
+    done = here.build("FROM base\nRUN seq 1 500000 && echo end >&2 && exit 3\n", check=False)
+    assert "output clipped, log limit" in done.stderr and "499999" in done.stderr
+    shown = here.kiln("logs", "", "seq 1").stdout.splitlines()
+    assert sorted(shown) == sorted([*map(str, range(1, 500001)), "end"])
+    assert [line for line in shown if line != "end"] == [str(n) for n in range(1, 500001)]
+
+
 def test_logs_of_what_is_not_there(here):
     here.build("FROM base\nRUN echo one\nRUN echo two\n")
     for words, said in [

@@ -10,6 +10,7 @@ namespace kiln::control {
 namespace {
 
 constexpr size_t kBatchBytes = 1 << 20;
+constexpr size_t kMaxKeptWaiting = 1 << 20;
 
 }  // namespace
 
@@ -102,15 +103,33 @@ void ProgressTable::OnStatus(const progress::VertexStatus& status) {
 void ProgressTable::OnLog(const progress::VertexLog& log) {
   std::unique_lock lock(mutex_);
   if (closed_ || !vertices_.contains(log.vertex)) return;
-  events_.push_back({++seq_, log, std::nullopt});
+  events_.push_back({++seq_, For::kAll, log, std::nullopt});
   Wake(std::move(lock));
+}
+
+void ProgressTable::OnShownLog(const progress::VertexLog& log) {
+  std::unique_lock lock(mutex_);
+  if (closed_ || !vertices_.contains(log.vertex)) return;
+  events_.push_back({++seq_, For::kOthers, log, std::nullopt});
+  Wake(std::move(lock));
+}
+
+void ProgressTable::OnKeptLog(const progress::VertexLog& log) {
+  std::unique_lock lock(mutex_);
+  if (closed_ || !flush_ || !vertices_.contains(log.vertex)) return;
+  events_.push_back({++seq_, For::kKeeper, log, std::nullopt});
+  kept_waiting_ += log.data.size();
+  const bool much = kept_waiting_ > kMaxKeptWaiting;
+  const auto flush = flush_;
+  Wake(std::move(lock));
+  if (much) flush();
 }
 
 void ProgressTable::OnWarning(const progress::VertexWarning& warning) {
   std::unique_lock lock(mutex_);
   if (closed_) return;
   ++warnings_;
-  events_.push_back({++seq_, std::nullopt, warning});
+  events_.push_back({++seq_, For::kAll, std::nullopt, warning});
   Wake(std::move(lock));
 }
 
@@ -148,17 +167,39 @@ ProgressTable::Counts ProgressTable::counts() const {
 }
 
 std::shared_ptr<ProgressTable::Reader> ProgressTable::NewReader(std::function<void()> wake) {
-  auto reader = std::make_shared<Reader>(shared_from_this(), std::move(wake));
+  auto reader = std::make_shared<Reader>(shared_from_this(), std::move(wake), false);
   std::lock_guard lock(mutex_);
   readers_.push_back(reader);
   return reader;
+}
+
+std::shared_ptr<ProgressTable::Reader> ProgressTable::NewKeeper(std::function<void()> wake,
+                                                                std::function<void()> flush) {
+  auto reader = std::make_shared<Reader>(shared_from_this(), std::move(wake), true);
+  std::lock_guard lock(mutex_);
+  flush_ = std::move(flush);
+  readers_.push_back(reader);
+  return reader;
+}
+
+size_t ProgressTable::Reader::AddEvent(Event& event, moby::buildkit::v1::StatusResponse* batch) {
+  if (event.who == (keeper_ ? For::kOthers : For::kKeeper)) return 0;
+  size_t bytes = 0;
+  if (event.log) bytes += AddLog(*event.log, batch);
+  if (event.warning) bytes += AddWarning(*event.warning, batch);
+  if (event.who == For::kKeeper) {
+    // Nobody else reads it.
+    table_->kept_waiting_ -= event.log->data.size();
+    event.log.reset();
+  }
+  return bytes;
 }
 
 ProgressTable::Reader::State ProgressTable::Reader::Next(
     moby::buildkit::v1::StatusResponse* batch) {
   batch->Clear();
   std::lock_guard lock(table_->mutex_);
-  const auto& entities = table_->entities_;
+  auto& entities = table_->entities_;
   // The oldest entity that changed since: entities are in the order of their last change.
   auto entity = entities.end();
   while (entity != entities.begin() && std::prev(entity)->seq > cursor_) --entity;
@@ -169,9 +210,8 @@ ProgressTable::Reader::State ProgressTable::Reader::Next(
     const bool entity_left = entity != entities.end();
     if (!event_left && !entity_left) break;
     if (event_left && (!entity_left || table_->events_[next_event_].seq < entity->seq)) {
-      const Event& event = table_->events_[next_event_++];
-      if (event.log) bytes += AddLog(*event.log, batch);
-      if (event.warning) bytes += AddWarning(*event.warning, batch);
+      Event& event = table_->events_[next_event_++];
+      bytes += AddEvent(event, batch);
       cursor_ = std::max(cursor_, event.seq);
       continue;
     }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "progress/log_keeper.h"
 #include "progress/progress.h"
 
 namespace moby::buildkit::v1 {
@@ -29,6 +30,7 @@ namespace kiln::control {
 // when their dependent starts; statuses complete before or with their vertex and never lack
 // `started`; `completed` never comes without `started`; at the end nothing is left open.
 class ProgressTable final : public progress::Sink,
+                            public progress::LogKeeper,
                             public std::enable_shared_from_this<ProgressTable> {
  public:
   class Reader;
@@ -46,6 +48,9 @@ class ProgressTable final : public progress::Sink,
   void OnStatus(const progress::VertexStatus& status) override;
   void OnLog(const progress::VertexLog& log) override;
   void OnWarning(const progress::VertexWarning& warning) override;
+  // Goes to the keeper alone, who is made to read when much of it waits.
+  void OnKeptLog(const progress::VertexLog& log) override;
+  void OnShownLog(const progress::VertexLog& log) override;
 
   // Completes what is open (cancelled) and ends all readers once they have everything. Later events
   // are dropped.
@@ -56,8 +61,12 @@ class ProgressTable final : public progress::Sink,
   // `wake` is called, from any thread, when there may be something to read after Next said there
   // was nothing.
   std::shared_ptr<Reader> NewReader(std::function<void()> wake);
+  // The one reader that gets what is kept and not what is shown alone. `flush` must make it read
+  // before it returns, from any thread; it may block.
+  std::shared_ptr<Reader> NewKeeper(std::function<void()> wake, std::function<void()> flush);
 
  private:
+  enum class For { kAll, kKeeper, kOthers };
   // The newest state of one vertex run or one status.
   struct Entity {
     uint64_t seq = 0;
@@ -68,6 +77,7 @@ class ProgressTable final : public progress::Sink,
   // A log piece or a warning.
   struct Event {
     uint64_t seq = 0;
+    For who = For::kAll;
     std::optional<progress::VertexLog> log;
     std::optional<progress::VertexWarning> warning;
   };
@@ -95,6 +105,8 @@ class ProgressTable final : public progress::Sink,
   std::deque<Event> events_;    // by seq
   std::unordered_map<Digest, VertexState> vertices_;
   int warnings_ = 0;
+  size_t kept_waiting_ = 0;      // bytes that the keeper has not read
+  std::function<void()> flush_;  // none: there is no keeper
   std::vector<std::weak_ptr<Reader>> readers_;
 };
 
@@ -103,16 +115,19 @@ class ProgressTable::Reader {
  public:
   enum class State { kBatch, kNothingYet, kEnd };
 
-  Reader(std::shared_ptr<const ProgressTable> table, std::function<void()> wake)
-      : table_(std::move(table)), wake_(std::move(wake)) {}
+  Reader(std::shared_ptr<ProgressTable> table, std::function<void()> wake, bool keeper)
+      : table_(std::move(table)), wake_(std::move(wake)), keeper_(keeper) {}
 
   // Fills `batch` (cleared first) with what changed since the last call, about 1 MiB at most.
   State Next(moby::buildkit::v1::StatusResponse* batch);
 
  private:
   friend class ProgressTable;
-  const std::shared_ptr<const ProgressTable> table_;
+  size_t AddEvent(Event& event, moby::buildkit::v1::StatusResponse* batch);
+
+  const std::shared_ptr<ProgressTable> table_;
   const std::function<void()> wake_;
+  const bool keeper_;
   // Under the table's lock.
   uint64_t cursor_ = 0;
   size_t next_event_ = 0;

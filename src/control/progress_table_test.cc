@@ -163,5 +163,34 @@ TEST(JobTableTest, WaitersGetLateJobsAndRefsStayTaken) {
   EXPECT_EQ(got, "no such job never");
 }
 
+TEST_F(ProgressTableTest, KeepsForOneWhatTheOthersDoNotSee) {
+  int flushed = 0;
+  const auto keeper = table_->NewKeeper([] {}, [&] { ++flushed; });
+  progress::Vertex vertex = Vertex("a");
+  vertex.started = Tick();
+  table_->OnVertex(vertex);
+  const auto log = [&](const std::string& data) {
+    return progress::VertexLog{vertex.digest, Tick(), progress::Stream::kStdout, data};
+  };
+  table_->OnLog(log("first "));
+  table_->OnShownLog(log("clipped"));
+  table_->OnKeptLog(log("second "));
+  EXPECT_EQ(flushed, 0);
+  table_->OnKeptLog(log(std::string(2 << 20, 'x')));
+  EXPECT_EQ(flushed, 1);
+  table_->OnLog(log(" third"));
+  const auto all = [](ProgressTable::Reader& reader) {
+    std::string text;
+    StatusResponse batch;
+    while (reader.Next(&batch) == State::kBatch) {
+      for (const auto& one : batch.logs()) text += one.msg();
+    }
+    return text;
+  };
+  EXPECT_EQ(all(*reader_), "first clipped third");
+  EXPECT_EQ(all(*keeper), "first second " + std::string(2 << 20, 'x') + " third");
+  EXPECT_EQ(all(*table_->NewReader([] {})), "first clipped third");
+}
+
 }  // namespace
 }  // namespace kiln::control

@@ -15,6 +15,7 @@ namespace pb = moby::buildkit::v1;
 
 // What comes within this time is written together.
 constexpr std::chrono::milliseconds kInterval{200};
+constexpr int64_t kMaxLogBytes = 200'000'000;
 
 history::Record RecordOf(const LiveJobPtr& job, const pb::SolveRequest& request) {
   history::Record record;
@@ -38,9 +39,16 @@ std::shared_ptr<Recorder> Recorder::Begin(const Parts& parts, const LiveJobPtr& 
     return nullptr;
   }
   std::shared_ptr<Recorder> made(new Recorder(parts, job, std::move(record), *std::move(log)));
-  made->reader_ = job->progress->NewReader([weak = made->weak_from_this()] {
-    if (const auto self = weak.lock()) self->Wake();
-  });
+  made->reader_ = job->progress->NewKeeper(
+      [weak = made->weak_from_this()] {
+        if (const auto self = weak.lock()) self->Wake();
+      },
+      [weak = made->weak_from_this()] {
+        const auto self = weak.lock();
+        if (!self) return;
+        std::lock_guard lock(self->mutex_);
+        if (!self->done_) self->DrainLocked();
+      });
   std::lock_guard lock(made->mutex_);
   made->DrainLocked();
   return made;
@@ -61,10 +69,24 @@ void Recorder::DrainLocked() {
   pb::StatusResponse batch;
   while (reader_->Next(&batch) == ProgressTable::Reader::State::kBatch) {
     if (!log_) continue;
+    TrimLocked(&batch);
     const Status written = log_->Append(batch);
     if (written.ok()) continue;
     LOG_WARNING("the log of build {} is cut short: {}", job_->ref, written.error());
     log_.reset();
+  }
+}
+
+// A step that writes without end does not fill the disk.
+void Recorder::TrimLocked(pb::StatusResponse* batch) {
+  if (log_->size() < kMaxLogBytes) return;
+  if (!full_ && batch->logs_size() > 0) {
+    full_ = true;
+    batch->mutable_logs()->DeleteSubrange(1, batch->logs_size() - 1);
+    batch->mutable_logs(0)->set_msg(fmt::format(
+        "\n[no more is kept of this build's output than {}]\n", HumanBytes(kMaxLogBytes)));
+  } else if (full_) {
+    batch->clear_logs();
   }
 }
 

@@ -36,6 +36,7 @@ class Recorder final : public std::enable_shared_from_this<Recorder> {
 
   void Wake();
   void DrainLocked();
+  void TrimLocked(moby::buildkit::v1::StatusResponse* batch);
 
   const Parts parts_;
   const LiveJobPtr job_;
@@ -43,6 +44,7 @@ class Recorder final : public std::enable_shared_from_this<Recorder> {
   history::Record record_;
   std::optional<history::LogWriter> log_;  // none once writing has failed
   std::shared_ptr<ProgressTable::Reader> reader_;
+  bool full_ = false;
   bool done_ = false;
 };
 

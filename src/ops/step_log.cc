@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/strings.h"
+#include "progress/log_keeper.h"
 
 namespace kiln::ops {
 namespace {
@@ -67,9 +68,13 @@ void StepLog::Write(progress::Stream stream, std::string_view data) {
       limit.bytes < 0 ? std::numeric_limits<int64_t>::max() : limit.bytes - channel.bytes;
   channel.bytes += static_cast<int64_t>(data.size());
   const bool fits = std::cmp_less_equal(data.size(), std::max<int64_t>(room, 0));
-  std::string shown(
-      data.substr(0, fits ? data.size() : static_cast<size_t>(std::max<int64_t>(room, 0))));
-  if (!fits && !channel.clipping) shown += Notice(limit.by_speed);
+  const std::string_view shown =
+      data.substr(0, fits ? data.size() : static_cast<size_t>(std::max<int64_t>(room, 0)));
+  if (!shown.empty()) sink_->OnLog(Piece(stream, std::string(shown)));
+  if (!fits) {
+    if (!channel.clipping) progress::SendShownLog(*sink_, Piece(stream, Notice(limit.by_speed)));
+    progress::SendKeptLog(*sink_, Piece(stream, std::string(data.substr(shown.size()))));
+  }
   channel.clipping = !fits;
   channel.clipped = channel.clipped || !fits;
   if (channel.clipped) {
@@ -77,7 +82,6 @@ void StepLog::Write(progress::Stream stream, std::string_view data) {
     // Cut rarely: what is cut off at the front moves the rest.
     if (channel.end.size() > 2 * kEndBytes) channel.end.erase(0, channel.end.size() - kEndBytes);
   }
-  Show(stream, std::move(shown));
 }
 
 void StepLog::ShowEnd() {
@@ -85,14 +89,12 @@ void StepLog::ShowEnd() {
     std::string end = std::move(ChannelOf(stream).end);
     ChannelOf(stream) = {};
     if (end.size() > kEndBytes) end.erase(0, end.size() - kEndBytes);
-    Show(stream, std::move(end));
+    if (!end.empty()) progress::SendShownLog(*sink_, Piece(stream, std::move(end)));
   }
 }
 
-void StepLog::Show(progress::Stream stream, std::string data) {
-  if (data.empty()) return;
-  sink_->OnLog(
-      {.vertex = Digest(), .timestamp = clock_.Now(), .stream = stream, .data = std::move(data)});
+progress::VertexLog StepLog::Piece(progress::Stream stream, std::string data) const {
+  return {.vertex = Digest(), .timestamp = clock_.Now(), .stream = stream, .data = std::move(data)};
 }
 
 }  // namespace kiln::ops

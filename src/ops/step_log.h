@@ -24,7 +24,8 @@ struct LogLimits {
 };
 
 // The output of one step on its way to clients, clipped where there is too much of it: a line says
-// so. Used by one thread at a time.
+// so. What they are not shown is kept all the same, where the sink does that. Used by one thread at
+// a time.
 class StepLog {
  public:
   StepLog(std::shared_ptr<progress::Sink> sink, const Clock& clock, LogLimits limits);
@@ -48,7 +49,7 @@ class StepLog {
   Channel& ChannelOf(progress::Stream stream);
   Limit LimitNow() const;
   std::string Notice(bool by_speed) const;
-  void Show(progress::Stream stream, std::string data);
+  progress::VertexLog Piece(progress::Stream stream, std::string data) const;
 
   const std::shared_ptr<progress::Sink> sink_;
   const Clock& clock_;

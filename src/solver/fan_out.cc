@@ -127,19 +127,48 @@ void FanOut::OnStatus(const progress::VertexStatus& status) {
   Forward(status, &progress::Sink::OnStatus);
 }
 
+void FanOut::AddToBacklog(const progress::VertexLog& log) {
+  if (backlog_bytes_ == 0) return;
+  logs_.push_back(log);
+  log_bytes_ += log.data.size();
+  while (log_bytes_ > backlog_bytes_) {
+    log_bytes_ -= logs_.front().data.size();
+    logs_.pop_front();
+    ++logs_dropped_;
+  }
+}
+
 void FanOut::OnLog(const progress::VertexLog& log) {
   const std::lock_guard lock(mutex_);
   if (finished_) return;
-  if (backlog_bytes_ > 0) {
-    logs_.push_back(log);
-    log_bytes_ += log.data.size();
-    while (log_bytes_ > backlog_bytes_) {
-      log_bytes_ -= logs_.front().data.size();
-      logs_.pop_front();
-      ++logs_dropped_;
-    }
-  }
+  AddToBacklog(log);
   Forward(log, &progress::Sink::OnLog);
+}
+
+void FanOut::OnShownLog(const progress::VertexLog& log) {
+  const std::lock_guard lock(mutex_);
+  if (finished_) return;
+  AddToBacklog(log);
+  progress::VertexLog mine = log;
+  for (const Target& target : targets_) {
+    if (log.vertex.empty()) mine.vertex = target.vertex;
+    progress::SendShownLog(target.events->sink(), mine);
+  }
+}
+
+// May block, so without the lock: the loop takes it too.
+void FanOut::OnKeptLog(const progress::VertexLog& log) {
+  std::vector<Target> targets;
+  {
+    const std::lock_guard lock(mutex_);
+    if (finished_) return;
+    targets = targets_;
+  }
+  progress::VertexLog mine = log;
+  for (const Target& target : targets) {
+    if (log.vertex.empty()) mine.vertex = target.vertex;
+    progress::SendKeptLog(target.events->sink(), mine);
+  }
 }
 
 void FanOut::OnWarning(const progress::VertexWarning& warning) {

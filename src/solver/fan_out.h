@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "progress/activity.h"
+#include "progress/log_keeper.h"
 #include "progress/progress.h"
 #include "solver/events.h"
 
@@ -20,7 +21,9 @@ struct FaultPlan;
 // under each one's own vertex digest. Also the work's live session group. Who joins late is sent
 // the start and what was kept of the rest. Set, Start and Finish are called on the loop; the rest
 // from any thread.
-class FanOut final : public progress::Sink, public progress::SessionGroup {
+class FanOut final : public progress::Sink,
+                     public progress::LogKeeper,
+                     public progress::SessionGroup {
  public:
   // One vertex in one build.
   struct Target {
@@ -50,6 +53,9 @@ class FanOut final : public progress::Sink, public progress::SessionGroup {
   void OnStatus(const progress::VertexStatus& status) override;
   void OnLog(const progress::VertexLog& log) override;
   void OnWarning(const progress::VertexWarning& warning) override;
+  // Not kept for who joins late.
+  void OnKeptLog(const progress::VertexLog& log) override;
+  void OnShownLog(const progress::VertexLog& log) override;
 
  private:
   // What a target that left and comes back has seen already.
@@ -58,6 +64,7 @@ class FanOut final : public progress::Sink, public progress::SessionGroup {
     size_t warnings = 0;
   };
   void Replay(const Target& target, Seen seen);
+  void AddToBacklog(const progress::VertexLog& log);
   template <typename Event>
   void Forward(const Event& event, void (progress::Sink::*method)(const Event&));
 
