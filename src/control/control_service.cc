@@ -1,5 +1,7 @@
 #include "control/control_service.h"
 
+#include <algorithm>
+
 #include "base/filter.h"
 #include "base/log.h"
 #include "control/history_stream.h"
@@ -113,7 +115,11 @@ grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*,
 
 grpc::ServerWriteReactor<pb::StatusResponse>* ControlService::Status(
     grpc::CallbackServerContext* context, const pb::StatusRequest* request) {
-  if (!parts_.jobs->Contains(request->ref()) && parts_.history->Has(request->ref())) {
+  const auto active = parts_.jobs->Active();
+  const bool running = std::any_of(active.begin(), active.end(), [&](const LiveJobPtr& job) {
+    return job->ref == request->ref();
+  });
+  if (!running && parts_.history->Has(request->ref())) {
     AddTimestamp(*parts_.clock, context);
     return ServeRecordedStatus(*parts_.history, *parts_.blocking, request->ref());
   }

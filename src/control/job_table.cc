@@ -92,11 +92,6 @@ void JobTable::Notify() {
   }
 }
 
-bool JobTable::Contains(const std::string& ref) const {
-  std::lock_guard lock(mutex_);
-  return jobs_.contains(ref);
-}
-
 void JobTable::WhenPresent(const std::string& ref, std::function<void(Result<LiveJobPtr>)> done) {
   Wait(ref, false, kStatusWait, std::move(done));
 }

@@ -55,7 +55,6 @@ class JobTable {
   // Closes the progress, takes the bridge away, forgets the job after kJobLinger.
   void End(const LiveJobPtr& job);
 
-  bool Contains(const std::string& ref) const;
   // The job, once it is there. NotFound "no such job X" after kStatusWait.
   void WhenPresent(const std::string& ref, std::function<void(Result<LiveJobPtr>)> done);
   // Its bridge, once it is there. NotFound "no such job X" after kBridgeWait, or as soon as the job
