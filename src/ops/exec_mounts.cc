@@ -164,13 +164,16 @@ class ExecMounts::Preparer {
       return FailedPrecondition("no SSH key {} forwarded from the client",
                                 Quoted(ssh.id().empty() ? "default" : ssh.id()));
     }
-    SshSocket::Options options{.directory = exec_.socket_dir,
-                               .agent_id = ssh.id(),
-                               .uid = ssh.uid(),
-                               .gid = ssh.gid(),
-                               .mode = ssh.mode() & 0777};
-    TRY_ASSIGN(std::unique_ptr<SshSocket> agent,
-               SshSocket::Open(options, *exec_.secrets, activity_));
+    const session::AgentSocket::Options options{.directory = exec_.socket_dir,
+                                                .uid = ssh.uid(),
+                                                .gid = ssh.gid(),
+                                                .mode = ssh.mode() & 0777};
+    const auto forward = [secrets = exec_.secrets, id = ssh.id()](
+                             const progress::Activity& activity, Fd connection) {
+      return secrets->ForwardSshAgent(activity, id, std::move(connection));
+    };
+    TRY_ASSIGN(std::unique_ptr<session::AgentSocket> agent,
+               session::AgentSocket::Open(options, forward, activity_));
     sys::MountDescription description;
     description.what = sys::BindMount{.source = agent->path()};
     out_.agents_.push_back(std::move(agent));

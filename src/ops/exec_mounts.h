@@ -9,8 +9,8 @@
 #include "executor/process_spec.h"
 #include "ops/exec_op.h"
 #include "ops/services.h"
-#include "ops/ssh_socket.h"
 #include "progress/activity.h"
+#include "session/agent_socket.h"
 #include "store/ref.h"
 
 namespace kiln::ops {
@@ -48,7 +48,7 @@ class ExecMounts {
   std::vector<store::ActiveSnapshot> actives_;
   std::vector<store::SnapshotRef> views_;
   std::map<std::string, store::NamedDir> caches_;  // by key: one hold, however often it is mounted
-  std::vector<std::unique_ptr<SshSocket>> agents_;
+  std::vector<std::unique_ptr<session::AgentSocket>> agents_;
   std::vector<std::variant<store::SnapshotRef, Pending>> outputs_;
 };
 

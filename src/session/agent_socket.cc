@@ -1,4 +1,4 @@
-#include "ops/ssh_socket.h"
+#include "session/agent_socket.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -17,7 +17,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 
-namespace kiln::ops {
+namespace kiln::session {
 namespace {
 
 constexpr size_t kMaxConnections = 64;
@@ -37,10 +37,9 @@ Status BindAt(int socket, int directory, const std::string& name) {
 
 }  // namespace
 
-struct SshSocket::Impl {
+struct AgentSocket::Impl {
   std::string path;
-  std::string agent_id;
-  StepSecrets* secrets = nullptr;
+  Forward forward;
   CancelSource cancel;
   progress::Activity activity;
   Fd listener;
@@ -59,23 +58,21 @@ struct SshSocket::Impl {
       int connection = accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC);
       if (connection < 0) continue;
       connections.emplace_back([this, connection] {
-        auto forwarded = secrets->ForwardSshAgent(activity, agent_id, Fd(connection));
-        if (!forwarded.ok()) LOG_DEBUG("ssh agent {}: {}", agent_id, forwarded.error());
+        auto forwarded = forward(activity, Fd(connection));
+        if (!forwarded.ok()) LOG_DEBUG("ssh agent at {}: {}", path, forwarded.error());
       });
     }
-    LOG_WARNING("ssh agent {}: a step connected {} times, no more are accepted", agent_id,
-                kMaxConnections);
+    LOG_WARNING("ssh agent at {}: {} connections, no more are accepted", path, kMaxConnections);
   }
 };
 
-SshSocket::SshSocket(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+AgentSocket::AgentSocket(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Result<std::unique_ptr<SshSocket>> SshSocket::Open(const Options& options, StepSecrets& secrets,
-                                                   const progress::Activity& activity) {
+Result<std::unique_ptr<AgentSocket>> AgentSocket::Open(const Options& options, Forward forward,
+                                                       const progress::Activity& activity) {
   auto impl = std::make_unique<Impl>(activity.cancel);
   impl->activity = activity.WithCancel(impl->cancel.token());
-  impl->agent_id = options.agent_id;
-  impl->secrets = &secrets;
+  impl->forward = std::move(forward);
   if (mkdir(options.directory.c_str(), 0711) != 0 && errno != EEXIST) {
     return ErrnoError(errno, "make directory {}", options.directory);
   }
@@ -86,7 +83,7 @@ Result<std::unique_ptr<SshSocket>> SshSocket::Open(const Options& options, StepS
   if (!impl->listener.valid() || !impl->stop.valid()) return ErrnoError(errno, "socket");
   TRY(BindAt(impl->listener.get(), directory.get(), name));
   impl->path = options.directory + "/" + name;
-  std::unique_ptr<SshSocket> result(new SshSocket(std::move(impl)));
+  std::unique_ptr<AgentSocket> result(new AgentSocket(std::move(impl)));
   Impl& made = *result->impl_;
   if (fchownat(directory.get(), name.c_str(), options.uid, options.gid, 0) != 0 ||
       fchmodat(directory.get(), name.c_str(), options.mode & 0777, 0) != 0 ||
@@ -97,14 +94,14 @@ Result<std::unique_ptr<SshSocket>> SshSocket::Open(const Options& options, StepS
   return result;
 }
 
-SshSocket::~SshSocket() {
+AgentSocket::~AgentSocket() {
   eventfd_write(impl_->stop.get(), 1);
   if (impl_->acceptor.joinable()) impl_->acceptor.join();
-  impl_->cancel.Cancel(Cancelled("the step has ended"));
+  impl_->cancel.Cancel(Cancelled("whoever used the agent has ended"));
   for (std::thread& connection : impl_->connections) connection.join();
   unlink(impl_->path.c_str());
 }
 
-const std::string& SshSocket::path() const { return impl_->path; }
+const std::string& AgentSocket::path() const { return impl_->path; }
 
-}  // namespace kiln::ops
+}  // namespace kiln::session
