@@ -85,7 +85,7 @@ std::vector<std::string> ProgramEnvironment() {
   std::vector<std::string> environment;
   for (const char* name :
        {"PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy",
-        "no_proxy", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"}) {
+        "no_proxy", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"}) {
     const char* value = std::getenv(name);
     if (value != nullptr) environment.push_back(fmt::format("{}={}", name, value));
   }

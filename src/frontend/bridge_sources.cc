@@ -87,6 +87,16 @@ void MetaToProto(source::ImageMeta meta, const SourceQuery& /*query*/,
   response->mutable_image()->set_config(std::move(meta.config));
 }
 
+void MetaToProto(source::GitMeta meta, const SourceQuery& /*query*/,
+                 wire::ResolveSourceMetaResponse* response) {
+  wire::ResolveSourceGitResponse& git = *response->mutable_git();
+  git.set_checksum(std::move(meta.checksum));
+  git.set_ref(std::move(meta.ref));
+  git.set_commitchecksum(std::move(meta.commit_checksum));
+  git.set_commitobject(std::move(meta.commit_object));
+  git.set_tagobject(std::move(meta.tag_object));
+}
+
 void MetaToProto(const source::HttpMeta& meta, const SourceQuery& query,
                  wire::ResolveSourceMetaResponse* response) {
   wire::ResolveSourceHTTPResponse& http = *response->mutable_http();
@@ -123,6 +133,7 @@ Status ResolveSourceMeta(const BridgeCall& call, const wire::ResolveSourceMetaRe
   query.platform = PlatformOf(call, request.has_platform(), request.platform());
   query.log_name = request.logname();
   query.with_config = !request.image().noconfig();
+  query.git_objects = request.git().returnobject();
   TRY_ASSIGN(query.file_checksum, FileChecksumOf(request));
   TRY_ASSIGN(SourceAnswer answer, call.bridge.gateway()->ResolveSource(call.activity, query));
   *response->mutable_source() = source;

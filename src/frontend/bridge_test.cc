@@ -237,7 +237,7 @@ TEST_F(BridgeTest, ResolveSourceMeta) {
   wire::ResolveSourceMetaRequest request;
   wire::ResolveSourceMetaResponse response;
   EXPECT_EQ(ResolveSourceMeta(call(), request, &response).error().ToString(), "source is required");
-  request.mutable_source()->set_identifier("git://github.com/a/b.git");
+  request.mutable_source()->set_identifier("local://context");
   EXPECT_EQ(ResolveSourceMeta(call(), request, &response).error().code(), Code::kUnimplemented);
   request.mutable_source()->set_identifier("docker-image://docker.io/library/x:latest");
   request.mutable_image()->set_attestationchain(true);

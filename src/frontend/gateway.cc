@@ -96,6 +96,11 @@ Result<SourceAnswer> Gateway::Resolve(const progress::Activity& activity, const 
     TRY_ASSIGN(source::HttpMeta meta, sources.ResolveHttp(activity, *http, checksum, &metas_));
     return SourceAnswer{id, std::move(meta)};
   }
+  if (const auto* git = std::get_if<llb::GitSource>(&id)) {
+    TRY_ASSIGN(source::GitMeta meta,
+               sources.ResolveGit(activity, *git, query.git_objects, &metas_));
+    return SourceAnswer{id, std::move(meta)};
+  }
   return Unimplemented("metadata of {} is not resolved by this build server",
                        llb::CanonicalIdentifier(id));
 }
@@ -119,7 +124,7 @@ Result<SourceAnswer> Gateway::ResolveSource(const progress::Activity& activity,
 
 Result<ImageAnswer> Gateway::ResolveImage(const progress::Activity& activity,
                                           const ImageQuery& query) {
-  const SourceQuery any{query.id, query.platform, query.log_name, query.with_config, {}};
+  const SourceQuery any{query.id, query.platform, query.log_name, query.with_config, {}, false};
   TRY_ASSIGN(SourceAnswer answer, ResolveSource(activity, any));
   ImageAnswer image{std::move(answer.id), {}, {}};
   if (auto* meta = std::get_if<source::ImageMeta>(&answer.meta)) {

@@ -61,12 +61,13 @@ struct SourceQuery {
   std::string log_name;
   bool with_config = true;                                   // images
   std::optional<source::FileChecksumRequest> file_checksum;  // http
+  bool git_objects = false;                                  // git
 };
 struct SourceAnswer {
   llb::SourceId id;  // as asked, or as a source policy has rewritten it
   // Nothing for kinds that have no metadata, and when an image has become something else: whoever
   // asked starts over then.
-  std::variant<std::monostate, source::ImageMeta, source::HttpMeta> meta;
+  std::variant<std::monostate, source::ImageMeta, source::HttpMeta, source::GitMeta> meta;
 };
 
 // What a frontend may ask of the daemon while it turns a request into a result: one per build,

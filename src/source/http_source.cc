@@ -101,6 +101,7 @@ std::optional<Material> HttpFileSource::material() const {
 Result<HttpMeta> Sources::ResolveHttp(const progress::Activity& activity,
                                       const llb::HttpSource& spec,
                                       const FileChecksumRequest* request, MetaCache* cache) const {
+  TRY(CheckServed(spec.other));
   const llb::SourceSpec text = llb::Format(spec);
   std::string key = text.identifier;
   for (const auto& [name, value] : text.attrs) key += "\n" + name + "=" + value;

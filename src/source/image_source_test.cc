@@ -201,12 +201,5 @@ TEST_F(ImageSourceTest, BlobsBecomeFiles) {
   EXPECT_FALSE(sources_->Make(spec, kAmd64).ok());
 }
 
-TEST_F(ImageSourceTest, UnservedSourcesAreRefusedByName) {
-  auto git = sources_->Make(Must(llb::ParseSource("git://example.com/x.git", {})), kAmd64);
-  ASSERT_FALSE(git.ok());
-  EXPECT_EQ(git.error().code(), Code::kUnimplemented);
-  EXPECT_NE(git.error().ToString().find("git sources are not served"), std::string::npos);
-}
-
 }  // namespace
 }  // namespace kiln::source

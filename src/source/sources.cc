@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "source/blob_file_source.h"
+#include "source/git_source.h"
 #include "source/http_source.h"
 #include "source/image_source.h"
 #include "source/local_source.h"
@@ -42,13 +43,25 @@ Result<ImageSpec> SpecOf(const llb::SourceId& id) {
   return spec;
 }
 
+}  // namespace
+
 Status CheckServed(const std::map<std::string, std::string>& unserved) {
   if (unserved.empty()) return OkStatus();
   return Unimplemented("attribute {} of a source is not served by this build server",
                        unserved.begin()->first);
 }
 
-}  // namespace
+std::optional<GitMeta> MetaCache::FindGit(const std::string& key) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = known_git_.find(key);
+  if (it == known_git_.end()) return std::nullopt;
+  return it->second;
+}
+
+void MetaCache::PutGit(const std::string& key, const GitMeta& meta) {
+  const std::lock_guard lock(mutex_);
+  known_git_.insert_or_assign(key, meta);
+}
 
 std::optional<HttpMeta> MetaCache::FindHttp(const std::string& key) const {
   const std::lock_guard lock(mutex_);
@@ -75,9 +88,9 @@ void MetaCache::Put(const std::string& key, const ImageMeta& meta) {
 }
 
 Result<SourcePtr> Sources::Make(const llb::SourceId& id, const oci::Platform& platform) const {
-  if (std::holds_alternative<llb::GitSource>(id)) {
-    return Unimplemented("git sources are not served by this version of kiln: {}",
-                         llb::CanonicalIdentifier(id));
+  if (const auto* git = std::get_if<llb::GitSource>(&id)) {
+    TRY(CheckServed(git->other));
+    return SourcePtr(std::make_shared<GitTree>(services_, *git));
   }
   if (const auto* http = std::get_if<llb::HttpSource>(&id)) {
     TRY(CheckServed(http->other));

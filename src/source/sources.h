@@ -67,6 +67,18 @@ struct HttpMeta {
   std::string requested_checksum;  // "sha512:…"; "" if none was asked for
 };
 
+// What a ref of a git remote is now.
+struct GitMeta {
+  std::string checksum;         // hex: of the annotated tag if it is one, else of the commit
+  std::string ref;              // "refs/tags/v1"
+  std::string commit_checksum;  // behind an annotated tag; "" otherwise
+  std::string commit_object;    // as git stores them; only if they were asked for
+  std::string tag_object;
+};
+
+// The error that names the first attribute, if there is one.
+Status CheckServed(const std::map<std::string, std::string>& unserved);
+
 // Remembers what names were resolved to, so that one build sees one state of the world. One per
 // job; safe from any thread.
 class MetaCache {
@@ -75,11 +87,14 @@ class MetaCache {
   void Put(const std::string& key, const ImageMeta& meta);
   std::optional<HttpMeta> FindHttp(const std::string& key) const;
   void PutHttp(const std::string& key, const HttpMeta& meta);
+  std::optional<GitMeta> FindGit(const std::string& key) const;
+  void PutGit(const std::string& key, const GitMeta& meta);
 
  private:
   mutable std::mutex mutex_;
   std::map<std::string, ImageMeta> known_;
   std::map<std::string, HttpMeta> known_http_;
+  std::map<std::string, GitMeta> known_git_;
 };
 
 // Makes sources.
@@ -98,6 +113,9 @@ class Sources {
   // `request` (may be null) needs its bytes. `cache` may be null. Blocks.
   Result<HttpMeta> ResolveHttp(const progress::Activity& activity, const llb::HttpSource& spec,
                                const FileChecksumRequest* request, MetaCache* cache) const;
+  // Which commit the ref is. Downloads it only for its objects. `cache` may be null. Blocks.
+  Result<GitMeta> ResolveGit(const progress::Activity& activity, const llb::GitSource& spec,
+                             bool objects, MetaCache* cache) const;
 
  private:
   const Services services_;

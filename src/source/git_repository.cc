@@ -1,0 +1,245 @@
+#include "source/git_repository.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "store/store.h"
+
+namespace kiln::source {
+namespace {
+
+bool IsHex(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+  });
+}
+
+// Lines "<hex>\t<name>" of ls-remote.
+std::map<std::string, std::string> ParseRefs(const std::string& out) {
+  std::map<std::string, std::string> refs;
+  for (const std::string_view line : Split(out, '\n')) {
+    const auto pair = Cut(line, "\t");
+    if (pair && IsCommitSha(pair->first)) refs.emplace(pair->second, pair->first);
+  }
+  return refs;
+}
+
+// What HEAD of a remote stands for: "ref: refs/heads/main\tHEAD". "" if it is detached.
+std::string SymbolicHead(const std::string& out) {
+  for (const std::string_view line : Split(out, '\n')) {
+    if (!line.starts_with("ref: ")) continue;
+    if (const auto pair = Cut(line.substr(5), "\t"); pair && pair->second == "HEAD")
+      return std::string(pair->first);
+  }
+  return {};
+}
+
+bool Says(const GitResult& result, std::initializer_list<std::string_view> words) {
+  return std::any_of(words.begin(), words.end(), [&](std::string_view word) {
+    return result.err.find(word) != std::string::npos;
+  });
+}
+
+std::vector<std::string> FetchArgs(bool shallow, std::vector<std::string> more) {
+  std::vector<std::string> args = {"fetch", "--no-tags", "--force", "--update-head-ok"};
+  if (shallow) args.emplace_back("--depth=1");
+  args.insert(args.end(), std::make_move_iterator(more.begin()),
+              std::make_move_iterator(more.end()));
+  return args;
+}
+
+Result<GitRevision> AskRemote(const Git& git, const llb::GitSource& spec) {
+  const bool head = spec.ref.empty() || spec.ref == "HEAD";
+  GitCall call;
+  call.args =
+      head ? std::vector<std::string>{"ls-remote", "--symref", "--", spec.remote, "HEAD"}
+           : std::vector<std::string>{"ls-remote", "--", spec.remote, spec.ref, spec.ref + "^{}"};
+  call.cwd = git.directory();
+  TRY_ASSIGN_CTX(const std::string out, git.Run(call), "failed to fetch remote {}",
+                 RedactRemote(spec.remote));
+  const std::map<std::string, std::string> refs = ParseRefs(out);
+  GitRevision revision;
+  if (head) {
+    if (const auto found = refs.find("HEAD"); found != refs.end()) {
+      revision.commit = found->second;
+      revision.ref = SymbolicHead(out);
+      return revision;
+    }
+  }
+  for (const char* prefix : {"", "refs/", "refs/heads/", "refs/tags/"}) {
+    const std::string name = prefix + spec.ref;
+    const auto found = refs.find(name);
+    if (found == refs.end() || !name.starts_with("refs/")) continue;
+    revision.ref = name;
+    revision.commit = found->second;
+    if (const auto peeled = refs.find(name + "^{}"); peeled != refs.end()) {
+      revision.tag = std::exchange(revision.commit, peeled->second);
+    }
+    return revision;
+  }
+  return Unknown("repository does not contain ref {}, output: {}", head ? "HEAD" : spec.ref,
+                 Quoted(out));
+}
+
+}  // namespace
+
+bool IsCommitSha(std::string_view text) {
+  return (text.size() == 40 || text.size() == 64) && IsHex(text);
+}
+
+Status CheckGitChecksum(const llb::GitSource& spec, const GitRevision& revision) {
+  if (spec.checksum.empty()) return OkStatus();
+  if (!IsHex(spec.checksum) || spec.checksum.size() > 64) {
+    return InvalidArgument("invalid checksum {} for Git URL, expected hex commit hash",
+                           spec.checksum);
+  }
+  if (revision.commit.starts_with(spec.checksum) || revision.tag.starts_with(spec.checksum))
+    return OkStatus();
+  const std::string alternative = revision.tag.empty() ? "" : " or " + revision.commit;
+  return Unknown("expected checksum to match {}, got {}{}", spec.checksum, revision.pin(),
+                 alternative);
+}
+
+Result<GitRevision> ResolveRevision(const Services& services, const llb::GitSource& spec,
+                                    const progress::Activity& activity) {
+  GitRevision revision;
+  if (IsCommitSha(spec.ref)) {
+    revision.commit = spec.ref;
+  } else if (spec.fetch_by_commit) {
+    if (!IsCommitSha(spec.checksum)) {
+      return InvalidArgument("fetching by commit needs the full checksum of the commit, got {}",
+                             Quoted(spec.checksum));
+    }
+    revision.commit = spec.checksum;
+    const bool full = spec.ref.empty() || spec.ref.starts_with("refs/");
+    revision.ref = full ? spec.ref : "refs/heads/" + spec.ref;
+  } else {
+    TRY_ASSIGN(const std::unique_ptr<Git> git, Git::Open(services, spec, activity));
+    TRY_ASSIGN(revision, AskRemote(*git, spec));
+  }
+  TRY(CheckGitChecksum(spec, revision));
+  return revision;
+}
+
+Result<GitRepository> GitRepository::Open(const Services& services, const llb::GitSource& spec,
+                                          const progress::Activity& activity, const Git& git,
+                                          const std::string& commit) {
+  const bool sha256 = commit.size() == 64;
+  store::NamedDirOptions options;
+  options.key = "git-remote::" + spec.remote + (sha256 ? "::sha256" : "");
+  options.type = store::kTypeGitCheckout;
+  options.description = "shared git repo for " + RedactRemote(spec.remote);
+  options.sharing = store::Sharing::kLocked;
+  options.keep_if_dirty = false;
+  TRY_ASSIGN(store::NamedDir dir, services.store.OpenNamedDir(activity, options));
+  GitRepository repository(spec, std::move(dir));
+  if (repository.is_new_) TRY(repository.Initialize(git, sha256));
+  return repository;
+}
+
+GitCall GitRepository::Call(std::vector<std::string> args) const {
+  GitCall call;
+  call.args = std::move(args);
+  call.cwd = call.git_dir = path();
+  return call;
+}
+
+GitCall GitRepository::Question(std::vector<std::string> args) const {
+  GitCall call = Call(std::move(args));
+  call.quiet = true;
+  return call;
+}
+
+Status GitRepository::Initialize(const Git& git, bool sha256) {
+  TRY(dir_.MarkDirty());
+  std::vector<std::string> init = {"init", "--bare", "--quiet"};
+  if (sha256) init.emplace_back("--object-format=sha256");
+  Status status = [&]() -> Status {
+    TRY(git.Run(Call(std::move(init))));
+    TRY(git.Run(Call({"remote", "add", "origin", spec_->remote})));
+    return dir_.MarkClean();
+  }();
+  if (!status.ok()) dir_.Discard();
+  return status;
+}
+
+Result<bool> GitRepository::Has(const Git& git, const GitRevision& revision) const {
+  TRY_ASSIGN(const GitResult commit,
+             git.Try(Question({"cat-file", "-e", revision.commit + "^{commit}"})));
+  if (!commit.ok || revision.tag.empty()) return commit.ok;
+  TRY_ASSIGN(const GitResult tag, git.Try(Question({"cat-file", "-e", revision.tag + "^{tag}"})));
+  return tag.ok;
+}
+
+bool GitRepository::IsHealthy(const Git& git) const {
+  const auto result = git.Try(Question({"rev-list", "--objects", "--quiet", "--all"}));
+  return result.ok() && result->ok;
+}
+
+Result<GitResult> GitRepository::TryFetch(const Git& git, const std::string& refspec) {
+  // Of an earlier life.
+  unlink((path() + "/shallow.lock").c_str());
+  TRY_ASSIGN(GitResult result, git.Try(Call(FetchArgs(true, {"--", "origin", refspec}))));
+  if (!result.ok && Says(result, {"depth", "shallow"})) {
+    return git.Try(Call(FetchArgs(false, {"--", "origin", refspec})));
+  }
+  return result;
+}
+
+Status GitRepository::Download(const Git& git, const GitRevision& revision) {
+  const std::string kept = RefOf(revision);
+  std::string moved;
+  if (!revision.ref.empty()) {
+    TRY_ASSIGN(const GitResult result, TryFetch(git, "+" + revision.ref + ":" + kept));
+    if (!result.ok) return Git::Failed(Call({"fetch"}), result);
+    TRY_ASSIGN(const std::string got, git.Run(Call({"rev-parse", "--verify", kept})));
+    if (Trim(got) == revision.pin()) return OkStatus();
+    // Somebody pushed since the ref was looked up: what it was then may still be there to have.
+    moved = Trim(got);
+  }
+  TRY_ASSIGN(GitResult result, TryFetch(git, "+" + revision.pin() + ":" + kept));
+  if (result.ok) return OkStatus();
+  const bool refused = Says(result, {"not our ref", "unadvertised object", "not allow request",
+                                     "couldn't find remote ref"});
+  if (!refused) return Git::Failed(Call({"fetch"}), result);
+  // A server that gives out only what has a name: everything, and look whether it is in there.
+  std::vector<std::string> args = {"fetch", "--tags", "--force"};
+  struct stat info{};
+  if (stat((path() + "/shallow").c_str(), &info) == 0) args.emplace_back("--unshallow");
+  args.insert(args.end(), {"--", "origin", "+refs/heads/*:refs/remotes/origin/*"});
+  TRY(git.Run(Call(args)));
+  TRY_ASSIGN(const bool has, Has(git, revision));
+  if (!has && !moved.empty()) {
+    return Unknown(
+        "{} has moved from {} to {} since it was looked up, and the remote does not "
+        "give out the former",
+        revision.ref, revision.pin(), moved);
+  }
+  if (!has) return Unknown("repository does not contain commit {}", revision.pin());
+  TRY(git.Run(Call({"update-ref", kept, revision.pin()})));
+  return OkStatus();
+}
+
+Status GitRepository::Fetch(const Git& git, const GitRevision& revision) {
+  TRY_ASSIGN(const bool has, Has(git, revision));
+  TRY(dir_.MarkDirty());
+  const auto fetch = [&]() -> Status {
+    if (!has) {
+      TRY_CTX(Download(git, revision), "failed to fetch remote {}", RedactRemote(spec_->remote));
+    }
+    TRY(git.Run(Call({"update-ref", RefOf(revision), revision.pin()})));
+    return OkStatus();
+  };
+  Status status = fetch();
+  TRY(dir_.MarkClean());
+  return status;
+}
+
+}  // namespace kiln::source

@@ -1,0 +1,98 @@
+#include "source/git_source.h"
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "llb/source_key.h"
+#include "source/testing/source_fixture.h"
+#include "sys/command.h"
+
+namespace kiln::source {
+namespace {
+
+using store::Must;
+using testing::HasSubstr;
+
+// Remotes here are git-daemons of the end-to-end tests' making; what needs none is tested here.
+class GitSourceTest : public SourceFixture {
+ protected:
+  static constexpr const char* kCommit = "0123456789012345678901234567890123456789";
+  static llb::GitSource Remote(const std::string& ref = "") {
+    return {.remote = "http://127.0.0.1:1/repo.git", .ref = ref};
+  }
+};
+
+TEST_F(GitSourceTest, ACommitNeedsNoRemoteForItsKey) {
+  llb::GitSource spec = Remote(kCommit);
+  const SourcePtr source = Must(sources_->Make(spec, {}));
+  EXPECT_FALSE(source->shows_key());
+  EXPECT_EQ(Must(source->Key({}, 0)).key, kCommit);
+  EXPECT_EQ(source->material()->digest, kCommit);
+  spec.keep_git_dir = true;
+  EXPECT_EQ(Must(Must(sources_->Make(spec, {}))->Key({}, 0)).key, std::string(kCommit) + ".git");
+  spec.keep_git_dir = false;
+  spec.subdir = "sub";
+  spec.skip_submodules = true;
+  spec.mtime = "commit";
+  EXPECT_EQ(Must(Must(sources_->Make(spec, {}))->Key({}, 0)).key,
+            std::string(kCommit) + ":sub(skip-submodules)(mtime=commit)");
+}
+
+TEST_F(GitSourceTest, FetchByCommitNeedsNoRemoteEither) {
+  llb::GitSource spec = Remote("main");
+  spec.fetch_by_commit = true;
+  EXPECT_THAT(Must(sources_->Make(spec, {}))->Key({}, 0).error().ToString(),
+              HasSubstr("needs the full checksum"));
+  spec.checksum = kCommit;
+  EXPECT_EQ(Must(Must(sources_->Make(spec, {}))->Key({}, 0)).key, kCommit);
+}
+
+TEST_F(GitSourceTest, ChecksumsAreBeginningsOfCommitOrTag) {
+  const GitRevision revision{kCommit, std::string(40, 'a'), "refs/tags/v1"};
+  llb::GitSource spec = Remote();
+  for (const std::string& good : {std::string(), std::string("012345"), std::string(kCommit),
+                                  std::string("aaaa"), std::string(40, 'a')}) {
+    spec.checksum = good;
+    EXPECT_TRUE(CheckGitChecksum(spec, revision).ok()) << good;
+  }
+  spec.checksum = "1234";
+  EXPECT_EQ(CheckGitChecksum(spec, revision).error().ToString(),
+            "expected checksum to match 1234, got " + std::string(40, 'a') + " or " + kCommit);
+  spec.checksum = "main";
+  EXPECT_EQ(CheckGitChecksum(spec, revision).error().ToString(),
+            "invalid checksum main for Git URL, expected hex commit hash");
+}
+
+TEST_F(GitSourceTest, SecretsOfRemotesAreNotShown) {
+  EXPECT_EQ(RedactRemote("https://user:pw@host/r.git"), "https://xxxxx:xxxxx@host/r.git");
+  EXPECT_EQ(RedactRemote("https://token@host/r.git"), "https://xxxxx@host/r.git");
+  EXPECT_EQ(RedactRemote("https://host/a@b.git"), "https://host/a@b.git");
+  EXPECT_EQ(RedactRemote("ssh://git@host/r.git"), "ssh://git@host/r.git");
+  EXPECT_EQ(RedactRemote("ssh://git:pw@host/r.git"), "ssh://git:xxxxx@host/r.git");
+  EXPECT_EQ(RedactRemote("git@host:r.git"), "git@host:r.git");
+}
+
+TEST_F(GitSourceTest, AnUnreachableRemoteLeavesNothing) {
+  const SourcePtr source = Must(sources_->Make(Remote(kCommit), {}));
+  EXPECT_THAT(source->Fetch({}).error().ToString(),
+              HasSubstr("failed to fetch remote http://127.0.0.1:1/repo.git"));
+  EXPECT_THAT(Must(sources_->Make(Remote("main"), {}))->Key({}, 0).error().ToString(),
+              HasSubstr("failed to fetch remote"));
+  const SourcePtr file =
+      Must(sources_->Make(llb::GitSource{.remote = "file:///etc", .ref = "main"}, {}));
+  EXPECT_THAT(file->Key({}, 0).error().ToString(), HasSubstr("'file' not allowed"));
+}
+
+TEST_F(GitSourceTest, WhatIsNotServedIsRefusedByName) {
+  for (const char* name : {"git.bundle", "git.checkoutbundle", "git.sig.pubkey"}) {
+    llb::GitSource spec = Remote("main");
+    spec.other = {{name, "x"}};
+    EXPECT_THAT(sources_->Make(spec, {}).error().ToString(), HasSubstr(name));
+    EXPECT_THAT(sources_->ResolveGit({}, spec, false, nullptr).error().ToString(), HasSubstr(name));
+  }
+}
+
+}  // namespace
+}  // namespace kiln::source
