@@ -45,6 +45,14 @@ struct SshAgent {
   std::vector<std::string> keys;
 };
 
+// What the daemon may read, once, as http://buildkit-session/<id>: a context on standard input.
+struct Upload {
+  std::string id;
+  std::string begin;  // what has been read of it already
+  int rest = -1;      // a descriptor with what follows; not owned
+  std::string url() const { return "http://buildkit-session/" + id; }
+};
+
 struct BuildRequest {
   std::string ref;  // empty: a fresh id
   // Either a frontend with attributes, or a serialized pb.Definition.
@@ -60,6 +68,7 @@ struct BuildRequest {
   std::vector<CacheEntry> cache_exports;
   std::vector<Secret> secrets;
   std::vector<SshAgent> ssh_agents;
+  std::optional<Upload> upload;
   std::vector<std::string> entitlements;
   // Serialized moby.buildkit.v1.sourcepolicy.Policy; empty: none.
   std::string source_policy;

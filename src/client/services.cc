@@ -16,6 +16,8 @@ namespace {
 
 using fsutil::types::Packet;
 
+constexpr size_t kUploadBytes = size_t{1} << 20;
+
 // A served stream of packets.
 class ServedPackets final : public filesync::PacketStream {
  public:
@@ -166,6 +168,29 @@ grpc::Status SshService::ForwardAgent(grpc::ServerContext* context, Stream* stre
   context->TryCancel();  // ends the reads
   incoming.join();
   return grpc::Status::OK;
+}
+
+grpc::Status UploadService::Pull(grpc::ServerContext* context, Stream* stream) {
+  const auto serve = [&]() -> Status {
+    TRY_ASSIGN(const std::vector<std::string> paths,
+               rpc::DecodeValues(context->client_metadata(), rpc::kUrlPathKey));
+    const bool known = upload_ && paths.size() == 1 && paths.front() == "/" + upload_->id;
+    if (!known || taken_.exchange(true)) return NotFound("nothing is uploaded under that URL");
+    moby::upload::v1::BytesMessage message;
+    if (!upload_->begin.empty()) {
+      message.set_data(upload_->begin);
+      if (!stream->Write(message)) return OkStatus();
+    }
+    while (upload_->rest >= 0) {
+      std::string& data = *message.mutable_data();
+      data.resize(kUploadBytes);
+      TRY_ASSIGN(const size_t n, ReadSome(upload_->rest, data.data(), data.size()));
+      data.resize(n);
+      if (n == 0 || !stream->Write(message)) break;
+    }
+    return OkStatus();
+  };
+  return rpc::ToGrpc(serve());
 }
 
 }  // namespace kiln::client

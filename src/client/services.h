@@ -7,7 +7,9 @@
 #include <moby/filesync/v1/auth.grpc.pb.h>
 #include <moby/filesync/v1/filesync.grpc.pb.h>
 #include <moby/sshforward/v1/ssh.grpc.pb.h>
+#include <moby/upload/v1/upload.grpc.pb.h>
 
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <string>
@@ -91,6 +93,18 @@ class SshService final : public moby::sshforward::v1::SSH::Service {
   const SshAgent* Find(const std::string& id) const;
   const std::vector<SshAgent>& agents_;
   std::map<std::string, std::shared_ptr<const SshKeyring>> keyrings_;  // by id as asked for
+};
+
+class UploadService final : public moby::upload::v1::Upload::Service {
+ public:
+  explicit UploadService(const std::optional<Upload>& upload) : upload_(upload) {}
+  using Stream =
+      grpc::ServerReaderWriter<moby::upload::v1::BytesMessage, moby::upload::v1::BytesMessage>;
+  grpc::Status Pull(grpc::ServerContext* context, Stream* stream) override;
+
+ private:
+  const std::optional<Upload>& upload_;
+  std::atomic<bool> taken_{false};
 };
 
 class AliveService final : public grpc::health::v1::Health::Service {

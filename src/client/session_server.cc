@@ -32,7 +32,8 @@ class TunnelledSession final : public SessionServer {
         auth_(std::move(config)),
         secrets_(request.secrets),
         ssh_(request.ssh_agents),
-        layouts_(request.oci_layouts) {}
+        layouts_(request.oci_layouts),
+        uploads_(request.upload) {}
 
   Status Begin(const BuildRequest& request) {
     std::vector<grpc::Service*> services = {&alive_, &auth_};
@@ -55,6 +56,7 @@ class TunnelledSession final : public SessionServer {
     serve(!request.oci_layouts.empty(), &layouts_,
           {"/containerd.services.content.v1.Content/Info",
            "/containerd.services.content.v1.Content/Read"});
+    serve(request.upload.has_value(), &uploads_, {"/moby.upload.v1.Upload/Pull"});
     TRY_ASSIGN(server_, rpc::Server::Start(services, poller_));
 
     context_.AddMetadata(rpc::kSessionIdKey, id_);
@@ -96,6 +98,7 @@ class TunnelledSession final : public SessionServer {
   SecretsService secrets_;
   SshService ssh_;
   LayoutService layouts_;
+  UploadService uploads_;
   rpc::Poller poller_;
   std::unique_ptr<rpc::Server> server_;
   grpc::ClientContext context_;

@@ -9,10 +9,15 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/archive_magic.h"
 #include "base/fd.h"
 #include "base/ids.h"
 #include "base/strings.h"
 #include "cmd/values.h"
+#include "dockerfile/git_ref.h"
+#include "http/client.h"
+#include "http/proxy.h"
+#include "http/url.h"
 #include "oci/layout.h"
 #include "oci/manifest.h"
 #include "oci/reference.h"
@@ -50,11 +55,9 @@ bool IsFolder(const std::string& path) {
 }
 
 bool IsRemote(std::string_view context) {
-  for (std::string_view prefix :
-       {"http://", "https://", "git://", "git@", "ssh://", "github.com/"}) {
-    if (context.starts_with(prefix)) return true;
-  }
-  return false;
+  if (dockerfile::IsHttpUrl(context) || context.starts_with("github.com/")) return true;
+  const auto git = dockerfile::ParseGitRef(context);
+  return !git.ok() || git->has_value();
 }
 
 Result<std::string> AbsoluteFolder(const std::string& what, const std::string& path) {
@@ -165,7 +168,7 @@ Status AddNamedContexts(const BuildFlags& flags, PreparedBuild& build) {
     if (value.starts_with("oci-layout://")) {
       TRY(AddLayoutContext(name, std::string_view(value).substr(13), build));
     } else if (value.starts_with("docker-image://") || value.starts_with("target:") ||
-               IsRemote(value)) {
+               (!IsFolder(value) && IsRemote(value))) {
       build.request.frontend_attrs[attr] = value;
     } else {
       TRY_ASSIGN(build.request.local_dirs[name], AbsoluteFolder("--build-context " + name, value));
@@ -175,17 +178,84 @@ Status AddNamedContexts(const BuildFlags& flags, PreparedBuild& build) {
   return OkStatus();
 }
 
-// A Dockerfile from standard input gets a folder of its own.
-Status ReadDockerfileFromInput(PreparedBuild& build) {
-  TRY_ASSIGN_CTX(auto text, ReadAll(STDIN_FILENO, kMaxDockerfileBytes),
-                 "Dockerfile on standard input");
-  std::string pattern =
-      (std::filesystem::temp_directory_path() / "kiln-dockerfile-XXXXXX").string();
+Status MakeTemporaryDir(PreparedBuild& build) {
+  std::string pattern = (std::filesystem::temp_directory_path() / "kiln-build-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) return ErrnoError(errno, "create {}", pattern);
   build.temporary_dir = pattern;
-  TRY(WriteFileAtomically(pattern + "/Dockerfile", text));
-  build.request.local_dirs["dockerfile"] = pattern;
+  return OkStatus();
+}
+
+// A Dockerfile from standard input gets a folder of its own.
+Status PutDockerfile(const std::string& text, PreparedBuild& build) {
+  TRY(MakeTemporaryDir(build));
+  TRY(WriteFileAtomically(build.temporary_dir + "/Dockerfile", text));
+  build.request.local_dirs["dockerfile"] = build.temporary_dir;
   build.request.frontend_attrs["filename"] = "Dockerfile";
+  build.request.frontend_attrs["dockerfilekey"] = "dockerfile";
+  return OkStatus();
+}
+
+Result<std::string> Download(const std::string& url) {
+  const http::Library library;
+  http::ClientOptions options;
+  options.proxies = http::ProxySettings::From([](const char* name) { return std::getenv(name); });
+  http::Client client(library, std::move(options));
+  http::UserInfo parts = http::SplitUserInfo(url);
+  http::Request request;
+  request.url = std::move(parts.url);
+  if (!parts.authorization.empty())
+    http::SetHeader(request.headers, "Authorization", std::move(parts.authorization));
+  TRY_ASSIGN(http::Response response, client.Send(request, kMaxDockerfileBytes));
+  if (!response.ok()) {
+    return Unknown("{}: invalid response status {}", http::RedactUrl(url), response.status);
+  }
+  return std::move(response.body);
+}
+
+// A Dockerfile that does not lie in a folder: on standard input, or at a URL.
+bool IsLoose(const std::string& file) { return file == "-" || dockerfile::IsHttpUrl(file); }
+
+Status PutLooseDockerfile(const std::string& file, PreparedBuild& build) {
+  if (file == "-") {
+    TRY_ASSIGN_CTX(const auto text, ReadAll(STDIN_FILENO, kMaxDockerfileBytes),
+                   "Dockerfile on standard input");
+    return PutDockerfile(text, build);
+  }
+  TRY_ASSIGN_CTX(const auto text, Download(file), "failed to download the Dockerfile");
+  return PutDockerfile(text, build);
+}
+
+// `kiln build -`: an archive is the context; anything else a Dockerfile, and the context is empty.
+Status ContextFromInput(const BuildFlags& flags, PreparedBuild& build) {
+  if (flags.file == "-") {
+    return InvalidArgument("standard input cannot be both build context and Dockerfile");
+  }
+  std::string begin(kArchiveMagicBytes, '\0');
+  size_t size = 0;
+  while (size < begin.size()) {
+    TRY_ASSIGN_CTX(const size_t n, ReadSome(STDIN_FILENO, begin.data() + size, begin.size() - size),
+                   "context on standard input");
+    if (n == 0) break;
+    size += n;
+  }
+  begin.resize(size);
+  auto& request = build.request;
+  if (LooksLikeArchive(begin)) {
+    request.upload = client::Upload{NewId(), std::move(begin), STDIN_FILENO};
+    request.frontend_attrs["context"] = request.upload->url();
+    if (!flags.file.empty()) request.frontend_attrs["filename"] = flags.file;
+    return OkStatus();
+  }
+  if (!flags.file.empty()) {
+    return InvalidArgument("standard input is a Dockerfile, and so is --file {}: give one of them",
+                           Quoted(flags.file));
+  }
+  TRY_ASSIGN_CTX(const auto rest, ReadAll(STDIN_FILENO, kMaxDockerfileBytes),
+                 "Dockerfile on standard input");
+  TRY(PutDockerfile(begin + rest, build));
+  const std::string empty = build.temporary_dir + "/context";
+  if (::mkdir(empty.c_str(), 0755) != 0) return ErrnoError(errno, "create {}", empty);
+  request.local_dirs["context"] = empty;
   return OkStatus();
 }
 
@@ -193,17 +263,17 @@ Status AddContext(const BuildFlags& flags, PreparedBuild& build) {
   auto& attrs = build.request.frontend_attrs;
   if (flags.context.empty())
     return InvalidArgument("kiln build needs a context: a folder, as in `kiln build .`");
-  if (flags.context == "-")
-    return Unimplemented("a context on standard input is not served: give a folder");
-  if (IsRemote(flags.context)) {
+  if (flags.context == "-") return ContextFromInput(flags, build);
+  if (!IsFolder(flags.context) && IsRemote(flags.context)) {
     attrs["context"] = flags.context;
+    if (IsLoose(flags.file)) return PutLooseDockerfile(flags.file, build);
     if (!flags.file.empty()) attrs["filename"] = flags.file;
     return OkStatus();
   }
   auto& dirs = build.request.local_dirs;
   TRY_ASSIGN(dirs["context"], AbsoluteFolder("context", flags.context));
   build.request.shared_key = dirs["context"];
-  if (flags.file == "-") return ReadDockerfileFromInput(build);
+  if (IsLoose(flags.file)) return PutLooseDockerfile(flags.file, build);
   std::string file = flags.file.empty() ? dirs["context"] + "/Dockerfile" : flags.file;
   if (!flags.file.empty() && ::access(file.c_str(), F_OK) != 0) {
     return ErrnoError(errno, "failed to read Dockerfile {}", file);

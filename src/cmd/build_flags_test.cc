@@ -78,7 +78,7 @@ TEST_F(BuildFlagsTest, PushAndHostNetwork) {
 TEST_F(BuildFlagsTest, RefusesByName) {
   const std::pair<std::vector<std::string>, std::string> kCases[] = {
       {{}, "context"},
-      {{"-"}, "standard input"},
+      {{"-", "-f", "-"}, "standard input"},
       {{dir_ + "/missing"}, "missing"},
       {{dir_, "--load"}, "--load"},
       {{dir_, "--sbom", "true"}, "--sbom"},

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,6 +40,10 @@ class Host {
   // Makes the tree and reads a file of it; nullopt if there is no such file.
   virtual Result<std::optional<std::string>> ReadFile(const llb::Output& tree,
                                                       const std::string& path) = 0;
+  // Its first bytes only, at most so many.
+  virtual Result<std::optional<std::string>> ReadPrefix(const llb::Output& tree,
+                                                        const std::string& path,
+                                                        std::size_t bytes) = 0;
   // The tree given with the request under that name (`input:` contexts).
   virtual Result<std::optional<llb::Output>> Input(const std::string& name) = 0;
   // Where steps run: the first platform of the first worker.

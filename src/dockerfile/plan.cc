@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/archive_magic.h"
 #include "base/strings.h"
 #include "dockerfile/dockerignore.h"
 #include "dockerfile/errors.h"
@@ -16,6 +17,9 @@
 
 namespace kiln::dockerfile {
 namespace {
+
+// What a context that was downloaded is called.
+constexpr const char* kDownloadName = "context";
 
 std::string SessionFor(const Options& options, const Host& host, const std::string& local) {
   const auto found = options.local_sessions.find(local);
@@ -36,12 +40,38 @@ llb::Output SmallFiles(const Options& options, const Host& host, const std::stri
   return llb::Source(llb::Format(local), std::move(vertex));
 }
 
+// A context that is no folder of the client's.
+struct Remote {
+  llb::Output tree;
+  // The tree is one downloaded file of that name, the Dockerfile itself; "": a tree like others.
+  std::string dockerfile;
+};
+
+// A file at a URL: an archive, which is unpacked, or a Dockerfile.
+Result<Remote> DownloadedContext(const std::string& url, Host& host) {
+  llb::HttpSource http;
+  http.url = url;
+  http.filename = kDownloadName;
+  llb::VertexOptions vertex;
+  vertex.name = "[internal] load remote build context";
+  llb::Output file = llb::Source(llb::Format(http), std::move(vertex));
+  TRY_ASSIGN_CTX(const auto begin, host.ReadPrefix(file, kDownloadName, kArchiveMagicBytes),
+                 "failed to read downloaded context");
+  if (!begin || !LooksLikeArchive(*begin)) return Remote{std::move(file), kDownloadName};
+  llb::CopyAction unpack;
+  unpack.from = std::move(file);
+  unpack.src = std::string("/") + kDownloadName;
+  unpack.dest = "/";
+  unpack.attempt_unpack = true;
+  return Remote{llb::File({}, {std::move(unpack)}), ""};
+}
+
 // The `context` option, if it names something remote; nullopt: the client's folder.
-Result<std::optional<llb::Output>> RemoteContext(const Options& options, Host& host) {
-  using Found = std::optional<llb::Output>;
+Result<std::optional<Remote>> RemoteContext(const Options& options, Host& host) {
+  using Found = std::optional<Remote>;
   if (options.context.empty()) {
     TRY_ASSIGN(auto input, host.Input("context"));
-    return input;
+    return input ? Found(Remote{*std::move(input), ""}) : Found();
   }
   std::string text = options.context;
   if (text.starts_with("github.com/")) text = "https://" + text;
@@ -57,19 +87,19 @@ Result<std::optional<llb::Output>> RemoteContext(const Options& options, Host& h
     }
     llb::VertexOptions vertex;
     vertex.name = "[internal] load git source " + options.context;
-    return Found(llb::Source(llb::Format(*git), std::move(vertex)));
+    return Found(Remote{llb::Source(llb::Format(*git), std::move(vertex)), ""});
   }
   if (IsHttpUrl(text)) {
-    return Unimplemented("a build context at an http(s) URL is not served by this build server: {}",
-                         options.context);
+    TRY_ASSIGN(Remote remote, DownloadedContext(text, host));
+    return Found(std::move(remote));
   }
   return InvalidArgument("invalid context {}: neither a git nor an http(s) URL", Quoted(text));
 }
 
-Result<std::optional<llb::Output>> RemoteDockerfile(const Options& options, Host& host) {
-  if (!options.dockerfile_local.empty()) return std::optional<llb::Output>();
+Result<std::optional<Remote>> RemoteDockerfile(const Options& options, Host& host) {
+  if (!options.dockerfile_local.empty()) return std::optional<Remote>();
   TRY_ASSIGN(auto input, host.Input("dockerfile"));
-  if (input) return input;
+  if (input) return std::optional(Remote{*std::move(input), ""});
   return RemoteContext(options, host);
 }
 
@@ -109,17 +139,19 @@ nlohmann::ordered_json PlatformJson(const oci::Platform& platform) {
 }  // namespace
 
 Result<LoadedDockerfile> LoadDockerfile(const Options& options, Host& host) {
-  const std::string& filename = options.filename;
+  std::string filename = options.filename;
   std::string fallback;
-  if (BaseName(filename) == "Dockerfile") {
+  TRY_ASSIGN_CTX(const auto remote, RemoteDockerfile(options, host), "failed to read dockerfile");
+  if (remote && !remote->dockerfile.empty()) {
+    filename = remote->dockerfile;
+  } else if (BaseName(filename) == "Dockerfile") {
     fallback = JoinPath(DirName(filename), "dockerfile");
   }
-  TRY_ASSIGN_CTX(const auto remote, RemoteDockerfile(options, host), "failed to read dockerfile");
   const std::string local =
       options.dockerfile_local.empty() ? "dockerfile" : options.dockerfile_local;
   std::vector<std::string> paths = {filename, filename + ".dockerignore"};
   if (!fallback.empty()) paths.push_back(fallback);
-  const llb::Output tree = remote ? *remote
+  const llb::Output tree = remote ? remote->tree
                                   : SmallFiles(options, host, local, std::move(paths), local,
                                                "[internal] load build definition from " + filename);
   LoadedDockerfile loaded;
@@ -158,7 +190,7 @@ Result<Plan> MakePlan(const Options& options, const LoadedDockerfile& loaded, Ho
     LocalTree local(std::move(spec));
     FromTree context;
     if (remote) {
-      context.output = Subfolder(*remote, options.context_subdir);
+      context.output = Subfolder(remote->tree, options.context_subdir);
     } else if (!options.context_subdir.empty()) {
       return InvalidArgument("contextsubdir needs a context that is not local");
     } else {

@@ -6,7 +6,6 @@
 
 #include "base/digest.h"
 #include "base/parallel.h"
-#include "build/files.h"
 #include "llb/marshal.h"
 
 namespace kiln::frontend {
@@ -76,6 +75,17 @@ Result<dockerfile::ImageInfo> BuildHost::ResolveOne(const dockerfile::ImageReque
 
 Result<std::optional<std::string>> BuildHost::ReadFile(const llb::Output& tree,
                                                        const std::string& path) {
+  return Read(tree, path, {});
+}
+
+Result<std::optional<std::string>> BuildHost::ReadPrefix(const llb::Output& tree,
+                                                         const std::string& path,
+                                                         std::size_t bytes) {
+  return Read(tree, path, build::FileRange{0, static_cast<std::int64_t>(bytes)});
+}
+
+Result<std::optional<std::string>> BuildHost::Read(const llb::Output& tree, const std::string& path,
+                                                   std::optional<build::FileRange> range) {
   TRY_ASSIGN(const pb::Definition definition, llb::Marshal(tree));
   // The terminal op names the result's vertex and so all of the graph.
   const Digest key = Sha256Of(definition.def_size() > 0 ? *definition.def().rbegin() : "");
@@ -85,7 +95,7 @@ Result<std::optional<std::string>> BuildHost::ReadFile(const llb::Output& tree,
   }
   // Only a file that is not there is no error: a tree that cannot be made is one.
   TRY(reference->Evaluate(activity_));
-  auto text = build::ReadFile(activity_, *reference, path);
+  auto text = build::ReadFile(activity_, *reference, path, range);
   if (text.ok()) return std::optional<std::string>(std::move(text).value());
   if (text.error().code() == Code::kNotFound) return std::optional<std::string>();
   return std::move(text).error();

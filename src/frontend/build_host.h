@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "build/files.h"
 #include "dockerfile/host.h"
 #include "frontend/gateway.h"
 
@@ -21,11 +22,15 @@ class BuildHost final : public dockerfile::Host {
       const std::vector<dockerfile::ImageRequest>& requests) override;
   Result<std::optional<std::string>> ReadFile(const llb::Output& tree,
                                               const std::string& path) override;
+  Result<std::optional<std::string>> ReadPrefix(const llb::Output& tree, const std::string& path,
+                                                std::size_t bytes) override;
   Result<std::optional<llb::Output>> Input(const std::string& name) override;
   oci::Platform build_platform() const override;
   std::string session_id() const override { return gateway_->session_id(); }
 
  private:
+  Result<std::optional<std::string>> Read(const llb::Output& tree, const std::string& path,
+                                          std::optional<build::FileRange> range);
   Result<dockerfile::ImageInfo> ResolveOne(const dockerfile::ImageRequest& request);
 
   const progress::Activity activity_;

@@ -1,5 +1,7 @@
 #include "dockerfile/testing/fake_host.h"
 
+#include <algorithm>
+
 #include "llb/marshal.h"
 
 namespace kiln::dockerfile {
@@ -32,6 +34,14 @@ Result<std::optional<std::string>> FakeHost::ReadFile(const llb::Output& tree,
   const auto file = source->second.find(path);
   if (file == source->second.end()) return std::optional<std::string>();
   return std::optional<std::string>(file->second);
+}
+
+Result<std::optional<std::string>> FakeHost::ReadPrefix(const llb::Output& tree,
+                                                        const std::string& path,
+                                                        std::size_t bytes) {
+  TRY_ASSIGN(auto text, ReadFile(tree, path));
+  if (text) text->resize(std::min(text->size(), bytes));
+  return text;
 }
 
 Result<std::optional<llb::Output>> FakeHost::Input(const std::string& name) {

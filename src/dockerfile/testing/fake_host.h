@@ -15,6 +15,8 @@ class FakeHost final : public Host {
   std::vector<Result<ImageInfo>> ResolveImages(const std::vector<ImageRequest>& requests) override;
   Result<std::optional<std::string>> ReadFile(const llb::Output& tree,
                                               const std::string& path) override;
+  Result<std::optional<std::string>> ReadPrefix(const llb::Output& tree, const std::string& path,
+                                                std::size_t bytes) override;
   Result<std::optional<llb::Output>> Input(const std::string& name) override;
   oci::Platform build_platform() const override { return platform; }
   std::string session_id() const override { return "session"; }

@@ -1,0 +1,44 @@
+#include "base/archive_magic.h"
+
+#include <cstdint>
+#include <optional>
+
+#include "base/strings.h"
+
+namespace kiln {
+namespace {
+
+using std::string_view_literals::operator""sv;
+
+constexpr size_t kBlock = 512;
+constexpr size_t kSumAt = 148;
+constexpr size_t kSumSize = 8;
+
+// The header's own sum of its bytes, with blanks in place of the sum (POSIX ustar and all before).
+bool IsTarHeader(std::string_view block) {
+  if (block.size() < kBlock) return false;
+  std::string_view digits = Trim(block.substr(kSumAt, kSumSize));
+  digits = digits.substr(0, digits.find('\0'));
+  const std::optional<uint64_t> said = ParseUint(Trim(digits), 8);
+  if (!said) return false;
+  uint64_t sum = 0;
+  for (size_t i = 0; i < kBlock; ++i) {
+    const bool blank = i >= kSumAt && i < kSumAt + kSumSize;
+    sum += blank ? static_cast<unsigned char>(' ') : static_cast<unsigned char>(block[i]);
+  }
+  return sum == *said;
+}
+
+}  // namespace
+
+bool LooksLikeArchive(std::string_view begin) {
+  for (const std::string_view magic : {"BZh"sv, "\x1f\x8b\x08"sv,
+                                       "\xfd"
+                                       "7zXZ\0"sv,
+                                       "\x28\xb5\x2f\xfd"sv}) {
+    if (begin.starts_with(magic)) return true;
+  }
+  return IsTarHeader(begin);
+}
+
+}  // namespace kiln
