@@ -121,7 +121,7 @@ void AddDaemonOptions(CLI::App& app, DaemonFlags& flags) {
   app.add_option("--oci-worker-labels", flags.labels, "Label of the worker, KEY=VALUE")
       ->allow_extra_args(false)
       ->take_all();
-  app.add_option("--oci-worker-snapshotter", flags.snapshotter, "auto or overlayfs");
+  app.add_option("--oci-worker-snapshotter", flags.snapshotter, "auto, overlayfs or native");
   app.add_option("--oci-worker-net", flags.network, "auto, host or none");
   app.add_option("--oci-worker-binary", flags.runtime_binary, "OCI runtime");
   app.add_option("--oci-worker-apparmor-profile", flags.apparmor_profile,
@@ -159,7 +159,7 @@ Result<control::Config> ConfigOf(const DaemonFlags& flags) {
     config.labels[std::string(cut->first)] = cut->second;
   }
   if (!flags.snapshotter.empty() && flags.snapshotter != "auto") {
-    if (flags.snapshotter != "overlayfs")
+    if (flags.snapshotter != "overlayfs" && flags.snapshotter != "native")
       return Unimplemented("snapshotter {} is not served", Quoted(flags.snapshotter));
     config.snapshotter = flags.snapshotter;
   }

@@ -4,6 +4,7 @@
 
 #include "base/strings.h"
 #include "executor/oci_spec.h"
+#include "store/active_mount.h"
 #include "store/store.h"
 
 namespace kiln::ops {
@@ -95,7 +96,7 @@ class ExecMounts::Preparer {
       return Add(mount, std::move(view));
     }
     TRY_ASSIGN(store::ActiveSnapshot active, store_.Prepare(activity_, input));
-    sys::MountDescription description = active.Mount();
+    TRY_ASSIGN(sys::MountDescription description, store::MountActive(activity_, active));
     if (HasOutput(mount)) {
       out_.outputs_.emplace_back(Pending{out_.actives_.size(), mount.dest()});
     }

@@ -1,4 +1,5 @@
 // Usage and collection.
+#include <fcntl.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -91,24 +92,46 @@ Result<std::vector<Store::Impl::UsageRow>> Store::Impl::ReadUsage() {
   return rows;
 }
 
+static Result<uint64_t> OwnBytes(const SnapshotDirs& dirs) {
+  std::set<uint64_t> not_counted;
+  if (auto text = ReadFile(dirs.links, size_t{1} << 30); text.ok()) {
+    for (std::string_view line : Split(*text, '\n')) {
+      if (const auto inode = ParseUint(line)) not_counted.insert(*inode);
+    }
+  }
+  return DiskBytes(dirs.fs, not_counted);
+}
+
+// What a list of layers shows as one directory, beside the snapshot. Its links are the layers' own.
+static Result<uint64_t> FlatBytes(const std::string& top) {
+  uint64_t bytes = 0;
+  if (access(top.c_str(), F_OK) != 0) return bytes;
+  TRY_ASSIGN(const Fd fd, OpenFile(top, O_RDONLY | O_DIRECTORY));
+  TRY_ASSIGN(const std::vector<sys::DirEntry> entries, sys::ReadDir(fd.get()));
+  for (const sys::DirEntry& entry : entries) {
+    if (!entry.name.starts_with("flat-")) continue;
+    TRY_ASSIGN(const sys::RootedPath flat, sys::RootedPath::Open(top + "/" + entry.name));
+    TRY(sys::Walk(flat, "", [&](const sys::WalkEntry& at) -> Result<sys::WalkNext> {
+      if (at.info.IsDirectory() || at.info.nlink == 1) bytes += at.info.blocks * 512;
+      return sys::WalkNext::kContinue;
+    }));
+  }
+  return bytes;
+}
+
 // Walks what has not been measured. What is being written counts as nothing yet.
 Status Store::Impl::Measure(std::vector<UsageRow>* rows) {
   std::vector<std::pair<int64_t, uint64_t>> measured;
   for (UsageRow& row : *rows) {
     const bool has_directory =
         row.kind == RecordKind::kNamed || (row.kind == RecordKind::kLayer && row.local);
-    if (!row.dir_bytes && has_directory && !(row.record.is_mutable && row.record.in_use)) {
+    if (!row.dir_bytes && !(row.record.is_mutable && row.record.in_use)) {
       const SnapshotDirs dirs = DirsOf(row.num);
-      std::set<uint64_t> not_counted;
-      if (auto text = ReadFile(dirs.links, size_t{1} << 30); text.ok()) {
-        for (std::string_view line : Split(*text, '\n')) {
-          if (const auto inode = ParseUint(line)) not_counted.insert(*inode);
-        }
-      }
-      auto bytes = DiskBytes(dirs.fs, not_counted);
-      if (bytes.ok()) {
-        row.dir_bytes = *bytes;
-        measured.emplace_back(row.num, *bytes);
+      auto bytes = has_directory ? OwnBytes(dirs) : Result<uint64_t>(0);
+      auto flat = bytes.ok() ? FlatBytes(dirs.top) : Result<uint64_t>(0);
+      if (bytes.ok() && flat.ok()) {
+        row.dir_bytes = *bytes + *flat;
+        measured.emplace_back(row.num, *row.dir_bytes);
       }
     }
     row.record.size_bytes = row.dir_bytes.value_or(0) + row.blob_bytes;

@@ -129,6 +129,7 @@ class Copier {
         TRY(CopyDirectory(child, level, path));
         continue;
       }
+      if (options_.skip_sockets && S_ISSOCK(child.node->mode)) continue;
       PatternMatcher::MatchInfo include;
       PatternMatcher::MatchInfo exclude;
       if (!Selects(path, level, &include, &exclude)) continue;

@@ -35,6 +35,7 @@ struct CopyOptions {
   // The destination directory itself, if it existed, keeps its metadata (nested ones are
   // overwritten).
   bool keep_existing_root = true;
+  bool skip_sockets = false;  // below the source; else they become empty files
   // For several copies out of one view that are one whole: hard links between them stay. Null: a
   // copy stands alone.
   CopiedLinks* links = nullptr;

@@ -1,93 +1,12 @@
 // The difference of two snapshots as a snapshot.
-#include <sys/stat.h>
-
 #include <algorithm>
 
-#include "store/copy.h"
+#include "store/difference.h"
 #include "store/layer_tar.h"
-#include "store/layer_writer_internal.h"
 #include "store/store_impl.h"
 
 namespace kiln::store {
 namespace {
-
-// Writes what `upper` changes over `lower` as a delta that stands by itself: every deletion is a
-// whiteout.
-class DifferenceWriter {
- public:
-  DifferenceWriter(const progress::Activity& activity, const TreeView& lower, const TreeView& upper,
-                   LayerWriter& writer)
-      : activity_(activity), lower_(lower), upper_(upper), writer_(writer) {}
-
-  Status Run() {
-    TRY_ASSIGN(const TreeEntry below, lower_.Root());
-    TRY_ASSIGN(const TreeEntry above, upper_.Root());
-    TRY_ASSIGN(WriterDir root, writer_.OpenDir("/"));
-    TRY(Compare(below, above, root));
-    return Dress(above, root);
-  }
-
- private:
-  Status Compare(const TreeEntry& below, const TreeEntry& above, WriterDir& dir) {
-    TRY(activity_.Check());
-    TRY_ASSIGN(const std::vector<TreeEntry> old, lower_.Children(below));
-    TRY_ASSIGN(const std::vector<TreeEntry> now, upper_.Children(above));
-    auto a = old.begin();
-    auto b = now.begin();
-    while (a != old.end() || b != now.end()) {
-      if (b == now.end() || (a != old.end() && a->node->name < b->node->name)) {
-        TRY(writer_.PutNode(dir, a->node->name, S_IFCHR, 0, NodeMeta()));
-        ++a;
-      } else if (a == old.end() || b->node->name < a->node->name) {
-        TRY(Copy(*b));
-        ++b;
-      } else {
-        TRY(Both(*a, *b, dir));
-        ++a;
-        ++b;
-      }
-    }
-    return OkStatus();
-  }
-
-  Status Both(const TreeEntry& below, const TreeEntry& above, WriterDir& dir) {
-    TRY_ASSIGN(const bool same, SameEntry(lower_, below, upper_, above));
-    const bool directories = below.node->IsDirectory() && above.node->IsDirectory();
-    if (!directories) return same ? OkStatus() : Copy(above);
-    bool created = false;
-    NodeMeta meta;
-    meta.mode = 0700;
-    TRY_ASSIGN(WriterDir child, writer_.EnterDir(dir, above.node->name, meta, &created));
-    TRY(Compare(below, above, child));
-    TRY_ASSIGN(const std::vector<sys::DirEntry> raw, sys::ReadDir(child.upper.get()));
-    // Nothing below it changed, nor itself: it need not be there.
-    if (same && raw.empty()) return writer_.RemoveIn(dir, above.node->name);
-    return Dress(above, child);
-  }
-
-  Status Copy(const TreeEntry& above) {
-    CopyOptions copy;
-    copy.links = &links_;
-    TRY(CopyTree(activity_, upper_, above, writer_, above.path, copy));
-    return OkStatus();
-  }
-
-  Status Dress(const TreeEntry& above, WriterDir& dir) {
-    sys::FileInfo info;
-    info.mode = above.node->mode;
-    info.uid = above.node->uid;
-    info.gid = above.node->gid;
-    info.mtime = info.atime = FromUnixNanos(above.node->mtime_ns);
-    TRY_ASSIGN(sys::Xattrs xattrs, upper_.Xattrs(above));
-    return writer_.FinishDir(dir, MetaOf(info, std::move(xattrs)));
-  }
-
-  const progress::Activity& activity_;
-  const TreeView& lower_;
-  const TreeView& upper_;
-  LayerWriter& writer_;
-  CopiedLinks links_;
-};
 
 // Whether a layer has what `below` shows just so: the kernel copies up more than what a step
 // changes (a file that gets a second name, say). Over that it is invisible, elsewhere it is not.
@@ -158,7 +77,7 @@ Result<SnapshotRef> Store::Impl::ComputeDiff(const progress::Activity& activity,
   TRY_ASSIGN(ActiveSnapshot active, Prepare(activity, SnapshotRef()));
   active.state_->standalone = true;
   TRY_ASSIGN(LayerWriter writer, active.Writer());
-  TRY_CTX(DifferenceWriter(activity, before, after, writer).Run(),
+  TRY_CTX(WriteDifference(activity, before, after, writer, {}),
           "computing the difference of two snapshots");
   return Commit(std::move(active), commit);
 }

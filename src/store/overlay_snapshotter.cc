@@ -15,22 +15,12 @@ class OverlaySnapshotter final : public Snapshotter {
   explicit OverlaySnapshotter(const OverlayOptions& options) : options_(options) {}
 
   std::string_view name() const override { return "overlayfs"; }
-  bool stores_deltas() const override { return true; }
+  bool stacks() const override { return true; }
   size_t max_layers() const override { return options_.max_layers; }
 
-  // The root directory looks like the one below it: the union shows the topmost.
   Status Prepare(const SnapshotPlace& place, std::span<const std::string> lowers) const override {
-    if (mkdir(place.fs.c_str(), 0755) != 0) return ErrnoError(errno, "create {}", place.fs);
     if (mkdir(place.work.c_str(), 0700) != 0) return ErrnoError(errno, "create {}", place.work);
-    struct stat st = {};
-    st.st_mode = 0755;
-    if (!lowers.empty() && stat(lowers.back().c_str(), &st) != 0)
-      return ErrnoError(errno, "stat {}", lowers.back());
-    if (!lowers.empty() && chown(place.fs.c_str(), st.st_uid, st.st_gid) != 0)
-      return ErrnoError(errno, "chown {}", place.fs);
-    if (chmod(place.fs.c_str(), st.st_mode & 07777) != 0)
-      return ErrnoError(errno, "chmod {}", place.fs);
-    return OkStatus();
+    return MakeDelta(place.fs, lowers);
   }
 
   sys::MountDescription MountActive(const SnapshotPlace& place, std::span<const std::string> lowers,
@@ -60,6 +50,19 @@ class OverlaySnapshotter final : public Snapshotter {
 };
 
 }  // namespace
+
+// The root directory looks like the one below it: the union shows the topmost.
+Status MakeDelta(const std::string& fs, std::span<const std::string> lowers) {
+  if (mkdir(fs.c_str(), 0755) != 0) return ErrnoError(errno, "create {}", fs);
+  struct stat st = {};
+  st.st_mode = 0755;
+  if (!lowers.empty() && stat(lowers.back().c_str(), &st) != 0)
+    return ErrnoError(errno, "stat {}", lowers.back());
+  if (!lowers.empty() && chown(fs.c_str(), st.st_uid, st.st_gid) != 0)
+    return ErrnoError(errno, "chown {}", fs);
+  if (chmod(fs.c_str(), st.st_mode & 07777) != 0) return ErrnoError(errno, "chmod {}", fs);
+  return OkStatus();
+}
 
 std::unique_ptr<Snapshotter> MakeOverlaySnapshotter(const OverlayOptions& options) {
   return std::make_unique<OverlaySnapshotter>(options);

@@ -8,6 +8,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "store/active_mount.h"
 #include "store/copy.h"
 #include "store/delta.h"
 #include "store/store_impl.h"
@@ -98,7 +99,7 @@ Result<std::vector<std::string>> Store::Impl::MountDirs(const progress::Activity
   if (chain.size() - begin + (begin > 0 ? 1 : 0) > limit) {
     // Always cut at the same places, so that a growing chain finds what was flattened before.
     const size_t step = std::max<size_t>(1, limit * 4 / 5);
-    const size_t cut = (chain.size() - 1) / step * step;
+    const size_t cut = limit > 1 ? (chain.size() - 1) / step * step : chain.size();
     if (cut > begin) {
       begin = cut;
       owner = chain[begin - 1];
@@ -115,8 +116,8 @@ Result<std::vector<std::string>> Store::Impl::MountDirs(const progress::Activity
   return dirs;
 }
 
-// One directory that shows what `part` shows, kept beside the snapshot `owner`. Files are shared by
-// hard links: nothing below a mount is ever written.
+// One directory that shows what `part` shows, kept beside the snapshot `owner`. Where mounts stack,
+// files are shared by hard links: nothing below a mount is ever written.
 Result<std::string> Store::Impl::Flatten(const progress::Activity& activity,
                                          const std::vector<RecordPtr>& part,
                                          const RecordPtr& owner) {
@@ -130,8 +131,9 @@ Result<std::string> Store::Impl::Flatten(const progress::Activity& activity,
   const std::string temporary = root + "/ingest/flat-" + NewId();
   if (mkdir(temporary.c_str(), 0755) != 0) return ErrnoError(errno, "create {}", temporary);
   TRY_ASSIGN(sys::RootedPath directory, sys::RootedPath::Open(temporary));
-  LayerWriter writer(TreeView(), std::move(directory),
-                     {options.rootless, std::make_shared<LinkedInodes>()});
+  LayerWriter writer(
+      TreeView(), std::move(directory),
+      {options.rootless, snapshotter->stacks() ? std::make_shared<LinkedInodes>() : nullptr});
   CopyOptions copy;
   copy.allow_links = true;
   copy.keep_existing_root = false;
@@ -143,6 +145,11 @@ Result<std::string> Store::Impl::Flatten(const progress::Activity& activity,
   }
   (void)mkdir(dirs.top.c_str(), 0700);  // a merge has none of its own
   if (rename(temporary.c_str(), flat.c_str()) != 0) return ErrnoError(errno, "publishing {}", flat);
+  const int64_t num = owner->row.num;
+  database->WriteLater([num](SqliteConnection& db) -> Status {
+    TRY_ASSIGN(SqliteStatement update, db.Prepare("UPDATE records SET size=NULL WHERE num=?"));
+    return update.Bind(num).Run();
+  });
   return flat;
 }
 
@@ -179,26 +186,45 @@ Result<ActiveSnapshot> Store::Impl::Prepare(const progress::Activity& activity,
   state->num = next_num.fetch_add(1);
   state->dirs = DirsOf(state->num);
   state->parent = parent;
-  TRY_ASSIGN(state->lowers, MountDirs(activity, parent.state_));
-  state->links = LinksBelow(VisibleChainOf(parent.state_));
+  state->base = parent.state_;
+  const std::vector<RecordPtr> chain = VisibleChainOf(parent.state_);
+  if (snapshotter->stacks()) {
+    TRY_ASSIGN(state->lowers, MountDirs(activity, parent.state_));
+    state->links = LinksBelow(chain);
+  } else if (!chain.empty()) {
+    state->lowers = {LayerDir(chain.back())};
+  }
   if (mkdir(state->dirs.top.c_str(), 0700) != 0)
     return ErrnoError(errno, "create {}", state->dirs.top);
-  TRY(snapshotter->Prepare({state->dirs.fs, state->dirs.work}, state->lowers));
+  TRY(snapshotter->Prepare(state->place(), state->lowers));
   return ActiveSnapshot(std::move(state));
+}
+
+// Leaves nothing in the snapshot's directory but its delta, as it will stay.
+Status Store::Impl::CommitDelta(ActiveState& state) {
+  TRY_ASSIGN(const TreeView lower, ViewOf(VisibleChainOf(state.base), nullptr));
+  if (state.whole != nullptr) {
+    TRY(sys::RemoveTree(state.dirs.fs));
+    TRY(MakeDelta(state.dirs.fs, state.lowers));
+    TRY_ASSIGN(sys::RootedPath directory, sys::RootedPath::Open(state.dirs.fs));
+    LayerWriter delta(TreeView(), std::move(directory), {options.rootless, nullptr});
+    TRY(state.whole->WriteChanges(progress::Activity(), lower, delta));
+    Trash(state.dirs.tree);
+    return OkStatus();
+  }
+  TRY(NormalizeDelta(state.dirs.fs, lower, options.rootless));
+  TRY(sys::RemoveTree(state.dirs.work));
+  if (state.links == nullptr || state.links->own.empty()) return OkStatus();
+  std::string text;
+  for (const uint64_t inode : state.links->own) text.append(std::to_string(inode)).append("\n");
+  return WriteFileAtomically(state.dirs.links, text, 0600);
 }
 
 Result<SnapshotRef> Store::Impl::Commit(ActiveSnapshot active, const CommitOptions& commit) {
   if (!active.valid()) return FailedPrecondition("commit of no snapshot");
   ActiveState& state = *active.state_;
   const RecordPtr parent = state.parent.state_;
-  TRY_ASSIGN(const TreeView lower, ViewOf(VisibleChainOf(parent), nullptr));
-  TRY_CTX(NormalizeDelta(state.dirs.fs, lower, options.rootless), "committing a snapshot");
-  TRY(sys::RemoveTree(state.dirs.work));
-  if (!state.links->own.empty()) {
-    std::string text;
-    for (const uint64_t inode : state.links->own) text.append(std::to_string(inode)).append("\n");
-    TRY(WriteFileAtomically(state.dirs.links, text, 0600));
-  }
+  TRY_CTX(CommitDelta(state), "committing a snapshot");
   RecordRow row = NewRow(RecordKind::kLayer, commit);
   row.num = state.num;
   row.local = true;
@@ -220,12 +246,44 @@ Result<SnapshotRef> Store::Commit(ActiveSnapshot active, const CommitOptions& op
 const SnapshotRef& ActiveSnapshot::parent() const { return state_->parent; }
 const std::string& ActiveSnapshot::upper_dir() const { return state_->dirs.fs; }
 
+Result<TreeView> ActiveState::DeltaView(std::shared_ptr<const void> hold) const {
+  std::vector<std::shared_ptr<const LayerTree>> trees;
+  for (const RecordPtr& record : VisibleChainOf(base)) {
+    TRY_ASSIGN(std::shared_ptr<LayerTree> tree, store->TreeOf(record));
+    trees.push_back(std::move(tree));
+  }
+  TRY_ASSIGN(sys::RootedPath delta, sys::RootedPath::Open(dirs.fs));
+  trees.push_back(std::make_shared<LayerTree>(std::move(delta)));
+  return TreeView(std::move(trees), std::move(hold));
+}
+
+Status ActiveState::MakeWhole(const progress::Activity& activity) {
+  if (store->snapshotter->stacks() || whole != nullptr) return OkStatus();
+  TRY_ASSIGN(const TreeView view, DeltaView(nullptr));
+  auto made = WholeTree::Make(activity, view, dirs.tree);
+  if (!made.ok()) {
+    store->Trash(dirs.tree);
+    return std::move(made).error();
+  }
+  whole = std::move(*made);
+  return OkStatus();
+}
+
+Result<sys::MountDescription> MountActive(const progress::Activity& activity,
+                                          const ActiveSnapshot& active, bool is_volatile) {
+  TRY(ActiveState::Of(active).MakeWhole(activity));
+  return active.Mount(is_volatile);
+}
+
 sys::MountDescription ActiveSnapshot::Mount(bool is_volatile) const {
-  return state_->store->snapshotter->MountActive({state_->dirs.fs, state_->dirs.work},
-                                                 state_->lowers, is_volatile);
+  // What could not be made is not there to be mounted.
+  if (const Status made = state_->MakeWhole(progress::Activity()); !made.ok())
+    LOG_WARNING("{}", made.error());
+  return state_->store->snapshotter->MountActive(state_->place(), state_->lowers, is_volatile);
 }
 
 Result<LayerWriter> ActiveSnapshot::Writer() const {
+  if (state_->whole != nullptr) return state_->whole->Writer();
   const RecordPtr parent = state_->parent.state_;
   TRY_ASSIGN(TreeView lower, state_->store->ViewOf(VisibleChainOf(parent), parent));
   TRY_ASSIGN(sys::RootedPath upper, sys::RootedPath::Open(state_->dirs.fs));
@@ -234,14 +292,8 @@ Result<LayerWriter> ActiveSnapshot::Writer() const {
 }
 
 Result<TreeView> ActiveSnapshot::Tree() const {
-  std::vector<std::shared_ptr<const LayerTree>> trees;
-  for (const RecordPtr& record : VisibleChainOf(state_->parent.state_)) {
-    TRY_ASSIGN(std::shared_ptr<LayerTree> tree, state_->store->TreeOf(record));
-    trees.push_back(std::move(tree));
-  }
-  TRY_ASSIGN(sys::RootedPath upper, sys::RootedPath::Open(state_->dirs.fs));
-  trees.push_back(std::make_shared<LayerTree>(std::move(upper)));
-  return TreeView(std::move(trees), state_);
+  if (state_->whole != nullptr) return state_->whole->Tree();
+  return state_->DeltaView(state_);
 }
 
 Result<sys::MountDescription> Store::ViewMount(const SnapshotRef& ref) {

@@ -13,8 +13,9 @@ namespace kiln::store {
 
 // The directories of one snapshot on disk.
 struct SnapshotPlace {
-  std::string fs;    // its delta (overlay) or whole tree (native)
+  std::string fs;    // its delta, with whiteouts
   std::string work;  // overlay's work directory, while active
+  std::string tree;  // where nothing is stacked: all that is seen, while active and once mounted
 };
 
 // How snapshots lie on disk and are mounted. Stateless: the store knows which directories make a
@@ -23,13 +24,12 @@ class Snapshotter {
  public:
   virtual ~Snapshotter() = default;
   virtual std::string_view name() const = 0;
-  // True: a committed directory holds only what changed over its parent, with whiteouts. False: the
-  // whole tree.
-  virtual bool stores_deltas() const = 0;
-  // More layers than this must be flattened below before they are mounted.
+  // Whether a mount stacks deltas; if not, the store makes whole trees for it, and never by links.
+  virtual bool stacks() const = 0;
+  // More layers than this must be flattened below before they are mounted; 1: all of them.
   virtual size_t max_layers() const = 0;
-  // `place` exists and is empty. `lowers`: directories of the parent chain, bottom first (for whole
-  // trees the last one is all).
+  // Makes an empty delta. `lowers`: directories of the parent chain, bottom first; the last is what
+  // the root looks like.
   virtual Status Prepare(const SnapshotPlace& place, std::span<const std::string> lowers) const = 0;
   virtual sys::MountDescription MountActive(const SnapshotPlace& place,
                                             std::span<const std::string> lowers,
@@ -43,5 +43,9 @@ struct OverlayOptions {
   size_t max_layers = 500;
 };
 std::unique_ptr<Snapshotter> MakeOverlaySnapshotter(const OverlayOptions& options);
+std::unique_ptr<Snapshotter> MakeNativeSnapshotter();
+
+// An empty delta on these directories.
+Status MakeDelta(const std::string& fs, std::span<const std::string> lowers);
 
 }  // namespace kiln::store

@@ -111,6 +111,7 @@ SnapshotDirs Store::Impl::DirsOf(int64_t num) const {
   dirs.top = fmt::format("{}/snapshots/{}", root, num);
   dirs.fs = dirs.top + "/fs";
   dirs.work = dirs.top + "/work";
+  dirs.tree = dirs.top + "/tree";
   dirs.index = dirs.top + "/index";
   dirs.links = dirs.top + "/links";
   return dirs;
@@ -255,7 +256,8 @@ Status Store::Impl::SweepOrphans() {
 }
 
 Result<std::unique_ptr<Store>> Store::Open(StoreOptions options) {
-  if (options.snapshotter != "overlayfs" && options.snapshotter != "auto") {
+  const bool native = options.snapshotter == "native";
+  if (!native && options.snapshotter != "overlayfs" && options.snapshotter != "auto") {
     return InvalidArgument("unknown snapshotter name: {}", Quoted(options.snapshotter));
   }
   if (!options.root.starts_with('/'))
@@ -268,7 +270,7 @@ Result<std::unique_ptr<Store>> Store::Open(StoreOptions options) {
   OverlayOptions overlay;
   overlay.userxattr = impl->options.rootless;
   overlay.max_layers = impl->options.max_mount_layers;
-  impl->snapshotter = MakeOverlaySnapshotter(overlay);
+  impl->snapshotter = native ? MakeNativeSnapshotter() : MakeOverlaySnapshotter(overlay);
   Status opened = impl->OpenRoot();
   if (!opened.ok()) {
     impl->Close();

@@ -21,6 +21,7 @@
 #include "store/record.h"
 #include "store/sqlite.h"
 #include "store/store.h"
+#include "store/whole_tree.h"
 
 namespace kiln::store {
 
@@ -29,6 +30,7 @@ struct SnapshotDirs {
   std::string top;    // snapshots/N
   std::string fs;     // snapshots/N/fs
   std::string work;   // snapshots/N/work
+  std::string tree;   // snapshots/N/tree
   std::string index;  // snapshots/N/index
   std::string links;  // snapshots/N/links
 };
@@ -36,12 +38,20 @@ struct SnapshotDirs {
 // An active snapshot: a numbered directory without a row.
 struct ActiveState {
   ~ActiveState();
+  static ActiveState& Of(const ActiveSnapshot& active) { return *active.state_; }
+  // Makes what is mounted, where the snapshotter stacks nothing.
+  Status MakeWhole(const progress::Activity& activity);
+  // What the union shows: the parent and the delta.
+  Result<TreeView> DeltaView(std::shared_ptr<const void> hold) const;
+  SnapshotPlace place() const { return {dirs.fs, dirs.work, dirs.tree}; }
   Store::Impl* store = nullptr;
   int64_t num = 0;
   SnapshotDirs dirs;
   SnapshotRef parent;
-  std::vector<std::string> lowers;  // mount order's reverse: bottom first
-  std::shared_ptr<LinkedInodes> links;
+  RecordPtr base;                       // of the parent
+  std::vector<std::string> lowers;      // mount order's reverse: bottom first
+  std::shared_ptr<LinkedInodes> links;  // null: nothing is linked
+  std::unique_ptr<WholeTree> whole;     // counts instead of the delta, once it is there
   bool standalone = false;  // its whiteouts count whatever lies below: a computed difference
   bool committed = false;
 };
@@ -174,6 +184,7 @@ struct Store::Impl {
                                              const RecordPtr& top);
   Result<std::string> Flatten(const progress::Activity& activity,
                               const std::vector<RecordPtr>& part, const RecordPtr& owner);
+  Status CommitDelta(ActiveState& state);
   std::shared_ptr<LinkedInodes> LinksBelow(const std::vector<RecordPtr>& chain) const;
   Result<bool> IsDangling(const RecordPtr& part);
   Result<ActiveSnapshot> Prepare(const progress::Activity& activity, const SnapshotRef& parent);

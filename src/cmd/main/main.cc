@@ -11,6 +11,7 @@
 #include "cmd/build_options.h"
 #include "cmd/cache_commands.h"
 #include "cmd/daemon_command.h"
+#include "cmd/fsck_command.h"
 #include "cmd/history_commands.h"
 #include "cmd/interrupt.h"
 #include "cmd/usage.h"
@@ -105,8 +106,15 @@ int ClientMain(int argc, char** argv) {
   AddLogsOptions(*commands[2].app, logs);
   AddDuOptions(*commands[3].app, du);
   AddPruneOptions(*commands[4].app, prune);
+  CLI::App* fsck_command =
+      app.add_subcommand("fsck", "Check the files of an engine that does not run");
+  std::string fsck_root = DefaultRoot();
+  bool repair = false;
+  fsck_command->add_option("--root", fsck_root, "Where they are");
+  fsck_command->add_flag("--repair", repair, "Drop what is broken; builds make it anew");
   if (auto status = Parse(app, argc, argv)) return *status;
   if (debug) SetLogLevel(LogLevel::kDebug);
+  if (fsck_command->parsed()) return RunFsck(fsck_root, repair);
   for (const Subcommand& command : commands) {
     if (command.app->parsed()) return RunSubcommand(command);
   }

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace kiln::cachedb {
+
+// Looks over a cache.db that nobody has open, whose store has the records `store_ids`: one line for
+// each finding. With `repair` records of what is gone are dropped, and a damaged file is moved
+// aside. No file is no finding.
+Result<std::vector<std::string>> Check(const std::string& path,
+                                       const std::set<std::string>& store_ids, bool repair);
+
+}  // namespace kiln::cachedb
