@@ -317,7 +317,7 @@ def made(new_daemon, daemon_arguments, clients, shared_registry, tmp_path):
 
 def read_expected():
     """{case: [what it shows, *layers]}"""
-    read = {}
+    read, found = {}, []
     for line in EXPECTED.splitlines():
         if line.startswith("|"):
             found += [layer.strip() for layer in line[1:].split("|")]
