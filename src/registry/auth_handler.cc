@@ -2,12 +2,11 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 
 #include <utility>
 
-#include "base/check.h"
 #include "base/error.h"
+#include "base/ids.h"
 #include "registry/token.h"
 
 namespace kiln::registry {
@@ -29,12 +28,6 @@ bool NotOffered(const Error& error) {
 }
 
 }  // namespace
-
-std::string RandomBytes(size_t count) {
-  std::string bytes(count, '\0');
-  CHECK(RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(count)) == 1);
-  return bytes;
-}
 
 bool VerifySignature(const TokenAuthorityKey& key, std::string_view signed_message,
                      std::string_view payload) {

@@ -99,6 +99,4 @@ class AuthHandler {
 bool VerifySignature(const TokenAuthorityKey& key, std::string_view signed_message,
                      std::string_view payload);
 
-std::string RandomBytes(size_t count);
-
 }  // namespace kiln::registry

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/ids.h"
 #include "registry/auth_handler.h"
 
 namespace kiln::registry {

@@ -182,13 +182,14 @@ Result<std::shared_ptr<const Fd>> LayerTree::DirectoryOf(std::string_view path,
   if (name->empty()) *name = ".";
   {
     std::lock_guard lock(last_mutex_);
-    if (last_directory_ != nullptr && last_path_ == parent) return last_directory_;
+    for (const OpenDirectory& last : last_) {
+      if (last.fd != nullptr && last.path == parent) return last.fd;
+    }
   }
   TRY_ASSIGN(Fd fd, directory_.OpenDir(parent));
   auto directory = std::make_shared<const Fd>(std::move(fd));
   std::lock_guard lock(last_mutex_);
-  last_path_ = parent;
-  last_directory_ = directory;
+  last_[next_last_++ % last_.size()] = {std::string(parent), directory};
   return directory;
 }
 

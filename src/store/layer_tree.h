@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -109,9 +110,14 @@ class LayerTree {
   mutable bool changed_ = false;
   mutable size_t nodes_ = 0;
   bool complete_ = false;
+  struct OpenDirectory {
+    std::string path;
+    std::shared_ptr<const Fd> fd;
+  };
   mutable std::mutex last_mutex_;
-  mutable std::string last_path_;                     // guarded by last_mutex_
-  mutable std::shared_ptr<const Fd> last_directory_;  // guarded by last_mutex_
+  // Guarded by last_mutex_. Several: one thread lists the tree while another reads its files.
+  mutable std::array<OpenDirectory, 4> last_;
+  mutable size_t next_last_ = 0;
 };
 
 }  // namespace kiln::store

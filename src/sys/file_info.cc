@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <memory>
 
@@ -77,6 +78,18 @@ Result<Xattrs> CollectXattrs(List list, Get get) {
     xattrs.emplace(std::move(name), std::move(value.data));
   }
   return xattrs;
+}
+
+// Whether the kernel (6.13 and later) says so by a call that takes a directory: a third of the time
+// of going through /proc, and asked of every file of a tree. False: it has some, or cannot say.
+bool HasNoXattrs(int dir, const std::string& name) {
+  static std::atomic<bool> served = true;
+  if (!served.load(std::memory_order_relaxed)) return false;
+  const long size =
+      syscall(kSysListXattrAt, dir, name.c_str(), AT_SYMLINK_NOFOLLOW, nullptr, size_t{0});
+  // A seccomp filter that is older than the call may say EPERM.
+  if (size < 0 && (errno == ENOSYS || errno == EPERM)) served = false;
+  return size == 0;
 }
 
 // RemoveTree's state: directories open on the way down. Deeper than kMaxOpen, subtrees are moved up
@@ -262,6 +275,7 @@ Result<std::vector<DirEntry>> ReadDir(int dir) {
 }
 
 Result<Xattrs> GetXattrsAt(int dir, const std::string& name) {
+  if (HasNoXattrs(dir, name)) return Xattrs();
   std::string path = MagicPath(dir, name);
   return CollectXattrs(
       [&](char* data, size_t size) { return llistxattr(path.c_str(), data, size); },

@@ -11,6 +11,7 @@ namespace kiln::sys {
 
 // The number is the same on every architecture (calls from 424 on are).
 inline constexpr long kSysFchmodAt2 = 452;
+inline constexpr long kSysListXattrAt = 465;
 
 int OpenAt2(int dir, const char* path, uint64_t flags, mode_t mode, uint64_t resolve);
 // <sys/pidfd.h> of glibc 2.36 forgets extern "C".
