@@ -78,7 +78,7 @@ struct NamedState {
 // One LayerTree per layer, kept while used or recently used.
 class IndexCache {
  public:
-  // Of those that nobody uses: each holds up to two directories open.
+  // Of those that nobody uses: each holds up to five directories open.
   static constexpr size_t kMaxIdle = 256;
   explicit IndexCache(size_t limit_bytes) : limit_bytes_(limit_bytes) {}
   Result<std::shared_ptr<LayerTree>> Get(int64_t num, const SnapshotDirs& dirs);
