@@ -218,7 +218,10 @@ std::string Reference::FamiliarName() const {
               path_.find('/', kOfficialPrefix.size()) == std::string::npos
           ? kOfficialPrefix.size()
           : 0);
-  return std::string(rest);
+  // What would be read as another name ("docker.io/ghcr.io/app", sixty-four hexadecimal digits) has
+  // no short form.
+  const auto read = ParseNormalized(rest);
+  return read.ok() && read->name() == name() ? std::string(rest) : name();
 }
 
 std::string Reference::Familiar() const {

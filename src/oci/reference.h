@@ -36,7 +36,7 @@ class Reference {
   std::string object() const;
   // name[:tag][@digest].
   std::string ToString() const;
-  // As users write it: "alpine:3".
+  // As users write it: "alpine:3". Parsing it gives the same reference.
   std::string Familiar() const;
   std::string FamiliarName() const;
 

@@ -46,6 +46,20 @@ TEST(ReferenceTest, PrintsFamiliarNames) {
   EXPECT_EQ(Reference::ParseNormalized("ghcr.io/me/app")->Familiar(), "ghcr.io/me/app");
 }
 
+TEST(ReferenceTest, FamiliarNamesMeanTheSame) {
+  for (const std::string& text :
+       {std::string("docker.io/localhost/app:1"), std::string("docker.io/ghcr.io/app"),
+        std::string("docker.io/library/") + kHex, std::string("docker.io/library/distros/alpine:3"),
+        std::string("docker.io/library/library"), std::string("a:t@sha256:") + kHex,
+        std::string("localhost:5000/library/a")}) {
+    const auto reference = Reference::ParseNormalized(text);
+    ASSERT_TRUE(reference.ok()) << text;
+    EXPECT_EQ(Normal(reference->Familiar()), reference->ToString()) << reference->Familiar();
+  }
+  EXPECT_EQ(Reference::ParseNormalized("docker.io/localhost/app")->Familiar(),
+            "docker.io/localhost/app");
+}
+
 TEST(ReferenceTest, ObjectIsDigestThenTagThenLatest) {
   EXPECT_EQ(Reference::ParseNormalized("a")->object(), "latest");
   EXPECT_EQ(Reference::ParseNormalized("a:b")->object(), "b");
