@@ -17,6 +17,8 @@ using std::chrono::steady_clock;
 
 constexpr size_t kMaxHeaderBytes = size_t{256} << 10;
 constexpr size_t kMaxCaBytes = size_t{32} << 20;
+// Of the body of a redirect that is followed.
+constexpr size_t kMaxDroppedBytes = size_t{1} << 20;
 constexpr long kBufferBytes = 128L << 10;
 
 struct FailureRow {
@@ -215,6 +217,11 @@ size_t Transfer::OnWrite(char* data, size_t size, size_t count, void* self) {
   Status status = transfer.DeliverHeaders();
   // The body of a redirect that is followed is nobody's.
   const bool drop = IsRedirect(transfer.response_) && transfer.request_.max_redirects > 0;
+  if (drop && (transfer.dropped_bytes_ += size * count) > kMaxDroppedBytes) {
+    transfer.Fail(Failure::kProtocol,
+                  ResourceExhausted("redirect's body is longer than {} bytes", kMaxDroppedBytes));
+    return 0;
+  }
   if (status.ok() && !drop) status = transfer.sink_.OnData({data, size * count});
   transfer.Touch();
   if (status.ok()) return size * count;

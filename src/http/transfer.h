@@ -55,6 +55,7 @@ class Transfer {
   curl_slist* headers_ = nullptr;
   std::string ca_blob_;
   size_t header_bytes_ = 0;
+  size_t dropped_bytes_ = 0;
   int64_t sent_bytes_ = 0;
   bool delivered_ = false;
   bool added_ = false;

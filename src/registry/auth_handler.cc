@@ -106,7 +106,7 @@ Result<Token> AuthHandler::FetchToken(const AuthContext& context,
                                            request);
   }
   return FetchTokenFromRealm(context.client, activity, request, identity.credentials, attempt.tls,
-                             attempt.secure);
+                             attempt.secure, context.retry);
 }
 
 std::shared_ptr<AuthHandler::TokenSlot> AuthHandler::SlotOf(const std::string& scopes) {

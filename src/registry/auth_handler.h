@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "http/client.h"
+#include "http/retry.h"
 #include "registry/authorizer.h"
 
 namespace kiln::registry {
@@ -32,6 +33,7 @@ struct AuthContext {
   const Clock& clock;
   CredentialProvider* credentials;  // null: anonymous
   const std::string& salt;
+  const http::RetryPolicy& retry;
 };
 
 // How one host wants to be authorized for one session: scheme, realm, service, credentials or key,

@@ -28,8 +28,13 @@ bool IsTransient(const Error& error) {
 
 }  // namespace
 
-Authorizer::Authorizer(http::Client& client, const Clock& clock, CredentialProvider* credentials)
-    : client_(client), clock_(clock), credentials_(credentials), salt_(RandomBytes(kSaltBytes)) {}
+Authorizer::Authorizer(http::Client& client, const Clock& clock, CredentialProvider* credentials,
+                       const http::RetryPolicy& retry)
+    : client_(client),
+      clock_(clock),
+      credentials_(credentials),
+      retry_(retry),
+      salt_(RandomBytes(kSaltBytes)) {}
 
 Authorizer::~Authorizer() = default;
 
@@ -68,7 +73,7 @@ std::shared_ptr<AuthHandler> Authorizer::FindShared(const progress::Activity& ac
     return a->last_used_ns.load() > b->last_used_ns.load();
   });
   if (candidates.size() > kMaxCandidates) candidates.resize(kMaxCandidates);
-  const AuthContext context{client_, clock_, credentials_, salt_};
+  const AuthContext context{client_, clock_, credentials_, salt_, retry_};
   for (const auto& handler : candidates) {
     if (!handler->Verify(context, activity, attempt.host, session)) continue;
     const std::lock_guard lock(mutex_);
@@ -101,7 +106,7 @@ Status Authorizer::NextSession(AuthAttempt& attempt, Error why) {
 }
 
 Result<SecretString> Authorizer::Header(const progress::Activity& activity, AuthAttempt& attempt) {
-  const AuthContext context{client_, clock_, credentials_, salt_};
+  const AuthContext context{client_, clock_, credentials_, salt_, retry_};
   while (attempt.current < attempt.sessions.size()) {
     std::shared_ptr<AuthHandler> handler = Find(attempt);
     if (!handler) handler = FindShared(activity, attempt);

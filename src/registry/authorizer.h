@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "http/client.h"
+#include "http/retry.h"
 #include "progress/activity.h"
 #include "registry/challenge.h"
 #include "registry/credentials.h"
@@ -45,7 +46,9 @@ struct AuthAttempt {
 // any thread; a session that does not answer delays only those who need that session's answer.
 class Authorizer {
  public:
-  Authorizer(http::Client& client, const Clock& clock, CredentialProvider* credentials);
+  // `retry` is for token servers.
+  Authorizer(http::Client& client, const Clock& clock, CredentialProvider* credentials,
+             const http::RetryPolicy& retry);
   ~Authorizer();
 
   // The Authorization header to send now, empty if none is known to be needed. Goes on to the next
@@ -72,6 +75,7 @@ class Authorizer {
   http::Client& client_;
   const Clock& clock_;
   CredentialProvider* const credentials_;
+  const http::RetryPolicy retry_;
   const std::string salt_;
 
   std::mutex mutex_;

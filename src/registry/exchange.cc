@@ -14,7 +14,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr int kMaxAuthAttempts = 8;
+// What is kept of an error's text, and what is read of it before its sender is hung up on.
 constexpr size_t kMaxErrorBody = 64 << 10;
+constexpr size_t kMaxErrorRead = 1 << 20;
 constexpr milliseconds kProbeTimeout{10'000};
 
 // Keeps the body of an error answer away from the caller's sink.
@@ -25,28 +27,44 @@ class GatedSink final : public http::ResponseSink {
   Status OnHeaders(const http::Response& response) override {
     body_.clear();
     good_ = response.ok();
+    head_ = response;
     return good_ && inner_ != nullptr ? inner_->OnHeaders(response) : OkStatus();
   }
 
   Status OnData(std::string_view data) override {
     if (!good_) {
       body_ += data.substr(0, kMaxErrorBody - std::min(kMaxErrorBody, body_.size()));
-      return OkStatus();
+      read_ += data.size();
+      cut_off_ = read_ > kMaxErrorRead;
+      return cut_off_ ? Status(ResourceExhausted("error without end")) : OkStatus();
     }
     if (inner_ != nullptr) return inner_->OnData(data);
     if (body_.size() + data.size() > limit_) {
-      return ResourceExhausted("answer is longer than {} bytes", limit_);
+      return ResourceExhausted("{}: answer is longer than {} bytes", http::RedactUrl(head_.url),
+                               limit_);
     }
     body_ += data;
     return OkStatus();
   }
 
-  std::string TakeBody() { return std::move(body_); }
+  // What came of the request, whose body is in here: an error that was cut off is an answer too.
+  Result<http::Response> Conclude(Result<http::Response> response, http::Failure& failure) {
+    if (!response.ok()) {
+      if (!cut_off_) return response;
+      failure = http::Failure::kNone;
+      response = std::move(head_);
+    }
+    response->body = std::move(body_);
+    return response;
+  }
 
  private:
   http::ResponseSink* inner_;
   const size_t limit_;
   bool good_ = false;
+  bool cut_off_ = false;
+  size_t read_ = 0;
+  http::Response head_;
   std::string body_;
 };
 
@@ -55,9 +73,7 @@ class GatedSink final : public http::ResponseSink {
 Result<http::Response> StreamGood(http::Client& client, const http::Request& request,
                                   http::ResponseSink& sink, http::Failure& failure) {
   GatedSink gated(&sink, 0);
-  TRY_ASSIGN(http::Response response, client.Stream(request, gated, &failure));
-  response.body = gated.TakeBody();
-  return response;
+  return gated.Conclude(client.Stream(request, gated, &failure), failure);
 }
 
 Exchange::Exchange(Registry& registry, Endpoint endpoint, const progress::Activity& activity,
@@ -96,8 +112,8 @@ AuthAttempt Exchange::NewAttempt(const Call& call) const {
   attempt.purpose = purpose_;
   attempt.tls = endpoint_.tls;
   attempt.secure = scheme_ == "https" && endpoint_.tls.verify;
-  attempt.scopes.Add("repository:" + repository_, "pull");
-  if (purpose_ == Purpose::kPush) attempt.scopes.Add("repository:" + repository_, "push");
+  attempt.scopes.Add(ScopeResource(), "pull");
+  if (purpose_ == Purpose::kPush) attempt.scopes.Add(ScopeResource(), "push");
   attempt.scopes.AddAll(call.extra_scopes);
   attempt.sessions = activity_.sessions->SessionIds();
   if (attempt.sessions.empty()) attempt.sessions.emplace_back();
@@ -121,17 +137,25 @@ http::Request Exchange::NewRequest(const Call& call) const {
 Result<http::Response> Exchange::SendOnce(const http::Request& request, const Call& call,
                                           http::Failure& failure) {
   GatedSink sink(call.sink, call.body_limit);
-  TRY_ASSIGN(http::Response response, registry_.client_.Stream(request, sink, &failure));
-  response.body = sink.TakeBody();
-  return response;
+  return sink.Conclude(registry_.client_.Stream(request, sink, &failure), failure);
+}
+
+bool Exchange::IsOurs(const std::string& url) const {
+  const auto to = http::Url::Parse(url);
+  return to.ok() && to->scheme == scheme_ && to->authority() == endpoint_.host;
+}
+
+std::string Exchange::ScopeResource() const {
+  const std::string_view path = std::string_view(endpoint_.prefix).substr(kApiPrefix.size());
+  const std::string resource = "repository:" + std::string(path.empty() ? "" : path.substr(1));
+  return resource + (path.empty() ? "" : "/") + repository_;
 }
 
 Result<http::Response> Exchange::SendAuthorized(const Call& call, http::Failure& failure) {
   AuthAttempt attempt = NewAttempt(call);
   const http::Request plain = NewRequest(call);
-  const auto to = http::Url::Parse(plain.url);
   // Credentials go to the endpoint only, wherever a Location points.
-  const bool ours = to.ok() && to->scheme == scheme_ && to->authority() == endpoint_.host;
+  const bool ours = IsOurs(plain.url);
   for (int round = 0; round < kMaxAuthAttempts; ++round) {
     http::Request request = plain;
     if (ours) {
@@ -144,7 +168,8 @@ Result<http::Response> Exchange::SendAuthorized(const Call& call, http::Failure&
     }
     if (round > 0 && call.body != nullptr) TRY(call.body->Rewind());
     TRY_ASSIGN(http::Response response, SendOnce(request, call, failure));
-    if (response.status != 401 || !ours) return response;
+    // Nor does anybody else it redirects to say who is to be given them.
+    if (response.status != 401 || !ours || !IsOurs(response.url)) return response;
     Status next = registry_.authorizer_->OnUnauthorized(activity_, attempt, response);
     if (!next.ok()) {
       failure = http::Failure::kRequest;

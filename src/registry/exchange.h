@@ -59,6 +59,10 @@ class Exchange {
 
  private:
   std::string UrlOf(const Call& call) const;
+  // Whether a URL is the endpoint's own.
+  bool IsOurs(const std::string& url) const;
+  // "repository:<mirror's path>/<repository>".
+  std::string ScopeResource() const;
   size_t SchemeIndex() const;
   void RememberScheme(size_t index);
   bool WrongScheme(const Result<http::Response>& response, http::Failure failure) const;

@@ -15,7 +15,6 @@
 namespace kiln::registry {
 namespace {
 
-constexpr int kMaxIdleTries = 3;
 constexpr int kMaxResumes = 100;
 
 // The first byte of "bytes 5-9/10"; nothing if it is not of that form.
@@ -29,8 +28,10 @@ std::optional<uint64_t> RangeStart(std::string_view content_range) {
 // Passes on what follows the first `sink.offset()` bytes, checks that it is no more than promised.
 class BlobReceiver final : public http::ResponseSink {
  public:
-  BlobReceiver(BlobSink& sink, int64_t size) : sink_(sink), size_(static_cast<uint64_t>(size)) {
-    hashing_ = !sink.verifies_digest();
+  // `check`: compares the digest even if the sink does so later.
+  BlobReceiver(BlobSink& sink, int64_t size, bool check)
+      : sink_(sink), size_(static_cast<uint64_t>(size)) {
+    hashing_ = !sink.verifies_digest() || (check && sink.offset() == 0);
   }
 
   Status OnHeaders(const http::Response& response) override {
@@ -111,7 +112,7 @@ class Download {
         idle_tries = 0;
         continue;
       }
-      if (++idle_tries >= std::min(kMaxIdleTries, policy.attempts)) return attempt.status;
+      if (++idle_tries >= policy.attempts) return attempt.status;
       const auto delay = policy.DelayBefore(idle_tries, attempt.delay);
       log(attempt.status.error(), delay);
       if (activity.cancel.WaitFor(delay)) return activity.cancel.Check();
@@ -162,7 +163,7 @@ class Download {
 Status Repository::FetchForeign(const progress::Activity& activity,
                                 const oci::Descriptor& descriptor, const std::string& url,
                                 BlobSink& sink) const {
-  BlobReceiver receiver(sink, descriptor.size);
+  BlobReceiver receiver(sink, descriptor.size, /*check=*/true);
   const auto send = [&](const http::Headers& headers, http::ResponseSink& into,
                         http::Failure& failure) {
     http::Request request;
@@ -179,7 +180,8 @@ Status Repository::FetchForeign(const progress::Activity& activity,
 Status Repository::FetchAt(const Endpoint& endpoint, bool last, const progress::Activity& activity,
                            const oci::Descriptor& descriptor, BlobSink& sink) const {
   TRY_ASSIGN(Exchange exchange, MakeExchange(endpoint, activity, Purpose::kPull));
-  BlobReceiver receiver(sink, descriptor.size);
+  // What a mirror gives is checked at once: there is another place to ask.
+  BlobReceiver receiver(sink, descriptor.size, /*check=*/!last);
   const auto send = [&](const http::Headers& headers, http::ResponseSink& into,
                         http::Failure& failure) {
     Call call{
@@ -189,11 +191,14 @@ Status Repository::FetchAt(const Endpoint& endpoint, bool last, const progress::
   const auto log = [&](const Error& error, std::chrono::milliseconds delay) {
     exchange.LogRetry(error, delay);
   };
-  Status status = Download(descriptor, name() + "@" + descriptor.digest.ToString(), receiver)
+  const std::string blob = name() + "@" + descriptor.digest.ToString();
+  Status status = Download(descriptor, blob, receiver)
                       .Run(activity, PolicyAt(last), registry_->clock_, send, log);
   if (!status.ok() && IsDenied(status.error()) && status.error().contexts().empty()) {
     return AccessDenied(Purpose::kPull, std::move(status).error());
   }
+  if (!status.ok() && IsWrongContent(status.error()))
+    status.error().AddContext(From(endpoint, blob));
   return status;
 }
 

@@ -40,7 +40,7 @@ Endpoint MakeEndpoint(const HostConfigs& configs, std::string_view host, bool in
   const HostConfig* config = Find(configs, std::string(host));
   Endpoint endpoint;
   endpoint.host = host == "docker.io" ? "registry-1.docker.io" : std::string(host);
-  endpoint.prefix = "/v2";
+  endpoint.prefix = kApiPrefix;
   if (config != nullptr) {
     endpoint.tls.ca_files = config->ca_files;
     endpoint.tls.client = config->key_pair;
@@ -60,7 +60,7 @@ Result<Endpoint> MirrorEndpoint(const HostConfigs& configs, std::string_view mir
   if (has_scheme) endpoint.schemes = {url.scheme};
   std::string path = url.path;
   while (path.ends_with('/')) path.pop_back();
-  endpoint.prefix = "/v2" + path;
+  endpoint.prefix = std::string(kApiPrefix) + path;
   endpoint.ns = domain;
   return endpoint;
 }

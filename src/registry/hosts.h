@@ -22,6 +22,9 @@ struct HostConfig {
 // By host as in references ("docker.io"), also for mirrors' own TLS settings.
 using HostConfigs = std::map<std::string, HostConfig>;
 
+// Where a registry's API begins.
+inline constexpr std::string_view kApiPrefix = "/v2";
+
 // One place that serves a registry's repositories.
 struct Endpoint {
   std::string host;    // what credentials are asked for: "registry-1.docker.io", "localhost:5000"

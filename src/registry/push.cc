@@ -16,6 +16,11 @@ namespace {
 
 // A registry may take its time to store a large blob before it answers.
 constexpr std::chrono::minutes kUploadStall{15};
+// Chunks for those who do not take a blob at once, and for those who said that it is too large.
+constexpr int64_t kChunkBytes = int64_t{16} << 20;
+constexpr int64_t kSmallChunkBytes = int64_t{1} << 20;
+constexpr int64_t kMaxChunkBytes = int64_t{512} << 20;
+constexpr std::string_view kMinChunkHeader = "OCI-Chunk-Min-Length";
 
 // How many leading path components agree.
 size_t CommonComponents(std::string_view a, std::string_view b) {
@@ -55,6 +60,46 @@ Status CheckStoredDigest(const http::Response& answer, const Digest& expected) {
   return FailedPrecondition("got digest {}, expected {}", Quoted(text, 100), expected);
 }
 
+// Answers to a blob sent at once by which registries, or proxies before them, mean that they want
+// it in pieces.
+bool WantsChunks(int status) {
+  return status == 405 || status == 411 || status == 413 || status == 415 || status == 501;
+}
+
+// So many bytes of a body, from where it stands.
+class Chunk final : public http::BodySource {
+ public:
+  Chunk(http::BodySource& body, int64_t start, int64_t size)
+      : body_(body), start_(start), size_(size) {}
+
+  Result<size_t> Read(char* buffer, size_t size) override {
+    const auto wanted = std::min<uint64_t>(size, static_cast<uint64_t>(size_ - read_));
+    if (wanted == 0) return size_t{0};
+    TRY_ASSIGN(const size_t n, body_.Read(buffer, wanted));
+    read_ += static_cast<int64_t>(n);
+    return n;
+  }
+  Status Rewind() override {
+    TRY(body_.Rewind());
+    read_ = 0;
+    std::string skipped(64 << 10, '\0');
+    for (int64_t at = 0; at < start_;) {
+      const auto wanted = std::min<int64_t>(static_cast<int64_t>(skipped.size()), start_ - at);
+      TRY_ASSIGN(const size_t n, body_.Read(skipped.data(), static_cast<size_t>(wanted)));
+      if (n == 0) return DataLoss("body ended after {} of {} bytes", at, start_ + size_);
+      at += static_cast<int64_t>(n);
+    }
+    return OkStatus();
+  }
+  std::optional<int64_t> size() const override { return size_; }
+
+ private:
+  http::BodySource& body_;
+  const int64_t start_;
+  const int64_t size_;
+  int64_t read_ = 0;
+};
+
 // One blob to one repository.
 class Upload {
  public:
@@ -89,7 +134,15 @@ class Upload {
     std::string location;
     http::Attempt begun = Begin(mount_from, mounted, location);
     if (!begun.status.ok() || mounted) return begun;
-    return Put(location);
+    if (chunk_bytes_ > 0) return PutInChunks(std::move(location));
+    std::optional<int> refused;
+    http::Attempt put = Finish(location, &body_, refused);
+    if (!refused) return put;
+    // Again, with an upload of its own; and so do later attempts.
+    chunk_bytes_ = *refused == 413 ? kSmallChunkBytes : kChunkBytes;
+    if (Status status = body_.Rewind(); !status.ok()) return {.status = status};
+    begun = Begin("", mounted, location);
+    return begun.status.ok() ? PutInChunks(std::move(location)) : begun;
   }
 
   // POST: either the blob is mounted from another repository, or `location` is where to send it.
@@ -116,7 +169,8 @@ class Upload {
     return {.status = PushFailure("POST", *answer)};
   }
 
-  static http::Attempt TakeLocation(const http::Response& answer, std::string& location) {
+  http::Attempt TakeLocation(const http::Response& answer, std::string& location) {
+    min_chunk_bytes_ = ParseInt(answer.header(kMinChunkHeader)).value_or(0);
     const std::string_view header = answer.header("Location");
     if (header.empty()) {
       return {.status = Unavailable("{}: the registry gave no Location to upload to",
@@ -128,22 +182,53 @@ class Upload {
     return {};
   }
 
-  http::Attempt Put(const std::string& location) {
-    Call call{.method = "PUT", .body = &body_, .stall_timeout = kUploadStall};
+  // Ends the upload, with the whole blob or nothing in its body. `refused`: the status, if it is
+  // one that chunks may help with.
+  http::Attempt Finish(const std::string& location, http::BodySource* body,
+                       std::optional<int>& refused) {
+    Call call{.method = "PUT", .body = body, .stall_timeout = kUploadStall};
     call.target = http::WithQuery(location, "digest", descriptor_.digest.ToString());
     call.headers = {{"Content-Type", "application/octet-stream"}};
     http::Failure failure = http::Failure::kNone;
     const auto answer = exchange_.Send(call, &failure);
+    if (answer.ok() && WantsChunks(answer->status)) refused = answer->status;
     http::Attempt attempt = exchange_.Judge(call, answer, failure);
     if (!attempt.status.ok()) return attempt;
     if (!answer->ok()) return {.status = PushFailure("PUT", *answer)};
     return {.status = CheckStoredDigest(*answer, descriptor_.digest)};
   }
 
+  http::Attempt PutInChunks(std::string location) {
+    const int64_t step = std::clamp(min_chunk_bytes_, chunk_bytes_, kMaxChunkBytes);
+    for (int64_t start = 0; start < descriptor_.size; start += step) {
+      const int64_t size = std::min(step, descriptor_.size - start);
+      http::Attempt sent = Patch(start, size, location);
+      if (!sent.status.ok()) return sent;
+    }
+    std::optional<int> refused;
+    return Finish(location, nullptr, refused);
+  }
+
+  // `location` becomes where the next one goes.
+  http::Attempt Patch(int64_t start, int64_t size, std::string& location) {
+    Chunk chunk(body_, start, size);
+    Call call{.method = "PATCH", .target = location, .body = &chunk, .stall_timeout = kUploadStall};
+    call.headers = {{"Content-Type", "application/octet-stream"},
+                    {"Content-Range", fmt::format("{}-{}", start, start + size - 1)}};
+    http::Failure failure = http::Failure::kNone;
+    const auto answer = exchange_.Send(call, &failure);
+    http::Attempt attempt = exchange_.Judge(call, answer, failure);
+    if (!attempt.status.ok()) return attempt;
+    if (!answer->ok()) return {.status = PushFailure("PATCH", *answer)};
+    return answer->header("Location").empty() ? http::Attempt{} : TakeLocation(*answer, location);
+  }
+
   Exchange& exchange_;
   const http::RetryPolicy& policy_;
   const oci::Descriptor& descriptor_;
   http::BodySource& body_;
+  int64_t chunk_bytes_ = 0;      // 0: the blob at once
+  int64_t min_chunk_bytes_ = 0;  // as the registry asks for
 };
 
 Status Denied(Status status) {

@@ -12,7 +12,7 @@ Registry::Registry(http::Client& client, const Clock& clock, CredentialProvider*
     : client_(client),
       clock_(clock),
       options_(std::move(options)),
-      authorizer_(std::make_unique<Authorizer>(client, clock, credentials)),
+      authorizer_(std::make_unique<Authorizer>(client, clock, credentials, options_.retry)),
       slots_(std::make_unique<Slots>(options_.max_concurrency)) {}
 
 Registry::~Registry() = default;

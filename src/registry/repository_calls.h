@@ -20,6 +20,10 @@ inline constexpr std::string_view kAcceptManifests =
 // `unexpected commit digest X, expected Y: failed precondition`.
 Error WrongDigest(const Digest& got, const Digest& expected);
 Error WrongSize(uint64_t got, int64_t expected);
+// Whether an error is one of these.
+bool IsWrongContent(const Error& error);
+// "docker.io/library/alpine:3 from registry-1.docker.io": a context for them.
+std::string From(const Endpoint& endpoint, std::string_view name);
 
 // The words that users and tests know for a refusal.
 Error AccessDenied(Purpose purpose, Error error);

@@ -128,6 +128,17 @@ Error WrongSize(uint64_t got, int64_t expected) {
                             expected);
 }
 
+bool IsWrongContent(const Error& error) {
+  return error.code() == Code::kFailedPrecondition &&
+         error.message().starts_with("unexpected commit ");
+}
+
+std::string From(const Endpoint& endpoint, std::string_view name) {
+  std::string text(name);
+  if (!name.starts_with(endpoint.host + "/")) text += " from " + endpoint.host;
+  return text;
+}
+
 bool IsDenied(const Error& error) { return error.code() == Code::kUnauthenticated; }
 
 Error AccessDenied(Purpose purpose, Error error) {
@@ -172,6 +183,9 @@ Result<Resolved> Repository::Resolve(const progress::Activity& activity,
     if (!resolved.ok() && IsDenied(resolved.error())) {
       return AccessDenied(Purpose::kPull, std::move(resolved).error());
     }
+    if (!resolved.ok() && IsWrongContent(resolved.error())) {
+      resolved.error().AddContext(From(endpoint, full));
+    }
     return resolved;
   };
   return AtAny<Resolved>(activity, endpoints, at);
@@ -194,6 +208,9 @@ Result<std::string> Repository::ReadDocument(const progress::Activity& activity,
     auto content = ReadVerified(exchange, call, PolicyAt(last), name(), descriptor);
     if (!content.ok() && IsDenied(content.error())) {
       return AccessDenied(Purpose::kPull, std::move(content).error());
+    }
+    if (!content.ok() && IsWrongContent(content.error())) {
+      content.error().AddContext(From(endpoint, name() + "@" + descriptor.digest.ToString()));
     }
     return content;
   };

@@ -25,9 +25,31 @@ http::Request MakeRequest(const progress::Activity& activity, const http::TlsOpt
   return request;
 }
 
+// Sends a request, again where that may help.
+Result<http::Response> SendWithRetries(http::Client& client, const http::Request& request,
+                                       const http::RetryPolicy& policy) {
+  Result<http::Response> last = Internal("no attempt");
+  const auto attempt = [&]() -> http::Attempt {
+    if (request.body != nullptr) {
+      if (Status status = request.body->Rewind(); !status.ok()) return {.status = status};
+    }
+    http::Failure failure = http::Failure::kNone;
+    last = client.Send(request, kMaxTokenAnswer, &failure);
+    if (!last.ok()) {
+      return {.status = last.error(), .retryable = http::IsRetryableFailure(failure)};
+    }
+    if (!http::IsRetryableStatus(last->status)) return {};
+    return {.status = UnexpectedStatus(request.method, *last),
+            .retryable = true,
+            .delay = http::RetryAfter(*last, std::chrono::system_clock::now())};
+  };
+  TRY(http::Retry(policy, request.cancel, attempt));
+  return last;
+}
+
 Result<http::Response> GetToken(http::Client& client, const progress::Activity& activity,
                                 const TokenRequest& wanted, const Credentials& credentials,
-                                const http::TlsOptions& tls) {
+                                const http::TlsOptions& tls, const http::RetryPolicy& retry) {
   http::Request request = MakeRequest(activity, tls);
   request.url = wanted.realm;
   if (!wanted.service.empty()) {
@@ -39,12 +61,12 @@ Result<http::Response> GetToken(http::Client& client, const progress::Activity& 
   if (!credentials.username.empty()) {
     request.headers.push_back({"Authorization", BasicHeader(credentials).Reveal()});
   }
-  return client.Send(request, kMaxTokenAnswer);
+  return SendWithRetries(client, request, retry);
 }
 
 Result<http::Response> PostToken(http::Client& client, const progress::Activity& activity,
                                  const TokenRequest& wanted, const Credentials& credentials,
-                                 const http::TlsOptions& tls) {
+                                 const http::TlsOptions& tls, const http::RetryPolicy& retry) {
   std::string form = "client_id=" + http::QueryEscape(kTokenClientId) +
                      "&service=" + http::QueryEscape(wanted.service) +
                      "&scope=" + http::QueryEscape(Join(wanted.scopes, " "));
@@ -63,7 +85,7 @@ Result<http::Response> PostToken(http::Client& client, const progress::Activity&
   request.body = &body;
   // Credentials are in the body: they go nowhere else.
   request.max_redirects = 0;
-  return client.Send(request, kMaxTokenAnswer);
+  return SendWithRetries(client, request, retry);
 }
 
 Result<Token> ParseToken(const std::string& json) {
@@ -106,7 +128,8 @@ SteadyTime TokenDeadline(const Token& token, const Clock& clock) {
 
 Result<Token> FetchTokenFromRealm(http::Client& client, const progress::Activity& activity,
                                   const TokenRequest& request, const Credentials& credentials,
-                                  const http::TlsOptions& tls, bool secure) {
+                                  const http::TlsOptions& tls, bool secure,
+                                  const http::RetryPolicy& retry) {
   TRY_ASSIGN_CTX(const http::Url realm, http::Url::Parse(request.realm),
                  "authorization realm of {}", request.host);
   if (secure && realm.scheme == "http" && !credentials.anonymous()) {
@@ -114,13 +137,13 @@ Result<Token> FetchTokenFromRealm(http::Client& client, const progress::Activity
                               request.host, realm.origin());
   }
   const bool identity_token = credentials.username.empty() && !credentials.secret.empty();
-  Result<http::Response> response = identity_token
-                                        ? PostToken(client, activity, request, credentials, tls)
-                                        : GetToken(client, activity, request, credentials, tls);
+  Result<http::Response> response =
+      identity_token ? PostToken(client, activity, request, credentials, tls, retry)
+                     : GetToken(client, activity, request, credentials, tls, retry);
   const bool wants_post =
       response.ok() && !identity_token && !credentials.anonymous() &&
       (response->status == 405 || response->status == 404 || response->status == 401);
-  if (wants_post) response = PostToken(client, activity, request, credentials, tls);
+  if (wants_post) response = PostToken(client, activity, request, credentials, tls, retry);
   if (!response.ok()) {
     return std::move(response.error().AddContext(credentials.anonymous()
                                                      ? "failed to fetch anonymous token"

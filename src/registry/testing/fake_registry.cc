@@ -159,11 +159,19 @@ Reply FakeRegistry::ServeUpload(const ReceivedRequest& request, const std::strin
             .headers = {{"Location", "/v2/" + repository + "/blobs/uploads/u" +
                                          std::to_string(++uploads_) + "?_state=x"}}};
   }
+  std::string& content = parts_[request.path];
+  if (request.method == "PATCH") {
+    const std::string range = request.header("Content-Range");
+    if (!range.starts_with(std::to_string(content.size()) + "-")) return {.status = 416};
+    content += request.body;
+    return {.status = 202, .headers = {{"Location", request.path + "?_state=y"}}};
+  }
+  content += request.body;
   const std::string digest = QueryValue(request.query, "digest");
-  if (Sha256Of(request.body).ToString() != digest) {
+  if (Sha256Of(content).ToString() != digest) {
     return ErrorReply(400, "DIGEST_INVALID", "provided digest did not match uploaded content");
   }
-  blobs_[repository][digest] = request.body;
+  blobs_[repository][digest] = content;
   return {.status = 201, .headers = {{"Docker-Content-Digest", digest}}};
 }
 

@@ -70,6 +70,7 @@ class FakeRegistry {
   int tokens_issued_ = 0;
   std::string valid_token_;
   int uploads_ = 0;
+  std::map<std::string, std::string> parts_;  // upload's path → what came so far
   std::unique_ptr<http::FakeServer> server_;
 };
 
