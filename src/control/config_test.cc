@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
+#include "base/fd.h"
+
 namespace kiln::control {
 namespace {
 
@@ -46,6 +50,28 @@ insecure-entitlements = ["network.host"]
   ASSERT_EQ(rules.size(), 1U);
   EXPECT_EQ(rules[0].reserved_bytes, 11'000'000'000U);  // 10 GiB div 2^30 plus one, in 10^9
   EXPECT_EQ(rules[0].keep_duration, std::chrono::hours(48));
+}
+
+TEST(ConfigTest, CertificatesOfARegistryMayLieInAFolder) {
+  std::string folder = testing::TempDir() + "/certs.XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  for (const char* name : {"b.crt", "a.crt", "client.cert", "client.key", "notes.txt"})
+    ASSERT_TRUE(WriteFileAtomically(folder + "/" + name, "").ok());
+  const std::string text =
+      "[registry.\"r.example\"]\nca = [\"/first\"]\ntlsconfigdir = [\"/not/there\", \"" + folder +
+      "\"]\n";
+  Config config;
+  const Status applied = ApplyToml(text, &config);
+  ASSERT_TRUE(applied.ok()) << applied.error().ToString();
+  const registry::HostConfig& host = config.registries.at("r.example");
+  EXPECT_EQ(host.ca_files,
+            (std::vector<std::string>{"/first", folder + "/a.crt", folder + "/b.crt"}));
+  EXPECT_EQ(host.key_pair->certificate_file, folder + "/client.cert");
+  EXPECT_EQ(host.key_pair->key_file, folder + "/client.key");
+  ASSERT_TRUE(WriteFileAtomically(folder + "/other.cert", "").ok());
+  Config two;
+  EXPECT_FALSE(ApplyToml(text, &two).ok());
+  std::filesystem::remove_all(folder);
 }
 
 TEST(ConfigTest, UnknownAndUnservedKeysAreNamed) {

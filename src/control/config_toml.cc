@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 #include <map>
 
@@ -141,6 +142,28 @@ Setter OnlyFalse() {
   };
 }
 
+// A folder as Docker's certs.d has one for a registry: roots in *.crt, a client's certificate in
+// X.cert with its key in X.key. Folders that are not there are passed over.
+Status AddCertificates(const std::string& folder, const std::string& path,
+                       registry::HostConfig* host) {
+  std::error_code error;
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+    names.push_back(entry.path().string());
+  if (error && error != std::errc::no_such_file_or_directory) {
+    return FailedPrecondition("{} {}: {}", path, Quoted(folder), error.message());
+  }
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names) {
+    if (name.ends_with(".crt")) host->ca_files.push_back(name);
+    if (!name.ends_with(".cert")) continue;
+    if (host->key_pair) return Unimplemented("{}: more than one client certificate", path);
+    host->key_pair = http::KeyPair{.certificate_file = name,
+                                   .key_file = name.substr(0, name.size() - 5) + ".key"};
+  }
+  return OkStatus();
+}
+
 Setter Host(Config* config) {
   return [config](const toml::node& node, const std::string& path) -> Status {
     const toml::table* hosts = node.as_table();
@@ -163,12 +186,18 @@ Setter Host(Config* config) {
         host.key_pair = pair;
         return OkStatus();
       };
+      const Setter folders = [&host](const toml::node& value, const std::string& key) -> Status {
+        std::vector<std::string> names;
+        TRY(Texts(&names)(value, key));
+        for (const std::string& name : names) TRY(AddCertificates(name, key, &host));
+        return OkStatus();
+      };
       const Keys keys = {{"mirrors", Texts(&host.mirrors)},
                          {"http", optional_flag(&host.plain_http)},
                          {"insecure", optional_flag(&host.insecure)},
                          {"ca", Texts(&host.ca_files)},
                          {"keypair", key_pairs},
-                         {"tlsconfigdir", Refuse()}};
+                         {"tlsconfigdir", folders}};
       TRY(Table(keys)(table, path + ".\"" + std::string(name.str()) + "\""));
     }
     return OkStatus();

@@ -128,6 +128,7 @@ struct Daemon::Parts {
   std::unique_ptr<source::SessionCredentials> credentials;
   std::unique_ptr<registry::Registry> registry;
   std::unique_ptr<source::RegistryBlobs> registry_blobs;
+  std::unique_ptr<source::RegistryBlobs> insecure_registry_blobs;
   std::unique_ptr<source::LayoutBlobs> layout_blobs;
   std::unique_ptr<source::Sources> sources;
   std::unique_ptr<executor::OciRuntime> executor;
@@ -186,8 +187,11 @@ Status Daemon::Parts::OpenNetwork(sys::Spawner& spawner) {
   registry =
       std::make_unique<registry::Registry>(*http, clock, credentials.get(), std::move(registries));
   registry_blobs = std::make_unique<source::RegistryBlobs>(*registry);
+  insecure_registry_blobs = std::make_unique<source::RegistryBlobs>(*registry, /*insecure=*/true);
   layout_blobs = std::make_unique<source::LayoutBlobs>(sessions);
   store->AddBlobSource(std::string(source::kRegistryLocator), registry_blobs.get());
+  store->AddBlobSource(std::string(source::kInsecureRegistryLocator),
+                       insecure_registry_blobs.get());
   store->AddBlobSource(std::string(source::kLayoutLocator), layout_blobs.get());
   sources = std::make_unique<source::Sources>(
       source::Services{*store, *registry, sessions, clock, *http, spawner, ProgramEnvironment()});

@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kParallelUploads = 4;
 constexpr std::string_view kRegistryKind = "registry";
+constexpr std::string_view kInsecureRegistryKind = "registry-insecure";
 
 struct PushOptions {
   bool push = false;
@@ -98,7 +99,8 @@ class ImageExporter final : public Exporter {
     TRY_CTX(repository.PushBlob(activity, layer.descriptor, body,
                                 MountCandidates(layer.blob, repository)),
             "failed to push layer {}", layer.descriptor.digest);
-    store::Locator place{std::string(kRegistryKind), repository.host() + "/" + repository.path()};
+    store::Locator place{std::string(push_.insecure ? kInsecureRegistryKind : kRegistryKind),
+                         repository.host() + "/" + repository.path()};
     return services_.store->AddLocator(layer.descriptor.digest, place);
   }
 
@@ -108,7 +110,8 @@ class ImageExporter final : public Exporter {
     std::vector<std::string> candidates;
     std::string host = repository.host() + "/";
     for (const auto& locator : blob.locators) {
-      if (locator.kind == kRegistryKind && locator.value.starts_with(host)) {
+      const bool registry = locator.kind == kRegistryKind || locator.kind == kInsecureRegistryKind;
+      if (registry && locator.value.starts_with(host)) {
         candidates.push_back(locator.value.substr(host.size()));
       }
     }

@@ -25,8 +25,9 @@ LayoutPlace ParseLayoutPlace(const std::string& value) {
 
 }  // namespace
 
-store::Locator RegistryLocator(const oci::Reference& reference) {
-  return {.kind = std::string(kRegistryLocator), .value = reference.name()};
+store::Locator RegistryLocator(const oci::Reference& reference, bool insecure) {
+  return {.kind = std::string(insecure ? kInsecureRegistryLocator : kRegistryLocator),
+          .value = reference.name()};
 }
 
 store::Locator LayoutLocator(const std::string& session_id, const std::string& store_id) {
@@ -37,11 +38,10 @@ Status RegistryBlobs::Fetch(const progress::Activity& activity, const oci::Descr
                             const store::Locator& locator, store::BlobWriter& writer) {
   TRY_ASSIGN(const oci::Reference reference, oci::Reference::ParseNormalized(locator.value));
   WriterSink sink(writer);
-  Status status = registry_.Open(reference).FetchBlob(activity, blob, sink);
-  if (!status.ok()) {
-    Error& error = status.error();
-    if (error.code() == Code::kPermissionDenied) error.set_code(Code::kUnauthenticated);
-    error.AddContext(fmt::format("pulling {} from {}", blob.digest, locator.value));
+  const registry::Repository repository = registry_.Open(reference, {.insecure = insecure_});
+  Status status = repository.FetchBlob(activity, blob, sink);
+  if (!status.ok() && status.error().code() == Code::kPermissionDenied) {
+    status.error().set_code(Code::kUnauthenticated);
   }
   return status;
 }
