@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -8,7 +9,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "client/connection.h"
+#include "client/docker_config.h"
 #include "progress/activity.h"
 
 namespace kiln::client {
@@ -53,6 +56,22 @@ struct Upload {
   std::string url() const { return "http://buildkit-session/" + id; }
 };
 
+// What a registry's token server is asked for (Docker's token authentication), by whom.
+struct WantedToken {
+  std::string host;
+  std::string realm;
+  std::string service;
+  std::vector<std::string> scopes;
+};
+struct FetchedToken {
+  SecretString token;
+  std::chrono::seconds expires_in{0};  // 0: not said
+  WallTime issued_at{};                // not set: not said
+};
+// Called from any thread, by several at once; ends with the activity.
+using TokenFetcher = std::function<Result<FetchedToken>(
+    const progress::Activity& activity, const WantedToken& wanted, const RegistryLogin& login)>;
+
 struct BuildRequest {
   std::string ref;  // empty: a fresh id
   // Either a frontend with attributes, or a serialized pb.Definition.
@@ -75,10 +94,11 @@ struct BuildRequest {
   bool internal = false;  // no history record
   // Folder of Docker's config.json; empty: $DOCKER_CONFIG, else ~/.docker.
   std::string docker_config_dir;
-  // Asks a credential helper ("desktop" for docker-credential-desktop) for a host: its standard
-  // output. Null: registries whose credentials are kept by a helper are used anonymously.
-  std::function<Result<std::string>(const std::string& helper, const std::string& host)>
-      credential_helper;
+  // Null: registries whose credentials are kept by a helper are used anonymously.
+  DockerConfig::Helper credential_helper;
+  // Fetches registries' tokens, so that passwords stay with the client. Null: the daemon is given
+  // passwords and fetches them itself.
+  TokenFetcher fetch_token;
 };
 
 // Attribute of a recorded build: the folder that was its context.

@@ -43,12 +43,14 @@ Result<DockerConfig> DockerConfig::Load(const std::string& directory, Helper hel
   const std::string folder = directory.empty() ? DefaultDirectory() : directory;
   DockerConfig none;
   none.helper_ = helper;
+  none.folder_ = folder;
   if (folder.empty()) return none;
   const std::string path = folder + "/config.json";
   Result<std::string> text = ReadFile(path, kMaxConfigBytes);
   if (!text.ok() && text.error().code() == Code::kNotFound) return none;
   if (!text.ok()) return std::move(text).error();
   TRY_ASSIGN_CTX(DockerConfig config, Parse(*text, std::move(helper)), "{}", path);
+  config.folder_ = folder;
   return config;
 }
 
@@ -72,6 +74,7 @@ Result<DockerConfig> DockerConfig::Parse(std::string_view text, Helper helper) {
     auth.username = Text(value, "username");
     auth.password = SecretString(Text(value, "password"));
     auth.identity_token = SecretString(Text(value, "identitytoken"));
+    auth.registry_token = SecretString(Text(value, "registrytoken"));
     if (const std::string encoded = Text(value, "auth"); !encoded.empty()) {
       const auto decoded = Base64Decode(encoded);
       const auto parts = decoded ? Cut(*decoded, ":") : std::nullopt;
@@ -103,25 +106,33 @@ Result<RegistryLogin> DockerConfig::AskHelper(const std::string& helper,
   return login;
 }
 
+const DockerConfig::Auth* DockerConfig::AuthOf(const std::string& key) const {
+  if (const auto exact = auths_.find(key); exact != auths_.end()) return &exact->second;
+  for (const auto& [name, auth] : auths_) {
+    if (HostOf(name) == HostOf(key)) return &auth;
+  }
+  return nullptr;
+}
+
 Result<RegistryLogin> DockerConfig::Find(const std::string& host) const {
   const std::string key(host == kHubHost ? kHubKey : std::string_view(host));
   if (const auto helper = helpers_.find(key); helper != helpers_.end())
     return AskHelper(helper->second, key);
   if (const auto helper = helpers_.find(HostOf(key)); helper != helpers_.end())
     return AskHelper(helper->second, key);
-  auto auth = auths_.find(key);
-  if (auth == auths_.end()) {
-    for (auto it = auths_.begin(); it != auths_.end(); ++it) {
-      if (HostOf(it->first) == HostOf(key)) auth = it;
-    }
-  }
+  const Auth* auth = AuthOf(key);
   if (!store_.empty()) {
-    TRY_ASSIGN(RegistryLogin login, AskHelper(store_, auth == auths_.end() ? key : auth->first));
+    TRY_ASSIGN(RegistryLogin login, AskHelper(store_, key));
     if (!login.secret.empty()) return login;
   }
-  if (auth == auths_.end()) return RegistryLogin();
-  if (!auth->second.identity_token.empty()) return RegistryLogin{"", auth->second.identity_token};
-  return RegistryLogin{auth->second.username, auth->second.password};
+  if (auth == nullptr) return RegistryLogin();
+  RegistryLogin login;
+  login.registry_token = auth->registry_token;
+  login.secret = auth->identity_token;
+  if (!login.secret.empty()) return login;
+  login.username = auth->username;
+  login.secret = auth->password;
+  return login;
 }
 
 }  // namespace kiln::client

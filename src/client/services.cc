@@ -60,16 +60,6 @@ grpc::Status FilesService::DiffCopy(grpc::ServerContext* context,
   return rpc::ToGrpc(serve());
 }
 
-grpc::Status AuthService::Credentials(grpc::ServerContext*,
-                                      const moby::filesync::v1::CredentialsRequest* request,
-                                      moby::filesync::v1::CredentialsResponse* response) {
-  const Result<RegistryLogin> login = config_.Find(request->host());
-  if (!login.ok()) return rpc::ToGrpc(login.error());
-  response->set_username(login->username);
-  response->set_secret(login->secret.Reveal());
-  return grpc::Status::OK;
-}
-
 grpc::Status SecretsService::GetSecret(grpc::ServerContext*,
                                        const moby::buildkit::secrets::v1::GetSecretRequest* request,
                                        moby::buildkit::secrets::v1::GetSecretResponse* response) {

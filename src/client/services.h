@@ -4,7 +4,6 @@
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 #include <moby/buildkit/secrets/v1/secrets.grpc.pb.h>
-#include <moby/filesync/v1/auth.grpc.pb.h>
 #include <moby/filesync/v1/filesync.grpc.pb.h>
 #include <moby/sshforward/v1/ssh.grpc.pb.h>
 #include <moby/upload/v1/upload.grpc.pb.h>
@@ -16,7 +15,6 @@
 #include <vector>
 
 #include "client/build.h"
-#include "client/docker_config.h"
 #include "client/folder_trees.h"
 #include "client/ssh_keyring.h"
 
@@ -53,17 +51,6 @@ class OutputsService final : public grpc::Service {
   const progress::Activity& activity_;
   mutable std::mutex mutex_;
   Status status_;
-};
-
-class AuthService final : public moby::filesync::v1::Auth::Service {
- public:
-  explicit AuthService(DockerConfig config) : config_(std::move(config)) {}
-  grpc::Status Credentials(grpc::ServerContext* context,
-                           const moby::filesync::v1::CredentialsRequest* request,
-                           moby::filesync::v1::CredentialsResponse* response) override;
-
- private:
-  const DockerConfig config_;
 };
 
 class SecretsService final : public moby::buildkit::secrets::v1::Secrets::Service {

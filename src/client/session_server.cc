@@ -9,6 +9,7 @@
 
 #include "base/ids.h"
 #include "client/layout_service.h"
+#include "client/registry_auth.h"
 #include "client/services.h"
 #include "rpc/metadata.h"
 #include "rpc/poller.h"
@@ -29,7 +30,7 @@ class TunnelledSession final : public SessionServer {
         trees_(request.local_dirs),
         files_(trees_, activity),
         outputs_(request.outputs, activity),
-        auth_(std::move(config)),
+        auth_(std::move(config), request.fetch_token, activity),
         secrets_(request.secrets),
         ssh_(request.ssh_agents),
         layouts_(request.oci_layouts),
@@ -39,6 +40,10 @@ class TunnelledSession final : public SessionServer {
     std::vector<grpc::Service*> services = {&alive_, &auth_};
     std::vector<std::string> methods = {"/grpc.health.v1.Health/Check",
                                         "/moby.filesync.v1.Auth/Credentials"};
+    if (auth_.offers_tokens()) {
+      for (const char* name : {"FetchToken", "GetTokenAuthority", "VerifyTokenAuthority"})
+        methods.push_back(std::string("/moby.filesync.v1.Auth/") + name);
+    }
     const auto serve = [&](bool wanted, grpc::Service* service,
                            std::initializer_list<const char*> names) {
       if (!wanted) return;

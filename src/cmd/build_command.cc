@@ -12,6 +12,7 @@
 #include "client/step_numbers.h"
 #include "cmd/error_report.h"
 #include "cmd/interrupt.h"
+#include "cmd/registry_logins.h"
 
 namespace kiln::cmd {
 namespace {
@@ -69,6 +70,9 @@ Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* sp
   TRY_ASSIGN(auto mode, client::ParseDisplayMode(flags.quiet ? "quiet" : flags.progress));
   TRY_ASSIGN(auto prepared, Prepare(flags));
   TRY_ASSIGN(auto engine, OpenEngine(choice, spawner));
+  RegistryLogins logins(*spawner, engine->registries());
+  prepared.request.credential_helper = logins.helper();
+  prepared.request.fetch_token = logins.fetcher();
   SystemClock clock;
   CancelSource cancel;
   InterruptWatcher watcher([&](int) { cancel.Cancel(Cancelled("context canceled")); });

@@ -46,6 +46,7 @@ struct BuildFlags {
   // Where the engine is.
   std::string addr;
   std::string root;
+  std::string config;
 };
 
 // A build request made from flags, and what must be done around it.

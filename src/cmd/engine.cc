@@ -41,15 +41,19 @@ class RemoteEngine final : public Engine {
  public:
   explicit RemoteEngine(client::Connection connection) : connection_(std::move(connection)) {}
   const client::Connection& connection() const override { return connection_; }
+  const registry::HostConfigs& registries() const override { return none_; }
 
  private:
   const client::Connection connection_;
+  const registry::HostConfigs none_;
 };
 
 class EmbeddedEngine final : public Engine {
  public:
-  EmbeddedEngine(std::unique_ptr<control::Daemon> daemon, std::shared_ptr<grpc::Channel> channel)
+  EmbeddedEngine(std::unique_ptr<control::Daemon> daemon, std::shared_ptr<grpc::Channel> channel,
+                 registry::HostConfigs registries)
       : daemon_(std::move(daemon)),
+        registries_(std::move(registries)),
         connection_(client::Connection::InProcess(
             std::move(channel),
             [daemon = daemon_.get()](const std::string& id, filesync::TreeSource* trees) {
@@ -60,9 +64,11 @@ class EmbeddedEngine final : public Engine {
     daemon_->Shutdown(std::chrono::milliseconds(0));
   }
   const client::Connection& connection() const override { return connection_; }
+  const registry::HostConfigs& registries() const override { return registries_; }
 
  private:
   const std::unique_ptr<control::Daemon> daemon_;
+  const registry::HostConfigs registries_;
   const client::Connection connection_;
 };
 
@@ -112,6 +118,9 @@ Result<std::unique_ptr<Engine>> OpenEngine(const EngineChoice& choice, sys::Spaw
   if (!choice.address.empty()) return Connect(choice.address);
   CHECK(spawner != nullptr);
   control::Config config;
+  const bool named = !choice.config_file.empty();
+  TRY(control::ApplyTomlFile(named ? choice.config_file : DefaultConfigFile(), /*optional=*/!named,
+                             &config));
   config.root = choice.root;
   // Whoever runs the engine in a process of their own may use what they ask for with --allow or
   // --network.
@@ -131,8 +140,8 @@ Result<std::unique_ptr<Engine>> OpenEngine(const EngineChoice& choice, sys::Spaw
     LOG_INFO("other builds on {} will have to wait: {}", choice.root, served.error());
   }
   TRY_ASSIGN(auto channel, (*daemon)->InProcessChannel());
-  return std::unique_ptr<Engine>(
-      std::make_unique<EmbeddedEngine>(std::move(*daemon), std::move(channel)));
+  return std::unique_ptr<Engine>(std::make_unique<EmbeddedEngine>(
+      std::move(*daemon), std::move(channel), std::move(config.registries)));
 }
 
 }  // namespace kiln::cmd

@@ -24,6 +24,7 @@ struct EngineFlags {
 struct EngineChoice {
   std::string address;  // of a daemon; empty: embed an engine on `root`
   std::string root;
+  std::string config_file;  // of an embedded engine; empty: DefaultConfigFile(), if there is one
 };
 // The first that applies: `addr`, KILN_HOST, BUILDKIT_HOST, the default socket if something answers
 // there, the private socket of whoever holds `root` (default: DefaultRoot()), else embedded.
@@ -43,8 +44,10 @@ class Engine {
  public:
   virtual ~Engine() = default;
   virtual const client::Connection& connection() const = 0;
+  // What an embedded engine is told about registries.
+  virtual const registry::HostConfigs& registries() const = 0;
 };
-// `spawner` is needed to embed; null otherwise.
+// `spawner` is of MainEarly() if an engine is to be embedded.
 Result<std::unique_ptr<Engine>> OpenEngine(const EngineChoice& choice, sys::Spawner* spawner);
 
 }  // namespace kiln::cmd

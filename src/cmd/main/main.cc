@@ -1,4 +1,5 @@
 // kiln and kilnd: one binary, told apart by the name it is called by.
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -67,14 +68,12 @@ struct Subcommand {
 
 int RunSubcommand(const Subcommand& command) {
   EngineChoice choice = ChooseEngine(command.addr, command.root);
-  std::unique_ptr<sys::Spawner> spawner;
-  if (choice.address.empty()) {
-    auto made = sys::MainEarly();
-    if (!made.ok()) return Fail("kiln", made.error());
-    spawner = std::move(*made);
-  }
+  // A client needs a spawner too: for credential helpers.
+  (void)::signal(SIGPIPE, SIG_IGN);
+  auto spawner = choice.address.empty() ? sys::MainEarly() : sys::Spawner::StartEarly();
+  if (!spawner.ok()) return Fail("kiln", spawner.error());
   BlockInterrupts();
-  return command.run(choice, spawner.get());
+  return command.run(choice, spawner->get());
 }
 
 int ClientMain(int argc, char** argv) {
@@ -90,7 +89,11 @@ int ClientMain(int argc, char** argv) {
   LogsFlags logs;
   const Subcommand commands[] = {
       {app.add_subcommand("build", "Build an image from a Dockerfile"), build.addr, build.root,
-       [&](const auto& choice, auto* spawner) { return RunBuild(build, choice, spawner); }},
+       [&](const auto& choice, auto* spawner) {
+         EngineChoice configured = choice;
+         configured.config_file = build.config;
+         return RunBuild(build, configured, spawner);
+       }},
       {app.add_subcommand("ls", "List builds of late"), ls.engine.addr, ls.engine.root,
        [&](const auto& choice, auto* spawner) { return RunLs(ls, choice, spawner); }},
       {app.add_subcommand("logs", "Show the whole log of a build or of one of its steps"),
