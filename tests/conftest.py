@@ -125,9 +125,15 @@ def daemon_arguments():
 
 
 @pytest.fixture
-def daemon(new_daemon, is_kilnd, clients, daemon_arguments):
+def daemon_config():
+    """More of the daemon's configuration, and that of an engine embedded in kiln; a test file may have its own."""
+    return ""
+
+
+@pytest.fixture
+def daemon(new_daemon, is_kilnd, clients, daemon_arguments, daemon_config):
     """A daemon with no state. After the test it still answers, and is as idle as it was before."""
-    daemon = new_daemon(arguments=daemon_arguments)
+    daemon = new_daemon(arguments=daemon_arguments, config=daemon_config)
     Buildctl(clients / "buildctl", daemon.address).run("debug", "workers")
     before = daemon.state()
     pid = daemon.pid
@@ -174,7 +180,7 @@ def buildctl(clients, daemon):
 
 
 @pytest.fixture
-def client(request, clients, daemon, tmp_path, kiln):
+def client(request, clients, daemon, daemon_config, tmp_path, kiln):
     """Whoever the test's parameter names: `@pytest.mark.parametrize("client", CLIENTS, indirect=True)`."""
     if request.param == "buildctl":
         return Buildctl(clients / "buildctl", daemon.address)
@@ -182,7 +188,9 @@ def client(request, clients, daemon, tmp_path, kiln):
         return Buildx(clients / "buildx", daemon.address, tmp_path / "buildx")
     if request.param == "kiln":
         return Kiln(kiln, address=daemon.address)
-    return Kiln(kiln, root=tmp_path / "embedded")
+    config = tmp_path / "kiln.toml"
+    config.write_text(daemon_config)
+    return Kiln(kiln, root=tmp_path / "embedded", config=config if daemon_config else None)
 
 
 @pytest.fixture

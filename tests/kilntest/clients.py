@@ -120,10 +120,11 @@ class Buildx(Client):
 class Kiln(Client):
     """`kiln build`: embedded with a root of its own, or through a daemon."""
 
-    def __init__(self, program, *, root=None, address=None):
+    def __init__(self, program, *, root=None, address=None, config=None):
         self.name = "kiln" if address else "kiln embedded"
         self._program = program
         self._where = ["--addr", address] if address else ["--root", root]
+        self._where += ["--config", config] if config else []
         self.environment = {"BUILDKIT_HOST": "", "KILN_HOST": ""}
 
     def run(self, *arguments, check=True):

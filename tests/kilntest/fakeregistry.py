@@ -1,14 +1,19 @@
 """A registry that answers what a test tells it to: documents that no real registry would give."""
 
+import contextlib
 import http.server
 import json
 import threading
 
 from kilntest import oci
 
+# A body that goes on until the client hangs up.
+ENDLESS = object()
+
 
 class FakeRegistry:
-    """`answers`: {path: bytes, or (status, headers, bytes)}. `with FakeRegistry() as registry:`; all else is 404."""
+    """`answers`: {path: bytes (or ENDLESS), or (status, headers, bytes)}; all else is 404.
+    `with FakeRegistry() as registry:`"""
 
     def __init__(self):
         self.answers = {"/v2/": b"{}"}
@@ -25,12 +30,20 @@ class FakeRegistry:
                 answer = fake.answers.get(self.path, (404, {}, b'{"errors":[{"code":"NAME_UNKNOWN"}]}'))
                 status, headers, body = answer if isinstance(answer, tuple) else (200, {}, answer)
                 self.send_response(status)
-                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                length = {} if body is ENDLESS else {"Content-Length": str(len(body))}
+                for name, value in {**length, **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(body)
                 self.close_connection = True
+                if self.command == "GET" and body is ENDLESS:
+                    self.go_on()
+                elif self.command == "GET":
+                    self.wfile.write(body)
+
+            def go_on(self):
+                with contextlib.suppress(OSError):
+                    while True:
+                        self.wfile.write(b"x" * 65536)
 
             do_HEAD = do_GET
             do_POST = do_GET

@@ -16,7 +16,7 @@ log: {{level: info, formatter: json, accesslog: {{disabled: false}}}}
 storage:
   filesystem: {{rootdirectory: {root}/data}}
   delete: {{enabled: true}}
-http: {{addr: "127.0.0.1:0"}}
+http: {{addr: "127.0.0.1:0"{tls}}}
 {extra}
 """
 USERS = "user:$2b$04$XsgQSNLnUs99Lbhe.Z1uoOmPunY1P8dbrbUO2l03LywGGoh81K8Qy\n"  # password: secret
@@ -31,14 +31,18 @@ REQUEST = re.compile(r'"(GET|HEAD|PUT|POST|PATCH|DELETE) (\S+) HTTP/[\d.]+" (\d+
 
 
 class Registry:
-    """`with Registry(folder) as registry:`; `extra` is more of its YAML configuration."""
+    """`with Registry(folder) as registry:`; `extra` is more of its YAML configuration. With `tls`, its (certificate,
+    key), it speaks HTTPS, with `client_ca` only to those whose certificate that authority signed."""
 
-    def __init__(self, root, extra=""):
+    def __init__(self, root, extra="", tls=None, client_ca=None):
         self.root = pathlib.Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
         self.log = self.root / "log"
         self._config = self.root / "config.yml"
-        self._config.write_text(CONFIG.format(root=self.root, extra=extra))
+        encryption = f", tls: {{certificate: {tls[0]}, key: {tls[1]}" if tls else ""
+        encryption += f", clientcas: [{client_ca}]" if client_ca else ""
+        encryption += "}" if tls else ""
+        self._config.write_text(CONFIG.format(root=self.root, extra=extra, tls=encryption))
         self._process = None
         self.host = None  # "127.0.0.1:PORT"
 
@@ -62,9 +66,10 @@ class Registry:
         """The (method, path, status) of every request so far."""
         return [(m, path, int(status)) for m, path, status in REQUEST.findall(self.log.read_text())]
 
-    def push_layout(self, layout, tag, name):
-        """Pushes the image that a layout folder calls `tag` as `name` ("busybox:1")."""
+    def push_layout(self, layout, tag, name, login=None):
+        """Pushes the image that a layout folder calls `tag` as `name` ("busybox:1"), as "user:password" `login`."""
         command = ["skopeo", "copy", "--quiet", "--all", "--preserve-digests", "--dest-tls-verify=false"]
+        command += ["--dest-creds", login] if login else []
         subprocess.run([*command, f"oci:{layout}:{tag}", f"docker://{self.host}/{name}"], check=True)
 
     def manifest(self, repository, reference):
@@ -73,6 +78,11 @@ class Registry:
         request = urllib.request.Request(url, headers={"Accept": ", ".join(MANIFEST_TYPES)})
         with urllib.request.urlopen(request, timeout=10) as reply:
             return json.load(reply), reply.headers["Docker-Content-Digest"]
+
+    def stored(self, repository, tag):
+        """The digest behind a tag as it lies on disk, whoever may ask for it; None if there is none."""
+        path = f"data/docker/registry/v2/repositories/{repository}/_manifests/tags/{tag}/current/link"
+        return (self.root / path).read_text() if (self.root / path).exists() else None
 
     def blob(self, repository, digest):
         with urllib.request.urlopen(f"http://{self.host}/v2/{repository}/blobs/{digest}", timeout=10) as reply:
@@ -87,8 +97,12 @@ def write_users(path):
 
 def docker_config(folder, host, password):
     """Writes a DOCKER_CONFIG folder by which a client is "user" at that host."""
+    return write_docker_config(folder, auths={host: {"auth": base64.b64encode(f"user:{password}".encode()).decode()}})
+
+
+def write_docker_config(folder, **content):
+    """A DOCKER_CONFIG folder with that in its config.json."""
     folder = pathlib.Path(folder)
     folder.mkdir(exist_ok=True)
-    auth = base64.b64encode(f"user:{password}".encode()).decode()
-    (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+    (folder / "config.json").write_text(json.dumps(content))
     return folder
