@@ -329,11 +329,15 @@ def each_once(condition, answers):
 @one_client
 @pytest.mark.kiln_only  # buildkitd does not heed Retry-After
 def test_retries_as_late_as_the_registry_says(builds, client, proxy, registry):
-    layer = registry.manifest("base", "1")[0]["layers"][0]["digest"]
+    manifest = registry.manifest("base", "1")[0]
+    config, layer = manifest["config"]["digest"], manifest["layers"][0]["digest"]
     answers = [(429, {"Retry-After": "1"}), (503, {"Retry-After": "0"}), (429, {"Retry-After": "0"})]
-    proxy.fault = each_once(lambda method, path: layer in path, answers)
+    of_config = each_once(lambda method, path: config in path, [(429, {"Retry-After": "0"})])
+    of_layer = each_once(lambda method, path: layer in path, answers)
+    proxy.fault = lambda method, path: of_config(method, path) or of_layer(method, path)
     done = builds(f"FROM {proxy.host}/base:1\nRUN echo made >/made\n")
-    assert "429 Too Many Requests" in done.stderr and "retrying in 1s" in done.stderr, done.stderr
+    for blob, pause in ((config, "0s"), (layer, "1s")):
+        assert re.search(rf"{blob}: 429 Too Many Requests\n.* retrying in {pause}", done.stderr), done.stderr
 
 
 @one_client

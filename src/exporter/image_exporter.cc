@@ -6,6 +6,7 @@
 #include "exporter/image_writer.h"
 #include "oci/media_type.h"
 #include "oci/reference.h"
+#include "progress/vertex_sink.h"
 #include "registry/registry.h"
 #include "store/store.h"
 
@@ -44,8 +45,9 @@ class ImageExporter final : public Exporter {
       if (names.empty()) return InvalidArgument("tag is needed when pushing to registry");
       auto shared = std::make_shared<ImageContent>(std::move(content));
       exported.finalize = [this, shared, names, vertex](const progress::Activity& later) -> Status {
+        const progress::Activity shown = progress::OnBehalfOf(later, vertex);
         for (const auto& one : names)
-          TRY_CTX(Push(later, *shared, one, vertex), "failed to push {}", one);
+          TRY_CTX(Push(shown, *shared, one, vertex), "failed to push {}", one);
         return OkStatus();
       };
     }

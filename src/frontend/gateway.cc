@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "build/load_graph.h"
 #include "progress/activity.h"
+#include "progress/vertex_sink.h"
 
 namespace kiln::frontend {
 namespace {
@@ -116,7 +117,7 @@ Result<SourceAnswer> Gateway::ResolveSource(const progress::Activity& activity,
   const Digest digest =
       Sha256Of("resolve " + spec.identifier + " " + oci::FormatAll(query.platform) + " " + name);
   progress::VertexScope vertex(activity.sink, *services_.clock, name, digest);
-  Result<SourceAnswer> answer = Resolve(activity, query, id);
+  Result<SourceAnswer> answer = Resolve(progress::OnBehalfOf(activity, vertex.digest()), query, id);
   if (!answer.ok()) return vertex.Finish(std::move(answer).error()).error();
   TRY(vertex.Finish(OkStatus()));
   return answer;
