@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -34,7 +35,9 @@ struct TarEntry {
 // whole seconds; no user or group names; two zero blocks at the end. One thread at a time.
 class TarWriter {
  public:
-  explicit TarWriter(ByteSink& out) : out_(out) {}
+  // With `latest`, no entry gets a later time.
+  explicit TarWriter(ByteSink& out, std::optional<WallTime> latest = std::nullopt)
+      : out_(out), latest_(latest) {}
 
   // For a file with size > 0, exactly `size` bytes of WriteData must follow.
   Status Add(const TarEntry& entry);
@@ -49,7 +52,10 @@ class TarWriter {
   Status WriteHeaders(const TarEntry& entry);
   Status PadEntry();
 
+  int64_t SecondsOf(WallTime time) const;
+
   ByteSink& out_;
+  const std::optional<WallTime> latest_;
   int64_t data_left_ = 0;
   int64_t padding_ = 0;
 };

@@ -129,14 +129,10 @@ std::string PaxRecord(const std::string& key, const std::string& value) {
   return std::to_string(size) + " " + key + "=" + value + "\n";
 }
 
-int64_t Seconds(WallTime time) {
-  return std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count();
-}
-
 // What of an entry USTAR cannot hold. `needed` is set if there is anything; records are filled
 // either way (a splittable long path counts only if something else needs PAX).
 PaxRecords NeededRecords(const TarEntry& entry, const std::string& name, int64_t size,
-                         bool* needed) {
+                         int64_t mtime, bool* needed) {
   PaxRecords records;
   *needed = false;
   auto number = [&](const char* key, size_t field_bytes, int64_t value) {
@@ -147,7 +143,7 @@ PaxRecords NeededRecords(const TarEntry& entry, const std::string& name, int64_t
   number("uid", 8, entry.uid);
   number("gid", 8, entry.gid);
   number("size", 12, size);
-  number("mtime", 12, Seconds(entry.mtime));
+  number("mtime", 12, mtime);
   if (!IsAscii(name) || name.size() > kNameBytes) {
     records["path"] = name;
     *needed = *needed || !SplitPath(name);
@@ -213,8 +209,9 @@ Status TarWriter::WriteHeaders(const TarEntry& entry) {
   }
   std::string name = entry.type == EntryType::kDirectory ? entry.path + "/" : entry.path;
   int64_t size = entry.type == EntryType::kFile ? entry.size : 0;
+  int64_t mtime = SecondsOf(entry.mtime);
   bool pax = false;
-  PaxRecords records = NeededRecords(entry, name, size, &pax);
+  PaxRecords records = NeededRecords(entry, name, size, mtime, &pax);
   if (pax) TRY(WritePaxHeader(out_, name, records));
 
   UstarHeader header{};
@@ -228,7 +225,7 @@ Status TarWriter::WriteHeaders(const TarEntry& entry) {
   PutOctal(header.uid, entry.uid);
   PutOctal(header.gid, entry.gid);
   PutOctal(header.size, size);
-  PutOctal(header.mtime, Seconds(entry.mtime));
+  PutOctal(header.mtime, mtime);
   header.type = TypeFlag(entry.type);
   PutString(header.link, pax ? ToAscii(entry.link) : entry.link);
   PutOctal(header.device_major, device ? entry.device_major : 0);
@@ -237,6 +234,11 @@ Status TarWriter::WriteHeaders(const TarEntry& entry) {
   data_left_ = size;
   padding_ = PaddingOf(size);
   return out_.Write(Bytes(header));
+}
+
+int64_t TarWriter::SecondsOf(WallTime time) const {
+  if (latest_) time = std::min(time, *latest_);
+  return std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count();
 }
 
 Status TarWriter::WriteData(std::string_view data) {

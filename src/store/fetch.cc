@@ -62,14 +62,14 @@ Status InsertLocators(SqliteConnection& db, const Digest& digest,
 }
 
 Status InsertBlobRow(SqliteConnection& db, int64_t num, const oci::Descriptor& blob,
-                     archive::Compression compression) {
+                     archive::Compression compression, int64_t offset = 0) {
   TRY_ASSIGN(
       SqliteStatement insert,
       db.Prepare("INSERT OR IGNORE INTO layer_blobs(record,digest,position,compression,descriptor) "
                  "SELECT ?1,?2,(SELECT count(*) FROM layer_blobs WHERE record=?1),?3,?4"));
   return insert.Bind(num)
       .Bind(blob.digest)
-      .Bind(static_cast<int64_t>(compression))
+      .Bind(static_cast<int64_t>(compression) + offset)
       .Bind(oci::Encode(blob))
       .Run();
 }
@@ -126,19 +126,22 @@ Status Store::AddLocator(const Digest& blob, const Locator& locator) {
 }
 
 Status Store::Impl::AddBlobRow(int64_t num, const oci::Descriptor& descriptor,
-                               archive::Compression compression) {
-  return database->Write(
-      [&](SqliteConnection& db) { return InsertBlobRow(db, num, descriptor, compression); });
+                               archive::Compression compression, BlobKind kind) {
+  return database->Write([&](SqliteConnection& db) {
+    return InsertBlobRow(db, num, descriptor, compression, static_cast<int64_t>(kind));
+  });
 }
 
-Result<std::vector<Store::Impl::BlobRow>> Store::Impl::BlobRows(int64_t num) {
+Result<std::vector<Store::Impl::BlobRow>> Store::Impl::BlobRows(int64_t num, BlobKind kind) {
+  const auto first = static_cast<int64_t>(kind);
   std::vector<BlobRow> rows;
   TRY(database->Read([&](SqliteConnection& db) -> Status {
     TRY_ASSIGN(
         SqliteStatement query,
         db.Prepare(
-            "SELECT descriptor,compression FROM layer_blobs WHERE record=? ORDER BY position"));
-    query.Bind(num);
+            "SELECT descriptor,compression-?2 FROM layer_blobs WHERE record=?1 AND compression>=?2 "
+            "AND compression<?2+16 ORDER BY position"));
+    query.Bind(num).Bind(first);
     while (true) {
       TRY_ASSIGN(const bool row, query.Step());
       if (!row) return OkStatus();

@@ -60,7 +60,16 @@ struct LayerBlobOptions {
   archive::CompressionOptions
       compression;     // of blobs made now; existing ones keep theirs unless `force`
   bool force = false;  // convert existing blobs of another compression (fetches lazy ones)
+  // Layers are written anew with no time later than `epoch_seconds`, but for the first ones, as far
+  // as `kept` lists their diff ids (those of the base image).
+  struct Clamp {
+    int64_t epoch_seconds = 0;
+    std::vector<Digest> kept;
+  };
+  std::optional<Clamp> clamp;
 };
+// Annotation of layers that were written anew: the epoch.
+inline constexpr std::string_view kRewrittenAnnotation = "buildkit/rewritten-timestamp";
 
 // The typed detail that errors carry when data of a committed snapshot cannot be had any more (blob
 // gone everywhere, data damaged): the solver's `Lost`. The value is the id of the record.

@@ -75,9 +75,10 @@ Result<std::vector<std::string>> Names(const std::string& directory) {
 
 // Rows whose data may not have reached the disk before the power went, and rows without data.
 Status DropUnsynced(SqliteConnection& db, int64_t synced) {
-  TRY_ASSIGN(SqliteStatement lazy,
-             db.Prepare("UPDATE records SET local=0 WHERE seq>? AND kind=0 AND local=1 AND "
-                        "EXISTS(SELECT 1 FROM layer_blobs l WHERE l.record=num)"));
+  TRY_ASSIGN(
+      SqliteStatement lazy,
+      db.Prepare("UPDATE records SET local=0 WHERE seq>? AND kind=0 AND local=1 AND "
+                 "EXISTS(SELECT 1 FROM layer_blobs l WHERE l.record=num AND l.compression<16)"));
   TRY(lazy.Bind(synced).Run());
   TRY_ASSIGN(SqliteStatement records,
              db.Prepare("DELETE FROM records WHERE seq>? AND (local=1 OR kind=3)"));
@@ -245,7 +246,7 @@ Status Store::Impl::SweepOrphans() {
     for (const std::string& num : local) {
       TRY(
           db.Exec(fmt::format("UPDATE records SET local=0 WHERE num={0} AND EXISTS(SELECT 1 FROM "
-                              "layer_blobs WHERE record={0});"
+                              "layer_blobs WHERE record={0} AND compression<16);"
                               "DELETE FROM records WHERE num={0} AND (local=1 OR kind=3)",
                               num)));
     }

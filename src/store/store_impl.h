@@ -208,21 +208,42 @@ struct Store::Impl {
     oci::Descriptor descriptor;
     archive::Compression compression;
   };
-  Result<std::vector<BlobRow>> BlobRows(int64_t num);
+  // Added to the compression in the database.
+  enum class BlobKind : int64_t { kLayer = 0, kClamped = 16 };
+  Result<std::vector<BlobRow>> BlobRows(int64_t num, BlobKind kind = BlobKind::kLayer);
   Result<bool> IsUsable(const RecordPtr& record, const BlobRow& row);
   Result<std::vector<BlobRow>> UsableBlobRows(const RecordPtr& record);
   Result<std::vector<Locator>> LocatorsOf(const Digest& digest);
   Status AddBlobRow(int64_t num, const oci::Descriptor& descriptor,
-                    archive::Compression compression);
+                    archive::Compression compression, BlobKind kind = BlobKind::kLayer);
   Result<BlobRef> FetchBlob(const progress::Activity& activity, const oci::Descriptor& blob,
                             const std::string& record_id);
   Status Unpack(const progress::Activity& activity, const RecordPtr& record,
                 const std::vector<RecordPtr>& below, const std::function<Status()>& below_ready);
+  struct Packed {
+    archive::LayerBlob made;
+    BlobRef blob;
+  };
+  // One pass from the tar that `fill` writes to a blob.
+  Result<Packed> Pack(const archive::CompressionOptions& options,
+                      const std::function<Status(archive::ByteSink&)>& fill);
+  // The layer's tar, from its snapshot or from a blob of it.
+  Status WriteTar(const progress::Activity& activity, const RecordPtr& record,
+                  std::optional<WallTime> latest, archive::ByteSink& out);
+  Status CopyTar(const progress::Activity& activity, const RecordPtr& record,
+                 const oci::Descriptor& from, std::optional<WallTime> latest,
+                 archive::ByteSink& out);
   Result<LayerBlob> MakeLayerBlob(const progress::Activity& activity, const RecordPtr& record,
-                                  const std::vector<RecordPtr>& below,
                                   const LayerBlobOptions& options);
   Result<LayerBlob> ConvertLayerBlob(const progress::Activity& activity, const RecordPtr& record,
                                      const BlobRow& from, const LayerBlobOptions& options);
+  Result<std::optional<LayerBlob>> FindClampedBlob(const RecordPtr& record,
+                                                   archive::Compression compression,
+                                                   const std::string& epoch);
+  Result<LayerBlob> ClampLayerBlob(const progress::Activity& activity, const RecordPtr& record,
+                                   const LayerBlobOptions& options);
+  Result<LayerBlob> OneLayerBlob(const progress::Activity& activity, const RecordPtr& record,
+                                 const LayerBlobOptions& options);
   Result<LayerBlob> DescribeBlob(const RecordPtr& record, const oci::Descriptor& descriptor);
 
   // --- collection

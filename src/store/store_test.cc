@@ -472,6 +472,41 @@ TEST_F(StoreTest, ForcedCompressionConverts) {
   EXPECT_EQ(zstd.diff_id, layers[0].diff_id);
 }
 
+TEST_F(StoreTest, ClampedLayersHaveNoLaterTimes) {
+  const SnapshotRef base = CommitFiles(*store_, {}, Files{{"/base", "1"}});
+  const SnapshotRef top = CommitFiles(*store_, base, Files{{"/d/a", "2"}, {"/b", "3"}}, {"/base"});
+  LayerBlobOptions options;
+  options.compression.type = archive::Compression::kZstd;
+  options.clamp.emplace();
+  options.clamp->epoch_seconds = 1'000'000'000;
+  const auto fresh = Must(store_->LayerBlobs(Activity(), top, options));  // from the snapshot
+  ASSERT_EQ(fresh.size(), 2U);
+  const auto plain = Must(store_->LayerBlobs(Activity(), top, {}));
+  EXPECT_NE(fresh[1].diff_id, plain[1].diff_id);
+  EXPECT_EQ(fresh[1].descriptor.annotations.at(std::string(kRewrittenAnnotation)), "1000000000");
+  const BlobRef blob = Must(store_->GetBlob(fresh[1].descriptor.digest));
+  const Fd fd = Must(blob.Open());
+  archive::FdSource file(fd.get());
+  const auto tar = Must(archive::Decompress(file));
+  archive::TarReader reader(*tar);
+  archive::TarEntry entry;
+  while (Must(reader.Next(&entry))) {
+    EXPECT_LE(entry.mtime, WallTime(std::chrono::seconds(1'000'000'000))) << entry.path;
+  }
+  // Found again, and the same when made from a blob.
+  EXPECT_EQ(Must(store_->LayerBlobs(Activity(), top, options))[1].descriptor, fresh[1].descriptor);
+  options.compression.type = archive::Compression::kNone;
+  const auto rewritten = Must(store_->LayerBlobs(Activity(), top, options));
+  EXPECT_EQ(rewritten[1].diff_id, fresh[1].diff_id);
+  // What the base image has stays, and the copies are nobody's layer.
+  options.clamp->kept = {plain[0].diff_id};
+  const auto kept = Must(store_->LayerBlobs(Activity(), top, options));
+  EXPECT_EQ(kept[0].descriptor.digest, plain[0].descriptor.digest);
+  EXPECT_EQ(kept[1].diff_id, fresh[1].diff_id);
+  EXPECT_EQ(Must(store_->LayerBlobs(Activity(), top, {}))[1].descriptor.digest,
+            plain[1].descriptor.digest);
+}
+
 // --- Merge and diff
 // --------------------------------------------------------------------------------------------------------
 TEST_F(StoreTest, MergesStackTheirInputs) {
