@@ -36,14 +36,6 @@ Status ParseCompression(std::map<std::string, std::string>& attrs, ImageAttribut
   return OkStatus();
 }
 
-// What upstream's exporters can and kiln's cannot yet: refused by name where it would change the
-// image.
-Status RefuseUnserved(std::map<std::string, std::string>& attrs) {
-  TRY_ASSIGN(bool rewrite, TakeBool(attrs, "rewrite-timestamp", false, std::nullopt));
-  if (rewrite) return Unimplemented("exporter attribute rewrite-timestamp is not served");
-  return OkStatus();
-}
-
 }  // namespace
 
 Result<bool> TakeBool(std::map<std::string, std::string>& attrs, const std::string& key,
@@ -114,10 +106,14 @@ Result<ImageAttributes> ParseImageAttributes(std::map<std::string, std::string>&
   TRY_ASSIGN(image.oci_types, TakeBool(attrs, "oci-mediatypes", true, std::nullopt));
   TRY_ASSIGN(image.prefer_nondistributable,
              TakeBool(attrs, "prefer-nondist-layers", false, std::nullopt));
-  TRY(TakeBool(attrs, "oci-artifact", true, std::nullopt));
+  TRY_ASSIGN(bool artifact, TakeBool(attrs, "oci-artifact", image.oci_types, std::nullopt));
+  if (artifact && !image.oci_types) {
+    return InvalidArgument(
+        "exporter option \"oci-artifact=true\" conflicts with \"oci-mediatypes=false\"");
+  }
   TRY(TakeBool(attrs, "attestation-inline", true, std::nullopt));
   TRY(ParseCompression(attrs, image));
-  TRY(RefuseUnserved(attrs));
+  TRY_ASSIGN(image.rewrite_timestamp, TakeBool(attrs, "rewrite-timestamp", false, std::nullopt));
   TRY_ASSIGN(image.epoch_seconds, TakeEpoch(attrs));
   for (auto it = attrs.begin(); it != attrs.end();) {
     const auto& [key, value] = *it;

@@ -31,6 +31,7 @@ struct ImageAttributes {
   bool name_from_metadata = false;  // "*"
   bool oci_types = true;
   bool prefer_nondistributable = false;
+  bool rewrite_timestamp = false;  // of layers, to the epoch
   store::LayerBlobOptions layers;
   std::vector<Annotation> annotations;
   // Set: overrides the result's; holding nullopt: no epoch at all.

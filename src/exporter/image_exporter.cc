@@ -14,34 +14,42 @@ namespace kiln::exporter {
 namespace {
 
 constexpr size_t kParallelUploads = 4;
+constexpr size_t kParallelFetches = 4;
 constexpr std::string_view kRegistryKind = "registry";
 constexpr std::string_view kInsecureRegistryKind = "registry-insecure";
 
-struct PushOptions {
+struct ImageOptions {
   bool push = false;
   bool by_digest = false;
   bool insecure = false;
+  // The kept image shall have its layers here: as blobs, unpacked.
+  bool store = false;
+  bool unpack = false;
+  std::string dangling_prefix;
+  bool dangling_empty_only = false;
 };
+
+Status CheckPushName(const oci::Reference& reference, bool by_digest) {
+  if (!by_digest || reference.tag().empty()) return OkStatus();
+  return InvalidArgument("can't push tagged ref {} by digest", reference.ToString());
+}
 
 class ImageExporter final : public Exporter {
  public:
-  ImageExporter(const Services& services, ImageAttributes attributes, PushOptions push)
-      : services_(services), attributes_(std::move(attributes)), push_(push) {}
+  ImageExporter(const Services& services, ImageAttributes attributes, ImageOptions options)
+      : services_(services), attributes_(std::move(attributes)), options_(std::move(options)) {}
 
   std::string name() const override { return "exporting to image"; }
 
   Result<Exported> Export(const progress::Activity& activity, const build::BuildResult& result,
                           const Digest& vertex) override {
-    std::vector<std::string> names = attributes_.names;
-    if (auto it = result.metadata.find("image.name");
-        attributes_.name_from_metadata && it != result.metadata.end()) {
-      for (auto part : Split(it->second, ',')) names.emplace_back(part);
-    }
     TRY_ASSIGN(auto content, WriteImage(activity, services_, result, attributes_, vertex));
+    std::vector<std::string> names = NamesOf(result, content.root.digest);
+    TRY(Keep(activity, result, content, vertex));
     Exported exported;
     exported.response = ResponseOf(content);
     if (!names.empty()) exported.response["image.name"] = Join(names, ",");
-    if (push_.push) {
+    if (options_.push) {
       if (names.empty()) return InvalidArgument("tag is needed when pushing to registry");
       auto shared = std::make_shared<ImageContent>(std::move(content));
       exported.finalize = [this, shared, names, vertex](const progress::Activity& later) -> Status {
@@ -55,25 +63,56 @@ class ImageExporter final : public Exporter {
   }
 
  private:
+  std::vector<std::string> NamesOf(const build::BuildResult& result, const Digest& digest) const {
+    std::vector<std::string> names = attributes_.names;
+    if (auto it = result.metadata.find("image.name");
+        attributes_.name_from_metadata && it != result.metadata.end()) {
+      for (auto part : Split(it->second, ',')) names.emplace_back(part);
+    }
+    bool dangling =
+        !options_.dangling_prefix.empty() && (names.empty() || !options_.dangling_empty_only);
+    if (dangling) names.push_back(options_.dangling_prefix + "@" + digest.ToString());
+    return names;
+  }
+
+  // Lazy layers are fetched and unpacked where that was asked for.
+  Status Keep(const progress::Activity& activity, const build::BuildResult& result,
+              const ImageContent& content, const Digest& vertex) {
+    if (options_.store) {
+      progress::StatusScope status(activity, *services_.clock, vertex, "storing layers");
+      TRY(ForEachParallel(
+          *services_.blocking, kParallelFetches, content.layers.size(), [&](size_t i) -> Status {
+            auto blob = services_.store->EnsureBlob(activity, content.layers[i].blob);
+            return blob.ok() ? OkStatus() : Status(std::move(blob).error());
+          }));
+    }
+    if (!options_.unpack) return OkStatus();
+    progress::StatusScope status(activity, *services_.clock, vertex, "unpacking layers");
+    for (const auto& reference : result.AllReferences()) {
+      TRY(reference->Use(activity, true, [](const store::SnapshotRef&) { return OkStatus(); }));
+    }
+    return OkStatus();
+  }
+
   Status Push(const progress::Activity& activity, const ImageContent& content,
               const std::string& name, const Digest& vertex) {
     TRY_ASSIGN(auto reference, oci::Reference::ParseNormalized(name));
-    if (push_.by_digest && !reference.tag().empty()) {
-      return InvalidArgument("can't push tagged ref {} by digest", reference.ToString());
-    }
-    if (!push_.by_digest) reference = reference.WithDefaultTag();
-    auto repository = services_.registry->Open(reference, {.insecure = push_.insecure});
+    TRY(CheckPushName(reference, options_.by_digest));
+    if (!options_.by_digest) reference = reference.WithDefaultTag();
+    auto repository = services_.registry->Open(reference, {.insecure = options_.insecure});
     {
       progress::StatusScope status(activity, *services_.clock, vertex, "pushing layers");
       TRY(PushBlobs(activity, content, repository, vertex));
     }
-    std::string target = reference.ToString() + "@" + content.root.digest.ToString();
+    std::string target = reference.ToString();
+    if (!target.ends_with("@" + content.root.digest.ToString()))
+      target += "@" + content.root.digest.ToString();
     progress::StatusScope status(activity, *services_.clock, vertex,
                                  "pushing manifest for " + target);
     for (size_t i = 0; i < content.manifests.size(); ++i) {
       const auto& manifest = content.manifests[i];
       bool root = i + 1 == content.manifests.size();
-      std::string tag = root && !push_.by_digest ? reference.tag() : "";
+      std::string tag = root && !options_.by_digest ? reference.tag() : "";
       TRY(repository.PushManifest(activity, manifest.descriptor, manifest.content, tag));
     }
     return OkStatus();
@@ -101,7 +140,7 @@ class ImageExporter final : public Exporter {
     TRY_CTX(repository.PushBlob(activity, layer.descriptor, body,
                                 MountCandidates(layer.blob, repository)),
             "failed to push layer {}", layer.descriptor.digest);
-    store::Locator place{std::string(push_.insecure ? kInsecureRegistryKind : kRegistryKind),
+    store::Locator place{std::string(options_.insecure ? kInsecureRegistryKind : kRegistryKind),
                          repository.host() + "/" + repository.path()};
     return services_.store->AddLocator(layer.descriptor.digest, place);
   }
@@ -122,7 +161,7 @@ class ImageExporter final : public Exporter {
 
   const Services services_;
   const ImageAttributes attributes_;
-  const PushOptions push_;
+  const ImageOptions options_;
 };
 
 }  // namespace
@@ -130,22 +169,28 @@ class ImageExporter final : public Exporter {
 Result<std::unique_ptr<Exporter>> MakeImageExporter(const Services& services,
                                                     const Request& request) {
   auto attrs = request.attrs;
-  PushOptions push;
-  TRY_ASSIGN(push.push, TakeBool(attrs, "push", false, true));
-  TRY_ASSIGN(push.by_digest, TakeBool(attrs, "push-by-digest", false, true));
-  TRY_ASSIGN(push.insecure, TakeBool(attrs, "registry.insecure", false, true));
-  // There is no image store beside the cache: as with upstream's OCI worker, results stay there and
-  // these have no effect.
-  TRY(TakeBool(attrs, "unpack", false, true));
-  TRY(TakeBool(attrs, "store", true, true));
+  ImageOptions options;
+  TRY_ASSIGN(options.push, TakeBool(attrs, "push", false, true));
+  TRY_ASSIGN(options.by_digest, TakeBool(attrs, "push-by-digest", false, true));
+  TRY_ASSIGN(options.insecure, TakeBool(attrs, "registry.insecure", false, true));
+  TRY_ASSIGN(options.unpack, TakeBool(attrs, "unpack", false, true));
+  TRY_ASSIGN(options.store, TakeBool(attrs, "store", false, true));
+  TRY_ASSIGN(options.dangling_empty_only, TakeBool(attrs, "danging-name-empty-only", false, true));
+  // Of names in an image store, which there is not beside the cache, as with upstream's OCI worker.
   TRY(TakeBool(attrs, "name-canonical", false, true));
-  TRY(TakeBool(attrs, "danging-name-empty-only", false, true));
-  attrs.erase("dangling-name-prefix");
+  if (auto node = attrs.extract("dangling-name-prefix"))
+    options.dangling_prefix = std::move(node.mapped());
   TRY_ASSIGN(auto attributes, ParseImageAttributes(attrs, {}));
-  for (const auto& name : attributes.names)
-    TRY_CTX(oci::Reference::ParseNormalized(name), "failed to parse {}", name);
+  if (attributes.rewrite_timestamp && options.unpack) {
+    return InvalidArgument("exporter option \"rewrite-timestamp\" conflicts with \"unpack\"");
+  }
+  for (const auto& name : attributes.names) {
+    TRY_ASSIGN_CTX(auto reference, oci::Reference::ParseNormalized(name), "failed to parse {}",
+                   name);
+    if (options.push) TRY(CheckPushName(reference, options.by_digest));
+  }
   return std::unique_ptr<Exporter>(
-      std::make_unique<ImageExporter>(services, std::move(attributes), push));
+      std::make_unique<ImageExporter>(services, std::move(attributes), std::move(options)));
 }
 
 }  // namespace kiln::exporter

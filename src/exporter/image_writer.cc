@@ -2,9 +2,11 @@
 
 #include <set>
 
+#include "base/log.h"
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "exporter/image_config.h"
+#include "oci/image_config.h"
 #include "oci/manifest.h"
 #include "oci/media_type.h"
 #include "store/store.h"
@@ -27,6 +29,7 @@ Document MakeDocument(std::string content, std::string_view media_type) {
 // One platform's part of an image.
 struct PlatformImage {
   build::ResultPlatform platform;
+  std::optional<int64_t> epoch_seconds;
   std::vector<ImageLayer> layers;
   Document config;
   Document manifest;
@@ -47,12 +50,15 @@ class Writer {
     TRY_ASSIGN(auto platforms, build::PlatformsOf(result_));
     TRY(CollectAnnotations(platforms));
     std::vector<PlatformImage> images(platforms.size());
+    for (size_t i = 0; i < images.size(); ++i) {
+      images[i].platform = platforms[i];
+      TRY_ASSIGN(images[i].epoch_seconds,
+                 EffectiveEpoch(attributes_.epoch_seconds, result_, platforms[i].id));
+    }
     {
       progress::StatusScope status(activity_, *services_.clock, vertex_, "exporting layers");
-      TRY(ForEachParallel(*services_.blocking, kParallelPlatforms, platforms.size(), [&](size_t i) {
-        images[i].platform = platforms[i];
-        return ExportLayers(images[i]);
-      }));
+      TRY(ForEachParallel(*services_.blocking, kParallelPlatforms, platforms.size(),
+                          [&](size_t i) { return ExportLayers(images[i]); }));
     }
     for (auto& image : images) TRY(MakeManifest(image));
     ImageContent content;
@@ -125,13 +131,35 @@ class Writer {
     for (auto& [key, value] : AnnotationsFor(target, platform)) descriptor.annotations[key] = value;
   }
 
+  // All layers but the base image's are to have no time after the epoch.
+  store::LayerBlobOptions::Clamp ClampFor(const PlatformImage& image) const {
+    store::LayerBlobOptions::Clamp clamp;
+    clamp.epoch_seconds = *image.epoch_seconds;
+    const std::string& text = MetadataOf(build::kBaseConfigKey, image);
+    if (text.empty()) return clamp;
+    if (auto base = oci::DecodeImageConfig(text); base.ok())
+      clamp.kept = std::move(base->rootfs.diff_ids);
+    return clamp;
+  }
+
   Status ExportLayers(PlatformImage& image) {
     build::ReferencePtr reference = result_.Find(image.platform.id);
     if (!reference) return OkStatus();
+    store::LayerBlobOptions options = attributes_.layers;
+    std::optional<progress::StatusScope> rewriting;
+    if (attributes_.rewrite_timestamp && image.epoch_seconds) {
+      options.clamp = ClampFor(image);
+      rewriting.emplace(
+          activity_, *services_.clock, vertex_,
+          fmt::format("rewriting layers with source-date-epoch {} ({})", *image.epoch_seconds,
+                      FormatRfc3339(WallTime(std::chrono::seconds(*image.epoch_seconds)))));
+    } else if (attributes_.rewrite_timestamp) {
+      LOG_WARNING("rewrite-timestamp is specified, but no source-date-epoch was found");
+    }
     return reference->Use(activity_, false, [&](const store::SnapshotRef& ref) -> Status {
       image.layers.clear();
       if (ref.is_scratch()) return OkStatus();
-      TRY_ASSIGN(auto blobs, services_.store->LayerBlobs(activity_, ref, attributes_.layers));
+      TRY_ASSIGN(auto blobs, services_.store->LayerBlobs(activity_, ref, options));
       for (auto& blob : blobs)
         image.layers.push_back({LayerDescriptor(blob.descriptor), std::move(blob)});
       return OkStatus();
@@ -165,10 +193,10 @@ class Writer {
   Status MakeManifest(PlatformImage& image) {
     std::vector<store::LayerBlob> blobs;
     for (const auto& layer : image.layers) blobs.push_back(layer.blob);
-    TRY_ASSIGN(auto epoch, EffectiveEpoch(attributes_.epoch_seconds, result_, image.platform.id));
-    TRY_ASSIGN(std::string config,
-               MakeImageConfig(MetadataOf(build::kImageConfigKey, image), image.platform.platform,
-                               blobs, MetadataOf(build::kBaseConfigKey, image), epoch));
+    TRY_ASSIGN(
+        std::string config,
+        MakeImageConfig(MetadataOf(build::kImageConfigKey, image), image.platform.platform, blobs,
+                        MetadataOf(build::kBaseConfigKey, image), image.epoch_seconds));
     image.config = MakeDocument(std::move(config),
                                 attributes_.oci_types ? oci::kOciConfig : oci::kDockerConfig);
     oci::Manifest manifest;
