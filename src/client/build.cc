@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/ids.h"
+#include "client/layout_output.h"
 #include "client/progress_events.h"
 #include "client/session_server.h"
 #include "rpc/metadata.h"
@@ -101,6 +102,10 @@ class Building {
     }
     TRY(driven);
     report_.ref = ref_;
+    if (const std::string folder = LayoutDest(request_.outputs); !folder.empty()) {
+      const auto& response = solve_response_.exporterresponse();
+      TRY(NameInLayout(folder, {response.begin(), response.end()}));
+    }
     for (const auto& [key, value] : solve_response_.exporterresponse())
       report_.exporter_response[key] = value;
     return std::move(report_);

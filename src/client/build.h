@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "archive/stream.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "client/connection.h"
@@ -16,6 +17,13 @@
 
 namespace kiln::client {
 
+// Takes the bytes of an output in place of a file. Dropped without Finish: they are not whole.
+class OutputSink : public archive::ByteSink {
+ public:
+  // All has arrived.
+  virtual Status Finish() = 0;
+};
+
 // One thing a build writes.
 struct Output {
   std::string type;                          // "image", "local", "tar", "oci", "docker"
@@ -23,6 +31,12 @@ struct Output {
   // Where what the daemon sends goes: a folder for "local", else a file; "-" is standard output.
   // Empty: nothing is sent.
   std::string dest;
+  // With "oci" or "docker": the image goes into an OCI layout in the folder `dest` (`tar=false`),
+  // one output of a build at most.
+  bool layout = false;
+  std::shared_ptr<OutputSink> sink;  // set: in place of `dest`
+
+  bool IsStream() const { return !layout && (sink != nullptr || !dest.empty()); }
 };
 
 struct CacheEntry {

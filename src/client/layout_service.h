@@ -3,19 +3,22 @@
 #include <containerd/services/content/v1/content.grpc.pb.h>
 
 #include <map>
+#include <mutex>
 #include <string>
 
 #include "base/result.h"
 
 namespace kiln::client {
 
-// OCI layouts of this machine as content stores "oci:<store>" (containerd.services.content.v1,
-// read-only): the daemon reads blobs by digest. Reading and writing handlers block: a session has
-// few calls at a time.
+// OCI layouts of this machine as content stores (containerd.services.content.v1): "oci:<store>"
+// from which the daemon reads blobs by digest, and "export" to which it writes those of an output.
+// Handlers block: a session has few calls at a time.
 class LayoutService final : public containerd::services::content::v1::Content::Service {
  public:
-  // Store id → folder of the layout; must outlive this.
-  explicit LayoutService(const std::map<std::string, std::string>& layouts) : layouts_(layouts) {}
+  // `layouts`: store id → folder; must outlive this. `output`: folder of the store "export", made
+  // if it is missing; "" for none.
+  LayoutService(const std::map<std::string, std::string>& layouts, std::string output)
+      : layouts_(layouts), output_(std::move(output)) {}
 
   grpc::Status Info(grpc::ServerContext* context,
                     const containerd::services::content::v1::InfoRequest* request,
@@ -24,11 +27,22 @@ class LayoutService final : public containerd::services::content::v1::Content::S
       grpc::ServerContext* context,
       const containerd::services::content::v1::ReadContentRequest* request,
       grpc::ServerWriter<containerd::services::content::v1::ReadContentResponse>* writer) override;
+  grpc::Status Write(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<containerd::services::content::v1::WriteContentResponse,
+                               containerd::services::content::v1::WriteContentRequest>* stream)
+      override;
+
+  // The first error of writing a blob.
+  kiln::Status status() const;
 
  private:
   Result<std::string> PathOf(const grpc::ServerContext& context, const std::string& digest) const;
 
   const std::map<std::string, std::string>& layouts_;
+  const std::string output_;
+  mutable std::mutex mutex_;
+  kiln::Status status_;
 };
 
 }  // namespace kiln::client

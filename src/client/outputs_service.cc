@@ -73,14 +73,25 @@ Status ReceiveFolder(const progress::Activity& activity, const std::string& dest
   return OkStatus();
 }
 
-Status ReceiveBytes(int fd, Stream* stream) {
+Status ReceiveBytes(archive::ByteSink& sink, Stream* stream) {
   grpc::ByteBuffer bytes;
   moby::filesync::v1::BytesMessage message;
   while (stream->Read(&bytes)) {
     if (!Parse(&bytes, &message)) return InvalidArgument("the daemon sent no bytes message");
-    TRY(WriteAll(fd, message.data()));
+    TRY(sink.Write(message.data()));
   }
   return OkStatus();
+}
+
+Status ReceiveBytes(int fd, Stream* stream) {
+  archive::FdSink sink(fd);
+  return ReceiveBytes(sink, stream);
+}
+
+Status ReceiveInto(OutputSink& sink, Stream* stream, const grpc::ServerContext& context) {
+  TRY(ReceiveBytes(sink, stream));
+  if (context.IsCancelled()) return Cancelled("context canceled");
+  return sink.Finish();
 }
 
 Status ReceiveFile(const std::string& dest, Stream* stream, const grpc::ServerContext& context) {
@@ -121,13 +132,14 @@ grpc::Status OutputsService::DiffCopy(grpc::ServerContext* context, Stream* stre
   const auto id =
       ParseUint(rpc::MetadataValue(context->client_metadata(), rpc::kExporterIdKey).value_or("0"));
   const size_t index = id.value_or(0);
-  if (index >= outputs_.size() || outputs_[index].dest.empty()) {
+  if (index >= outputs_.size() || !outputs_[index].IsStream()) {
     return rpc::ToGrpc(NotFound("exporter {} not found", index));
   }
   const Output& output = outputs_[index];
   stream->SendInitialMetadata();
-  Status done = output.type == "local" ? ReceiveFolder(activity_, output.dest, stream)
-                                       : ReceiveFile(output.dest, stream, *context);
+  Status done = output.sink              ? ReceiveInto(*output.sink, stream, *context)
+                : output.type == "local" ? ReceiveFolder(activity_, output.dest, stream)
+                                         : ReceiveFile(output.dest, stream, *context);
   if (!done.ok()) {
     std::lock_guard lock(mutex_);
     if (status_.ok()) status_ = done.error();

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/ids.h"
+#include "client/layout_output.h"
 #include "client/layout_service.h"
 #include "client/registry_auth.h"
 #include "client/services.h"
@@ -33,7 +34,7 @@ class TunnelledSession final : public SessionServer {
         auth_(std::move(config), request.fetch_token, activity),
         secrets_(request.secrets),
         ssh_(request.ssh_agents),
-        layouts_(request.oci_layouts),
+        layouts_(request.oci_layouts, LayoutDest(request.outputs)),
         uploads_(request.upload) {}
 
   Status Begin(const BuildRequest& request) {
@@ -52,15 +53,16 @@ class TunnelledSession final : public SessionServer {
     };
     serve(!request.local_dirs.empty(), &files_, {"/moby.filesync.v1.FileSync/DiffCopy"});
     const bool sends = std::any_of(request.outputs.begin(), request.outputs.end(),
-                                   [](const Output& output) { return !output.dest.empty(); });
+                                   [](const Output& output) { return output.IsStream(); });
     serve(sends, &outputs_, {"/moby.filesync.v1.FileSend/DiffCopy"});
     serve(!request.secrets.empty(), &secrets_, {"/moby.buildkit.secrets.v1.Secrets/GetSecret"});
     TRY(ssh_.Load());
     serve(!request.ssh_agents.empty(), &ssh_,
           {"/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"});
-    serve(!request.oci_layouts.empty(), &layouts_,
+    serve(!request.oci_layouts.empty() || !LayoutDest(request.outputs).empty(), &layouts_,
           {"/containerd.services.content.v1.Content/Info",
-           "/containerd.services.content.v1.Content/Read"});
+           "/containerd.services.content.v1.Content/Read",
+           "/containerd.services.content.v1.Content/Write"});
     serve(request.upload.has_value(), &uploads_, {"/moby.upload.v1.Upload/Pull"});
     TRY_ASSIGN(server_, rpc::Server::Start(services, poller_));
 
@@ -90,7 +92,10 @@ class TunnelledSession final : public SessionServer {
   }
 
   const std::string& id() const override { return id_; }
-  Status output_status() const override { return outputs_.status(); }
+  Status output_status() const override {
+    TRY(outputs_.status());
+    return layouts_.status();
+  }
 
  private:
   const Connection& connection_;

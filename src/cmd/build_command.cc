@@ -77,6 +77,7 @@ Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* sp
   CancelSource cancel;
   InterruptWatcher watcher([&](int) { cancel.Cancel(Cancelled("context canceled")); });
   if (prepared.request.ref.empty()) prepared.request.ref = NewId();
+  if (prepared.docker) TRY(prepared.docker->Check(cancel.token()));
   auto display = client::MakeDisplay(mode, stderr, clock);
   auto numbers = std::make_shared<client::StepNumbers>();
   progress::Activity activity;

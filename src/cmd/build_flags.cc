@@ -284,31 +284,63 @@ Status AddContext(const BuildFlags& flags, PreparedBuild& build) {
   return OkStatus();
 }
 
-// "[TYPE[,TYPE…][[PLATFORM]]:]KEY=VALUE"; a key may have colons of its own.
+bool IsAnnotationType(std::string_view type) {
+  return type == "manifest" || type == "index" || type == "manifest-descriptor" ||
+         type == "index-descriptor";
+}
+
+// "[TYPE[[PLATFORM]],…:]KEY=VALUE"; a key may have colons of its own.
 Status AddAnnotation(const std::string& text, Attrs& attrs) {
   TRY_ASSIGN(auto pair, KeyValue("--annotation", text));
   auto typed = Cut(pair.first, ":");
   std::string_view prefix = typed ? typed->first : std::string_view();
-  std::string platform;
-  if (size_t bracket = prefix.find('[');
-      bracket != std::string_view::npos && prefix.ends_with(']')) {
-    platform = prefix.substr(bracket);
-    prefix = prefix.substr(0, bracket);
-  }
-  bool all_known = typed.has_value();
   for (std::string_view type : Split(prefix, ',')) {
-    all_known = all_known && (type == "manifest" || type == "index" ||
-                              type == "manifest-descriptor" || type == "index-descriptor");
-  }
-  if (!all_known) {
-    if (!platform.empty())
-      return InvalidArgument("unknown annotation type {} in --annotation {}", Quoted(prefix),
+    if (IsAnnotationType(type.substr(0, type.find('[')))) continue;
+    if (prefix.find('[') != std::string_view::npos)
+      return InvalidArgument("unknown annotation type {} in --annotation {}", Quoted(type),
                              Quoted(text));
     attrs["annotation." + pair.first] = pair.second;
     return OkStatus();
   }
   for (std::string_view type : Split(prefix, ','))
-    attrs[fmt::format("annotation-{}{}.{}", type, platform, typed->second)] = pair.second;
+    attrs[fmt::format("annotation-{}.{}", type, typed->second)] = pair.second;
+  return OkStatus();
+}
+
+bool IsToEngine(const client::Output& output) {
+  return output.type == "docker" && output.dest.empty() && !output.layout;
+}
+
+// --push and --load add an output unless there is one they can mean.
+void AddPushAndLoad(const BuildFlags& flags, std::vector<client::Output>& outputs) {
+  if (flags.push) {
+    bool pushed = false;
+    for (auto& output : outputs) {
+      if (output.type != "image") continue;
+      output.attrs["push"] = "true";
+      pushed = true;
+    }
+    if (!pushed) outputs.push_back({"image", {{"push", "true"}}});
+  }
+  if (flags.load && std::none_of(outputs.begin(), outputs.end(), IsToEngine))
+    outputs.push_back({"docker", {}});
+}
+
+// All that goes to a Docker engine, and how many layouts and uses of standard output there are.
+Status ConnectOutputs(PreparedBuild& build) {
+  int to_engine = 0, layouts = 0, to_stdout = 0;
+  for (auto& output : build.request.outputs) {
+    layouts += output.layout ? 1 : 0;
+    to_stdout += output.dest == "-" ? 1 : 0;
+    if (!IsToEngine(output)) continue;
+    ++to_engine;
+    TRY_ASSIGN(auto endpoint, FindDocker(build.request.docker_config_dir));
+    build.docker = MakeDockerLoad(std::move(endpoint));
+    output.sink = build.docker;
+  }
+  if (layouts > 1) return InvalidArgument("only one output may have tar=false");
+  if (to_stdout > 1) return InvalidArgument("only one output may go to standard output");
+  if (to_engine > 1) return InvalidArgument("only one output may be loaded into Docker");
   return OkStatus();
 }
 
@@ -320,28 +352,15 @@ Status AddOutputs(const BuildFlags& flags, PreparedBuild& build) {
     TRY_ASSIGN(auto output, ParseOutput(text));
     outputs.push_back(std::move(output));
   }
-  if (flags.load)
-    return Unimplemented(
-        "--load is not served: write an archive with -o type=docker,dest=image.tar");
-  if (flags.push) {
-    if (outputs.empty()) outputs.push_back({"image", {}, ""});
-    bool pushed = false;
-    for (auto& output : outputs) {
-      if (output.type != "image") continue;
-      output.attrs["push"] = "true";
-      pushed = true;
-    }
-    if (!pushed)
-      return InvalidArgument("push and {} output can't be used together", outputs.front().type);
-  }
-  if (outputs.empty() && !flags.tags.empty()) outputs.push_back({"image", {}, ""});
+  AddPushAndLoad(flags, outputs);
+  if (outputs.empty() && !flags.tags.empty()) outputs.push_back({"image", {}});
   for (auto& output : outputs) {
     bool image = output.type == "image" || output.type == "oci" || output.type == "docker";
     if (!image) continue;
     if (!flags.tags.empty()) output.attrs["name"] = JoinComma(flags.tags);
     output.attrs.insert(annotations.begin(), annotations.end());
   }
-  return OkStatus();
+  return ConnectOutputs(build);
 }
 
 Status CheckSecret(const client::Secret& secret) {
@@ -508,13 +527,20 @@ Result<client::Output> ParseOutput(const std::string& text) {
     output.type = "image";
     output.attrs["push"] = "true";
   }
-  bool sends = output.type == "local" || output.type == "tar" || output.type == "oci" ||
-               output.type == "docker";
+  bool image = output.type == "oci" || output.type == "docker";
+  bool sends = image || output.type == "local" || output.type == "tar";
   if (!sends && output.type != "image")
     return InvalidArgument("unknown output type {}", Quoted(output.type));
   if (output.type == "local" && output.dest.empty())
     return InvalidArgument("dest is required for local output");
-  if (sends && output.dest.empty()) output.dest = "-";
+  if (auto tar = output.attrs.find("tar"); image && tar != output.attrs.end()) {
+    auto value = tar->second.empty() ? std::optional(true) : ParseBool(tar->second);
+    if (!value) return InvalidArgument("non-bool value specified for tar: {}", Quoted(tar->second));
+    output.layout = !*value;
+    if (output.layout && (output.dest.empty() || output.dest == "-"))
+      return InvalidArgument("dest folder is required for {} output with tar=false", output.type);
+  }
+  if (sends && output.dest.empty() && output.type != "docker") output.dest = "-";
   if (output.dest == "-" && ::isatty(STDOUT_FILENO) == 1) {
     return InvalidArgument("dest file is required for {} output: refusing to write to a terminal",
                            output.type);

@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "client/build.h"
 #include "client/display.h"
+#include "cmd/docker_load.h"
 
 namespace kiln::cmd {
 
@@ -52,12 +53,16 @@ struct BuildFlags {
 // A build request made from flags, and what must be done around it.
 struct PreparedBuild {
   client::BuildRequest request;
+  // Set if an output goes to a Docker engine.
+  std::shared_ptr<DockerLoad> docker;
   // Folder made for a Dockerfile read from standard input; removed with this.
   std::string temporary_dir;
 
   PreparedBuild() = default;
   PreparedBuild(PreparedBuild&& other) noexcept
-      : request(std::move(other.request)), temporary_dir(std::exchange(other.temporary_dir, {})) {}
+      : request(std::move(other.request)),
+        docker(std::move(other.docker)),
+        temporary_dir(std::exchange(other.temporary_dir, {})) {}
   PreparedBuild& operator=(PreparedBuild&&) = delete;
   ~PreparedBuild();
 };
@@ -67,7 +72,8 @@ Result<PreparedBuild> Prepare(const BuildFlags& flags);
 
 // One line of comma-separated values with quotes (RFC 4180), as buildx' flags have it.
 Result<std::vector<std::string>> ParseCsv(const std::string& text);
-// "-o": a folder, "-" (a tar on standard output), or `type=…,dest=…`.
+// "-o": a folder, "-" (a tar on standard output), or `type=…,dest=…`. A "docker" output without a
+// destination goes to a Docker engine; its sink is not set yet.
 Result<client::Output> ParseOutput(const std::string& text);
 
 }  // namespace kiln::cmd

@@ -75,12 +75,45 @@ TEST_F(BuildFlagsTest, PushAndHostNetwork) {
   EXPECT_EQ(build->request.entitlements, std::vector<std::string>{"network.host"});
 }
 
+TEST_F(BuildFlagsTest, PushAndLoadAddOutputsUnlessOneIsMeant) {
+  auto build = Parse({dir_, "-t", "a", "--push", "--load", "-o", dir_ + "/out"});
+  ASSERT_TRUE(build.ok()) << build.error().ToString();
+  const auto& outputs = build->request.outputs;
+  ASSERT_EQ(outputs.size(), 3U);
+  EXPECT_EQ(outputs[1].attrs.at("push"), "true");
+  EXPECT_EQ(outputs[2].type, "docker");
+  EXPECT_EQ(outputs[2].sink, build->docker);
+  EXPECT_NE(build->docker, nullptr);
+  auto meant =
+      Parse({dir_, "-t", "a", "--load", "-o", "type=docker", "-o", "type=docker,dest=x.tar"});
+  ASSERT_TRUE(meant.ok()) << meant.error().ToString();
+  EXPECT_EQ(meant->request.outputs.size(), 2U);
+}
+
+TEST_F(BuildFlagsTest, AnnotationsNameTheirObjects) {
+  auto build = Parse({dir_, "-t", "a", "--annotation", "k=v", "--annotation",
+                      "index,manifest[linux/amd64]:x=y:z"});
+  ASSERT_TRUE(build.ok()) << build.error().ToString();
+  const auto& attrs = build->request.outputs.at(0).attrs;
+  EXPECT_EQ(attrs.at("annotation.k"), "v");
+  EXPECT_EQ(attrs.at("annotation-index.x"), "y:z");
+  EXPECT_EQ(attrs.at("annotation-manifest[linux/amd64].x"), "y:z");
+}
+
+TEST_F(BuildFlagsTest, LayoutsAreFolders) {
+  auto build = Parse({dir_, "-o", "type=oci,tar=false,dest=" + dir_ + "/layout"});
+  ASSERT_TRUE(build.ok()) << build.error().ToString();
+  const auto& output = build->request.outputs.at(0);
+  EXPECT_TRUE(output.layout);
+  EXPECT_FALSE(output.IsStream());
+  EXPECT_EQ(output.attrs.at("tar"), "false");
+}
+
 TEST_F(BuildFlagsTest, RefusesByName) {
   const std::pair<std::vector<std::string>, std::string> kCases[] = {
       {{}, "context"},
       {{"-", "-f", "-"}, "standard input"},
       {{dir_ + "/missing"}, "missing"},
-      {{dir_, "--load"}, "--load"},
       {{dir_, "--sbom", "true"}, "--sbom"},
       {{dir_, "--check"}, "--check"},
       {{dir_, "--build-context", "x"}, "--build-context"},
@@ -91,7 +124,10 @@ TEST_F(BuildFlagsTest, RefusesByName) {
       {{dir_, "-t", "UPPER"}, "UPPER"},
       {{dir_, "--shm-size", "lots"}, "--shm-size"},
       {{dir_, "--secret", "src=x"}, "id"},
-      {{dir_, "--push", "-o", "out"}, "push"},
+      {{dir_, "-o", "type=oci,tar=false"}, "tar=false"},
+      {{dir_, "-o", "type=oci,tar=false,dest=a", "-o", "type=oci,tar=false,dest=b"}, "tar=false"},
+      {{dir_, "-o", "type=docker", "-o", "type=docker"}, "only one output"},
+      {{dir_, "-t", "a", "--annotation", "config[linux]:a=b"}, "config"},
       {{dir_, "--no-such-flag"}, "no-such-flag"},
   };
   for (const auto& [args, word] : kCases) {

@@ -84,7 +84,7 @@ void AddBuildOptions(CLI::App& app, BuildFlags& flags) {
   app.add_flag("--no-cache", flags.no_cache, "Do not use the cache");
   app.add_flag("--pull", flags.pull, "Resolve image names anew");
   app.add_flag("--push", flags.push, "Push the image: -o type=image,push=true");
-  app.add_flag("--load", flags.load, "Not served");
+  app.add_flag("--load", flags.load, "Load the image into Docker: -o type=docker");
   app.add_flag("-q,--quiet", flags.quiet, "Print only the image ID");
   app.add_option("--addr", flags.addr,
                  "Daemon to use, unix://… or tcp://… (also KILN_HOST, BUILDKIT_HOST); without one, "

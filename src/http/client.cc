@@ -35,8 +35,10 @@ ClientOptions WithCaBundle(ClientOptions options) {
 }
 
 // Requests with equal keys may share connections.
-std::string KeyOf(const Url& url, const TlsOptions& tls) {
+std::string KeyOf(const Url& url, const Request& request) {
+  const TlsOptions& tls = request.tls;
   std::string key = url.origin() + (tls.verify ? "" : " insecure");
+  if (!request.unix_socket.empty()) key += "\nunix " + request.unix_socket;
   for (const std::string& file : tls.ca_files) key += "\nca " + file;
   if (tls.client) key += "\ncert " + tls.client->certificate_file + "\n" + tls.client->key_file;
   return key;
@@ -145,7 +147,7 @@ void Client::Release(std::unique_ptr<Slot> slot) {
 Result<Response> Client::Once(const Request& request, ResponseSink& sink, Failure& failure) {
   failure = Failure::kRequest;
   TRY_ASSIGN(const Url url, Url::Parse(request.url));
-  std::unique_ptr<Slot> slot = Acquire(KeyOf(url, request.tls));
+  std::unique_ptr<Slot> slot = Acquire(KeyOf(url, request));
   if (!slot->valid()) return ResourceExhausted("out of memory for a connection");
   failure = Failure::kNone;
   Result<Response> response = [&] {

@@ -75,6 +75,8 @@ struct Request {
   Headers headers;
   // Not owned; must live until the call returns. Null: no body.
   BodySource* body = nullptr;
+  // Path of a socket to connect to in place of the URL's host; "" for none.
+  std::string unix_socket;
   TlsOptions tls;
   CancelToken cancel;
   std::optional<SteadyTime> deadline;

@@ -150,7 +150,7 @@ Status Transfer::Configure() {
   if (FindHeader(request_.headers, "Content-Type").empty()) {
     headers_ = curl_slist_append(headers_, "Content-Type:");
   }
-  const std::string proxy = options_.proxies.For(url_);
+  const std::string proxy = request_.unix_socket.empty() ? options_.proxies.For(url_) : "";
   curl_easy_setopt(easy_, CURLOPT_URL, request_.url.c_str());
   curl_easy_setopt(easy_, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy_, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
@@ -162,6 +162,8 @@ Status Transfer::Configure() {
   curl_easy_setopt(easy_, CURLOPT_USERAGENT, options_.user_agent.c_str());
   // Set even if empty: keeps curl from reading the environment itself.
   curl_easy_setopt(easy_, CURLOPT_PROXY, proxy.c_str());
+  if (!request_.unix_socket.empty())
+    curl_easy_setopt(easy_, CURLOPT_UNIX_SOCKET_PATH, request_.unix_socket.c_str());
   curl_easy_setopt(easy_, CURLOPT_NOPROXY, "");
   curl_easy_setopt(easy_, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   curl_easy_setopt(easy_, CURLOPT_CONNECTTIMEOUT_MS,

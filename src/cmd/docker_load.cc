@@ -1,0 +1,169 @@
+#include "cmd/docker_load.h"
+
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "http/client.h"
+
+namespace kiln::cmd {
+namespace {
+
+// After the last byte the engine unpacks the layers before it answers.
+constexpr std::chrono::hours kLoadTimeout{6};
+constexpr std::chrono::seconds kPingTimeout{10};
+
+// One thread writes, the one that sends reads: a piece at a time.
+class Handover final : public http::BodySource {
+ public:
+  Status Put(std::string_view data) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return piece_.empty() || closed_; });
+    if (closed_) return Unavailable("the Docker engine stopped reading the image");
+    piece_ = data;
+    changed_.notify_all();
+    return OkStatus();
+  }
+  void End(bool whole) {
+    std::lock_guard lock(mutex_);
+    ended_ = true;
+    whole_ = whole;
+    changed_.notify_all();
+  }
+  // Nobody reads any more.
+  void Close() {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    changed_.notify_all();
+  }
+
+  Result<size_t> Read(char* buffer, size_t size) override {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return !piece_.empty() || ended_; });
+    if (ended_ && !whole_) return Cancelled("context canceled");
+    const size_t count = std::min(size, piece_.size() - at_);
+    std::memcpy(buffer, piece_.data() + at_, count);
+    at_ += count;
+    if (at_ == piece_.size()) {
+      piece_.clear();
+      at_ = 0;
+      changed_.notify_all();
+    }
+    return count;
+  }
+  Status Rewind() override { return FailedPrecondition("the image is sent once only"); }
+  std::optional<int64_t> size() const override { return std::nullopt; }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string piece_;
+  size_t at_ = 0;
+  bool ended_ = false;
+  bool whole_ = false;
+  bool closed_ = false;
+};
+
+// {"message": …} of a refusal, or {"error": …} among the lines of a load that failed on the way.
+Status OutcomeOf(const http::Response& response, const std::string& host) {
+  std::string message;
+  for (const auto line : Split(response.body, '\n')) {
+    const auto value = nlohmann::json::parse(line, nullptr, false);
+    for (const char* key : {"message", "error"}) {
+      if (value.is_object() && value.contains(key) && value[key].is_string())
+        message = value[key].get<std::string>();
+    }
+  }
+  if (response.ok() && message.empty()) return OkStatus();
+  if (message.empty()) message = fmt::format("status {}", response.status);
+  return Unknown("loading the image into Docker at {}: {}", host, message);
+}
+
+class HttpDockerLoad final : public DockerLoad {
+ public:
+  explicit HttpDockerLoad(DockerEndpoint endpoint)
+      : endpoint_(std::move(endpoint)), client_(library_, {}) {}
+  ~HttpDockerLoad() override {
+    body_.End(false);
+    if (sender_.joinable()) sender_.join();
+  }
+
+  Status Check(const CancelToken& cancel) override {
+    http::Request request = RequestTo("GET", "/_ping");
+    request.cancel = cancel;
+    request.deadline = std::chrono::steady_clock::now() + kPingTimeout;
+    const auto response = client_.Send(request);
+    if (response.ok() && response->ok()) return OkStatus();
+    return Unavailable(
+        "--load: no Docker engine at {}: {}; set DOCKER_HOST, or write an archive with -o "
+        "type=docker,dest=image.tar",
+        endpoint_.host,
+        response.ok() ? fmt::format("status {}", response->status) : response.error().ToString());
+  }
+
+  Status Write(std::string_view data) override {
+    if (data.empty()) return OkStatus();
+    if (!sender_.joinable()) sender_ = std::thread([this] { Send(); });
+    if (const Status put = body_.Put(data); !put.ok()) {
+      TRY(outcome());
+      return put;
+    }
+    return OkStatus();
+  }
+
+  Status Finish() override {
+    if (!sender_.joinable()) return DataLoss("the daemon sent no image");
+    body_.End(true);
+    sender_.join();
+    return outcome();
+  }
+
+ private:
+  http::Request RequestTo(const char* method, const std::string& path) const {
+    http::Request request;
+    request.method = method;
+    request.url = endpoint_.url + path;
+    request.unix_socket = endpoint_.unix_socket;
+    request.tls = endpoint_.tls;
+    request.max_redirects = 0;
+    return request;
+  }
+
+  void Send() {
+    http::Request request = RequestTo("POST", "/images/load?quiet=1");
+    http::SetHeader(request.headers, "Content-Type", "application/x-tar");
+    request.body = &body_;
+    request.stall_timeout = kLoadTimeout;
+    const auto response = client_.Send(request, size_t{16} << 20);
+    {
+      std::lock_guard lock(mutex_);
+      outcome_ = response.ok() ? OutcomeOf(*response, endpoint_.host) : response.error();
+    }
+    body_.Close();
+  }
+
+  Status outcome() const {
+    std::lock_guard lock(mutex_);
+    return outcome_;
+  }
+
+  const DockerEndpoint endpoint_;
+  http::Library library_;
+  http::Client client_;
+  Handover body_;
+  mutable std::mutex mutex_;
+  Status outcome_;
+  std::thread sender_;
+};
+
+}  // namespace
+
+std::shared_ptr<DockerLoad> MakeDockerLoad(DockerEndpoint endpoint) {
+  return std::make_shared<HttpDockerLoad>(std::move(endpoint));
+}
+
+}  // namespace kiln::cmd
