@@ -66,6 +66,7 @@ class Buildctl(Client):
             words += [f"--local=context={context}", f"--local=dockerfile={(context / request.dockerfile).parent}"]
             words += [f"--opt=filename={pathlib.Path(request.dockerfile).name}"]
         words += [f"--opt=target={request.target}"] if request.target else []
+        words += [f"--opt=platform={request.platform}"] if request.platform else []
         words += [f"--opt=build-arg:{key}={value}" for key, value in request.args.items()]
         for name, path in request.contexts.items():
             if is_remote(path):
@@ -87,6 +88,9 @@ def _docker_words(request: Request):
     context = request.context if remote else pathlib.Path(request.context)
     words = ["--progress=plain", "--file", request.dockerfile if remote else context / request.dockerfile]
     words += ["--target", request.target] if request.target else []
+    words += ["--platform", request.platform] if request.platform else []
+    for tag in request.tags:
+        words += ["--tag", tag]
     for key, value in request.args.items():
         words += ["--build-arg", f"{key}={value}"]
     for name, path in request.contexts.items():
@@ -96,7 +100,7 @@ def _docker_words(request: Request):
         words += ["--output", output]
     words += ["--no-cache"] if request.no_cache else []
     words += ["--metadata-file", request.metadata] if request.metadata else []
-    return [*words, *request.shared_words(), context]
+    return [*words, *request.shared_words(), *request.flags, context]
 
 
 class Buildx(Client):

@@ -8,7 +8,8 @@ import pathlib
 class Request:
     """`context` is a folder, or the URL of a remote context (a str, with `dockerfile` relative to it). `contexts` are
     folders of OCI image layouts with an image tagged `latest`, folders of files, or URLs; `outputs` values of --output;
-    `secrets`, `ssh` and `allow` those of --secret, --ssh and --allow."""
+    `secrets`, `ssh` and `allow` those of --secret, --ssh and --allow. `tags` and `flags` (more words of the command line)
+    are for buildx and kiln."""
 
     context: pathlib.Path
     dockerfile: str = "Dockerfile"
@@ -18,6 +19,9 @@ class Request:
     outputs: list = dataclasses.field(default_factory=list)
     no_cache: bool = False
     metadata: pathlib.Path = None
+    platform: str = None
+    tags: list = dataclasses.field(default_factory=list)
+    flags: list = dataclasses.field(default_factory=list)
     secrets: list = dataclasses.field(default_factory=list)
     ssh: list = dataclasses.field(default_factory=list)
     allow: list = dataclasses.field(default_factory=list)

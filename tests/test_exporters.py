@@ -1,0 +1,435 @@
+"""Every output and attribute: what becomes of a result's bytes, media types, annotations, names and times."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import pathlib
+import stat
+import subprocess
+import tarfile
+
+import pytest
+from kilntest import oci, plain
+from kilntest.dockerd import Dockerd
+from kilntest.request import write_context
+
+CLIENTS = ["buildctl", "buildx", "kiln", "embedded"]
+DOCKERFILE = """\
+FROM base AS one
+RUN mkdir -p /m/d && echo made >/m/a && ln /m/a /m/b && ln -s a /m/c && \\
+    chmod 4755 /m/a && chown 5:6 /m/d && touch -d @1000000000 /m/d
+RUN rm /etc/group && mkfifo /m/p
+COPY in /in
+CMD ["cat", "/m/a"]
+"""
+FILES = {"Dockerfile": DOCKERFILE, "in/x": "x" * 200_000, "in/\u00fc": "y"}
+OCI_LAYER, DOCKER_LAYER = "application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar"
+SUFFIX = {"gzip": "gzip", "zstd": "zstd", "uncompressed": ""}
+
+
+def by(names):
+    marks = [pytest.param(n, marks=[] if n.startswith("build") else [pytest.mark.kiln_only]) for n in names]
+    return pytest.mark.parametrize("client", marks, indirect=True)
+
+
+@pytest.fixture
+def build_by(build, client):
+    """The `build` fixture with the test's client in place of buildctl."""
+    build.client = client
+    return build
+
+
+@pytest.fixture(scope="module")
+def docker():
+    with Dockerd() as docker:
+        yield docker
+
+
+def tree_of_tar(archive):
+    """{path: (mode, owner, size or link)} of a tar of files."""
+    found, inodes = {}, {}
+    for member in archive.getmembers():
+        if member.islnk():
+            found[member.name] = inodes[member.linkname]
+            continue
+        what = member.linkname if member.issym() else member.size if member.isreg() else member.type
+        found[member.name] = inodes[member.name] = (member.mode & 0o7777, member.uid, member.gid, what)
+    return found
+
+
+def tree_of_folder(folder):
+    found = {}
+    for path in sorted(pathlib.Path(folder).rglob("*")):
+        info = path.lstat()
+        kinds = {stat.S_IFDIR: tarfile.DIRTYPE, stat.S_IFIFO: tarfile.FIFOTYPE}
+        what = str(path.readlink()) if path.is_symlink() else kinds.get(stat.S_IFMT(info.st_mode), info.st_size)
+        found[str(path.relative_to(folder))] = (info.st_mode & 0o7777, info.st_uid, info.st_gid, what)
+    return found
+
+
+def unpack(image, folder):
+    """The root file system of an image, by umoci; `image` in skopeo's words."""
+    command = ["skopeo", "copy", "--quiet", "--dest-compress-format=gzip"]  # umoci knows no zstd
+    subprocess.run([*command, image, f"oci:{folder}/l:x"], check=True)
+    command = ["umoci", "--log=error", "raw", "unpack", "--image", f"{folder}/l:x", f"{folder}/root"]
+    subprocess.run(command, check=True)
+    return folder / "root"
+
+
+def image_of(registry, name, tag="1"):
+    """(manifest, config) in a registry."""
+    manifest = registry.manifest(name, tag)[0]
+    return manifest, json.loads(registry.blob(name, manifest["config"]["digest"]))
+
+
+def plain_layer(data, compression):
+    if compression == "zstd":
+        return subprocess.run(["zstd", "-d", "-c"], input=data, check=True, capture_output=True).stdout
+    return gzip.decompress(data) if compression == "gzip" else data
+
+
+def sha256(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+@by(CLIENTS)
+def test_every_output_has_the_same_tree(build_by, tmp_path):
+    paths = {name: tmp_path / name for name in ("folder", "files.tar", "oci.tar", "docker.tar")}
+    outputs = [f"type=local,dest={paths['folder']}", f"type=tar,dest={paths['files.tar']}"]
+    outputs += [f"type=oci,dest={paths['oci.tar']}", f"type=docker,name=made:1,dest={paths['docker.tar']}"]
+    build_by(FILES, outputs=outputs)
+    with tarfile.open(paths["files.tar"]) as archive:
+        tree = tree_of_tar(archive)
+        times = {m.name: m.mtime for m in archive.getmembers()}
+    assert tree["m/a"] == (0o4755, 0, 0, 5) == tree["m/b"] and tree["m/d"][1:3] == (5, 6) and tree["m/c"][3] == "a"
+    assert "in/\u00fc" in tree and "etc/group" not in tree and times["m/d"] == 1_000_000_000
+    mine = (os.getuid(), os.getgid())
+    assert {p: (m, *mine, w) for p, (m, _, _, w) in tree.items()} == tree_of_folder(paths["folder"])
+    for form in ("oci", "docker"):
+        (tmp_path / f"by-{form}").mkdir()
+        root = unpack(f"{form}-archive:{paths[form + '.tar']}", tmp_path / f"by-{form}")
+        assert tree_of_folder(root) == tree
+
+
+@by(["buildx", "kiln"])
+def test_an_image_without_push_stays_here(build_by, tmp_path):
+    metadata = tmp_path / "metadata"
+    build_by(FILES, outputs=["type=image,name=me/made:1"], metadata=metadata)
+    found = json.loads(metadata.read_text())
+    assert found["image.name"] == "me/made:1"
+    assert found["containerimage.descriptor"]["digest"] == found["containerimage.digest"]
+    assert found["containerimage.descriptor"]["mediaType"] == oci.MANIFEST
+    assert found["containerimage.config.digest"].startswith("sha256:")
+
+
+@pytest.mark.kiln_only  # upstream's OCI worker ignores them
+def test_a_kept_image_is_fetched_and_unpacked_if_asked(build, registry, busybox_layout, tmp_path):
+    registry.push_layout(busybox_layout, "latest", "base:1")
+    files = f"FROM {registry.host}/base:1\nENV a=b\n"
+    layer = registry.manifest("base", "1")[0]["layers"][0]["digest"]
+
+    def fetched():
+        return any(method == "GET" and layer in path for method, path, _ in registry.requests())
+
+    build(files, outputs=["type=image,name=x"])
+    assert not fetched()
+    build(files, outputs=["type=image,name=x,store=true"])
+    assert fetched()
+    done = build(files, outputs=["type=image,name=x,unpack=true"])
+    assert "unpacking layers" in done.stderr
+
+
+@pytest.mark.parametrize("oci_types", [True, False], ids=["oci", "docker"])
+@pytest.mark.parametrize("compression", SUFFIX)
+def test_layers_as_asked_for(build, registry, compression, oci_types, is_kilnd):
+    name = f"{registry.host}/made:1"
+    output = f"type=image,name={name},push=true,compression={compression},force-compression=true"
+    build(FILES, outputs=[output + ("" if oci_types else ",oci-mediatypes=false")])
+    manifest, config = image_of(registry, "made")
+    assert len(manifest["layers"]) == len(config["rootfs"]["diff_ids"]) == 4
+    stem, mark = (OCI_LAYER, "+") if oci_types else (DOCKER_LAYER, ".")
+    wanted = stem + (mark + SUFFIX[compression] if SUFFIX[compression] else "")
+    assert {layer["mediaType"] for layer in manifest["layers"]} == {wanted}
+    family = "application/vnd.oci.image." if oci_types else "application/vnd.docker."
+    assert manifest["mediaType"].startswith(family) and manifest["config"]["mediaType"].startswith(family)
+    for layer, diff_id in zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True):
+        data = registry.blob("made", layer["digest"])
+        assert sha256(plain_layer(data, compression)) == diff_id and len(data) == layer["size"]
+
+
+@pytest.mark.parametrize("compression", SUFFIX)
+def test_skopeo_and_umoci_read_every_compression(build, compression, tmp_path, registry):
+    outputs = [f"type=oci,dest={tmp_path}/i.tar,compression={compression},force-compression=true"]
+    build(FILES, outputs=outputs)
+    archive, copy = f"oci-archive:{tmp_path}/i.tar", f"{registry.host}/copied:1"
+    subprocess.run(["skopeo", "copy", "-q", "--dest-tls-verify=false", archive, f"docker://{copy}"], check=True)
+    assert (unpack(archive, tmp_path) / "m/b").read_text() == "made\n"
+    build(f"FROM {copy}\n")
+    assert build.read("m/b") == "made\n"
+
+
+def test_level_decides_size(build, registry):
+    sizes = {}
+    context = {"Dockerfile": "FROM scratch\nCOPY f /\n", "f": pathlib.Path("/bin/busybox").read_bytes()}
+    for level in (1, 19):
+        context["f"] += b"."  # a layer keeps the blob it has
+        name = f"{registry.host}/made:{level}"
+        outputs = [f"type=image,name={name},push=true,compression=zstd,compression-level={level}"]
+        build(context, outputs=outputs)
+        sizes[level] = registry.manifest("made", str(level))[0]["layers"][0]["size"]
+    assert sizes[19] < sizes[1] * 0.95
+
+
+def test_layers_keep_the_compression_they_have(build, registry):
+    for number, compression in enumerate(("gzip", "zstd")):
+        name = f"{registry.host}/made:{number}"
+        build(FILES, outputs=[f"type=image,name={name},push=true,compression={compression}"])
+    assert registry.manifest("made", "0")[1] == registry.manifest("made", "1")[1]
+    name = f"{registry.host}/made:2"
+    build(FILES, outputs=[f"type=image,name={name},push=true,compression=zstd,force-compression=true"])
+    types = {layer["mediaType"] for layer in image_of(registry, "made", "2")[0]["layers"]}
+    assert types == {OCI_LAYER + "+zstd"}
+
+
+@pytest.mark.kiln_only  # concurrent exports of buildkitd differ in their times
+def test_outputs_at_once_share_layers(build, registry, tmp_path):
+    common = f"name={registry.host}/made:1,compression=zstd"
+    outputs = [f"type=image,{common},push=true", f"type=oci,{common},dest={tmp_path}/a.tar"]
+    build(FILES, outputs=[*outputs, f"type=docker,{common},dest={tmp_path}/b.tar"])
+    digest = registry.manifest("made", "1")[1]
+    for name in ("a.tar", "b.tar"):
+        with tarfile.open(tmp_path / name) as archive:
+            assert oci.read_member(archive, "index.json")["manifests"][0]["digest"] == digest
+
+
+ANNOTATED = ["manifest", "manifest-descriptor", "index", "index-descriptor"]
+
+
+@by(CLIENTS[:3])
+def test_annotations(build_by, client, registry, tmp_path):
+    keys = {kind: f"org.example.{kind}" for kind in ANNOTATED}
+    name, metadata = f"{registry.host}/made:1", tmp_path / "metadata"
+    output = f"type=image,name={name},push=true"
+    options = {"platform": "linux/amd64,linux/arm64", "metadata": metadata}
+    if client.name == "buildctl":
+        output += "".join(f",annotation-{kind}.{key}=of {kind}" for kind, key in keys.items())
+        output += ",annotation.plain=a,annotation-manifest[linux/arm64].only=arm"
+    else:
+        texts = [f"{kind}:{key}=of {kind}" for kind, key in keys.items()]
+        flags = [f"--annotation={text}" for text in [*texts, "plain=a", "manifest[linux/arm64]:only=arm"]]
+        options |= {"flags": flags, "tags": [name]}
+    build_by({"Dockerfile": "FROM scratch\nCOPY f /\n", "f": "f"}, outputs=[output], **options)
+    index = registry.manifest("made", "1")[0]
+    assert index["annotations"] == {keys["index"]: "of index"}
+    assert len(index["manifests"]) == 2
+    for entry in index["manifests"]:
+        assert entry["annotations"] == {keys["manifest-descriptor"]: "of manifest-descriptor"}
+        manifest = registry.manifest("made", entry["digest"])[0]
+        only = {"only": "arm"} if entry["platform"]["architecture"] == "arm64" else {}
+        assert manifest["annotations"] == {keys["manifest"]: "of manifest", "plain": "a", **only}
+    root = json.loads(metadata.read_text())["containerimage.descriptor"]
+    assert root["annotations"] == {keys["index-descriptor"]: "of index-descriptor"}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "why"),
+    [
+        ("annotation-index.a=b", "index annotations not supported for single platform export"),
+        ("annotation-bad.a=b", "unrecognized annotation type bad"),
+        ("oci-mediatypes=false,annotation-index.a=b", "oci-mediatypes=false"),
+        ("annotation-manifest[linux/s390x].a=b", "no platform linux/s390x found"),
+        ("compression=lzma", "unsupported compression type"),
+        pytest.param("compression=estargz", "estargz is not served", marks=pytest.mark.kiln_only),
+        ("compression=zstd,compression-level=40", "compression-level"),
+        ("push=perhaps", "non-bool value"),
+        ("push=true", "tag is needed|no such host|failed to push"),
+        ("name=me/x:1,push=true,push-by-digest=true", "can't push tagged ref"),
+        ("source-date-epoch=soon", "epoch"),
+        pytest.param("rewrite-timestamp=true,unpack=true", 'conflicts with "unpack"', marks=pytest.mark.kiln_only),
+        ("oci-artifact=true,oci-mediatypes=false", "conflicts with"),
+    ],
+)
+def test_what_cannot_be_is_refused(build, attribute, why, is_kilnd):
+    if not is_kilnd and attribute == "push=true":
+        pytest.skip("buildkitd then pushes nothing")
+    done = build("FROM scratch\nENV a=b\n", outputs=[f"type=image,{attribute}"], check=False)
+    assert done.returncode != 0
+    assert any(one in done.stderr for one in why.split("|")), done.stderr
+
+
+EPOCH = 1_234_567_890
+
+
+def times_of(registry, name, tag="1"):
+    """{path: mtime} of every layer, bottom first."""
+    found = []
+    for layer in image_of(registry, name, tag)[0]["layers"]:
+        kind = layer["mediaType"].partition("+")[2] or "uncompressed"
+        data = plain_layer(registry.blob(name, layer["digest"]), kind)
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            found.append({member.name: member.mtime for member in archive.getmembers()})
+    return found
+
+
+@by(["buildctl", "embedded"])
+def test_rewritten_times_make_the_same_image(build_by, registry, busybox_layout):
+    registry.push_layout(busybox_layout, "latest", "base:1")
+    files = {**FILES, "Dockerfile": DOCKERFILE.replace("FROM base", f"FROM {registry.host}/base:1")}
+    digests = []
+    for tag in (1, 2):
+        output = f"type=image,name={registry.host}/made:{tag},push=true,rewrite-timestamp=true"
+        build_by(files, outputs=[output], args={"SOURCE_DATE_EPOCH": str(EPOCH)}, no_cache=tag == 2)
+        digests.append(registry.manifest("made", str(tag))[1])
+    assert digests[0] == digests[1]
+    manifest, config = image_of(registry, "made")
+    assert manifest["layers"][0]["digest"] == registry.manifest("base", "1")[0]["layers"][0]["digest"]
+    marks = [layer.get("annotations", {}).get("buildkit/rewritten-timestamp") for layer in manifest["layers"]]
+    assert marks == [None, *[str(EPOCH)] * 3]
+    layers = times_of(registry, "made")
+    assert all(time <= EPOCH for layer in layers for time in layer.values())
+    assert layers[1]["m/d"] == 1_000_000_000 and layers[1]["m/a"] == EPOCH
+    assert config["created"] == "2009-02-13T23:31:30Z"
+    for layer, diff_id in zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True):
+        assert sha256(plain_layer(registry.blob("made", layer["digest"]), "gzip")) == diff_id
+
+
+def test_without_rewriting_only_the_image_has_the_epoch(build, registry, tmp_path):
+    outputs = [f"type=image,name={registry.host}/made:1,push=true", f"type=local,dest={tmp_path}/out"]
+    build(FILES, outputs=[*outputs, f"type=tar,dest={tmp_path}/out.tar"], args={"SOURCE_DATE_EPOCH": str(EPOCH)})
+    assert max(times_of(registry, "made")[-1].values()) > EPOCH
+    assert image_of(registry, "made")[1]["created"] == "2009-02-13T23:31:30Z"
+    assert (tmp_path / "out/m/a").stat().st_mtime == EPOCH
+    with tarfile.open(tmp_path / "out.tar") as archive:
+        assert {member.mtime for member in archive.getmembers()} == {EPOCH}
+
+
+@by(CLIENTS[:3])
+def test_several_platforms_are_an_index(build_by, registry, tmp_path):
+    files = {"Dockerfile": "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /f\n", "amd64": "1", "arm64": "22"}
+    outputs = [f"type=image,name={registry.host}/made:1,push=true", f"type=local,dest={tmp_path}/out"]
+    outputs += [f"type=oci,dest={tmp_path}/i.tar", f"type=tar,dest={tmp_path}/files.tar"]
+    metadata = tmp_path / "metadata"
+    build_by(files, outputs=outputs, platform="linux/amd64,linux/arm64", metadata=metadata)
+    index, digest = registry.manifest("made", "1")
+    assert [m["platform"]["architecture"] for m in index["manifests"]] == ["amd64", "arm64"]
+    found = json.loads(metadata.read_text())
+    assert found["containerimage.digest"] == digest and "containerimage.config.digest" not in found
+    assert found["containerimage.descriptor"]["mediaType"] == oci.INDEX
+    assert (tmp_path / "out/linux_amd64/f").read_text() == "1"
+    assert (tmp_path / "out/linux_arm64/f").read_text() == "22"
+    with tarfile.open(tmp_path / "files.tar") as archive:
+        assert archive.getmember("linux_arm64/f").size == 2
+    command = ["skopeo", "inspect", "--override-arch=arm64", f"oci-archive:{tmp_path}/i.tar"]
+    assert json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["Architecture"] == "arm64"
+
+
+@by(["buildctl"])
+def test_push_by_digest(build_by, registry, tmp_path):
+    metadata = tmp_path / "metadata"
+    build_by(FILES, outputs=[f"type=image,name={registry.host}/made,push=true,push-by-digest=true"], metadata=metadata)
+    digest = json.loads(metadata.read_text())["containerimage.digest"]
+    assert registry.manifest("made", digest)[1] == digest
+    assert not [path for method, path, _ in registry.requests() if method == "PUT" and path.endswith("/latest")]
+
+
+def test_names_without_an_image(build, registry, tmp_path):
+    metadata = tmp_path / "metadata"
+    output = f"type=image,push=true,dangling-name-prefix={registry.host}/dangling,name-canonical=true"
+    build(FILES, outputs=[output], metadata=metadata)
+    found = json.loads(metadata.read_text())
+    assert found["image.name"] == f"{registry.host}/dangling@{found['containerimage.digest']}"
+    assert registry.manifest("dangling", found["containerimage.digest"])
+
+
+@by(["buildctl", "kiln"])
+def test_several_names_are_pushed(build_by, registry):
+    names = f"{registry.host}/a:1,{registry.host}/b:2"
+    build_by(FILES, outputs=[f'"type=image","name={names}","push=true"'])
+    assert registry.manifest("a", "1")[1] == registry.manifest("b", "2")[1]
+
+
+@by(CLIENTS)
+def test_a_layout_in_a_folder(build_by, tmp_path):
+    for name in ("me/made:1", "me/made:2", "me/made:1"):
+        context = {"Dockerfile": "FROM scratch\nCOPY f /\n", "f": name}
+        build_by(context, outputs=[f"type=oci,tar=false,name={name},dest={tmp_path}/layout"])
+    index = json.loads((tmp_path / "layout/index.json").read_text())
+    names = [entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]]
+    assert sorted(names) == ["docker.io/me/made:1", "docker.io/me/made:2"]
+    for tag in ("1", "2"):
+        root = tmp_path / tag
+        root.mkdir()
+        assert (unpack(f"oci:{tmp_path}/layout:{tag}", root) / "f").read_text() == f"me/made:{tag}"
+
+
+@by(CLIENTS[:3])
+def test_archives_on_standard_output(client, build, tmp_path):
+    build.client = client
+    for kind in ("tar", "oci", "docker"):
+        request = build.request({"Dockerfile": "FROM scratch\nCOPY f /\n", "f": "f"}, outputs=[f"type={kind},dest=-"])
+        words = [str(word) for word in client.words(request)]
+        done = subprocess.run(words, capture_output=True, check=True, env=client.environ())
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+            assert ("f" if kind == "tar" else "index.json") in archive.getnames()
+
+
+# A real Docker engine.
+
+
+@by(["buildctl", "buildx"])
+@pytest.mark.parametrize("attribute", ["", ",oci-mediatypes=false"], ids=["oci", "docker"])
+def test_docker_loads_and_runs(build_by, docker, tmp_path, attribute):
+    if attribute and build_by.client.name != "buildctl":
+        attribute += ",compression=uncompressed,force-compression=true"
+    image = tmp_path / "image.tar"
+    build_by(FILES, outputs=[f"type=docker,name=me/made:1,dest={image}{attribute}"], metadata=tmp_path / "metadata")
+    said = docker.run("load", "--input", image).stdout
+    assert "Loaded image: me/made:1" in said
+    found = docker.inspect("me/made:1")
+    assert found["Id"] == json.loads((tmp_path / "metadata").read_text())["containerimage.config.digest"]
+    assert found["Config"]["Cmd"] == ["cat", "/m/a"]
+    assert docker.step("me/made:1") == "made\n"
+    assert docker.step("me/made:1", "stat", "-c", "%a %u:%g", "/m/a", "/m/d").split() == ["4755", "0:0", "755", "5:6"]
+    docker.run("image", "rm", "me/made:1")
+
+
+@pytest.mark.kiln_only
+@pytest.mark.parametrize("client", ["kiln", "embedded"], indirect=True)
+def test_load_needs_no_docker_command(build_by, client, docker, tmp_path):
+    client.environment = {**client.environment, **docker.environment}
+    build_by(FILES, outputs=[], tags=["me/loaded:1"], flags=["--load", f"--iidfile={tmp_path}/id"])
+    assert docker.inspect("me/loaded:1")["Id"] == (tmp_path / "id").read_text()
+    assert docker.step("me/loaded:1") == "made\n"
+    docker.run("image", "rm", "me/loaded:1")
+
+
+@pytest.mark.kiln_only
+@pytest.mark.parametrize("client", ["kiln"], indirect=True)
+def test_load_says_what_is_wrong(build_by, client, docker, tmp_path):
+    client.environment = {**client.environment, "DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
+    done = build_by(FILES, outputs=[], tags=["x"], flags=["--load"], check=False)
+    assert done.returncode == 1 and "no Docker engine at unix://" in done.stderr and not plain.steps(done.stderr)
+    client.environment["DOCKER_HOST"] = "ssh://there"
+    assert "ssh://there" in build_by(FILES, outputs=[], flags=["--load"], check=False).stderr
+    client.environment["DOCKER_HOST"] = docker.environment["DOCKER_HOST"]
+    done = build_by(FILES, outputs=[], flags=["--load", "--platform=linux/amd64,linux/arm64"], check=False)
+    assert "does not currently support exporting manifest lists" in done.stderr
+
+
+@pytest.mark.kiln_only
+@pytest.mark.parametrize("client", ["kiln"], indirect=True)
+def test_load_and_push_beside_a_folder(build_by, client, docker, registry):
+    client.environment = {**client.environment, "DOCKER_CONFIG": str(docker.root / "context")}
+    folder = docker.root / "context/contexts/meta" / hashlib.sha256(b"mine").hexdigest()
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(parents=True)
+    (folder / "meta.json").write_text(json.dumps({"Endpoints": {"docker": {"Host": f"unix://{docker.socket}"}}}))
+    write_context(docker.root / "context", {"config.json": json.dumps({"currentContext": "mine"})})
+    name = f"{registry.host}/made:1"
+    build_by(FILES, tags=[name], flags=["--load", "--push"])
+    assert build_by.read("m/a") == "made\n"
+    assert docker.inspect(name)["Id"] == registry.manifest("made", "1")[0]["config"]["digest"]
+    docker.run("image", "rm", name)
