@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
+#include <unordered_set>
 
 #include "base/fd.h"
 #include "base/ids.h"
@@ -57,7 +59,33 @@ Status MakeDirs(const std::string& path) {
   return ErrnoError(errno, "mkdir {}", path);
 }
 
-Status ReceiveFolder(const progress::Activity& activity, const std::string& dest, Stream* stream) {
+// What the daemon did not list goes. Links are not followed.
+Status RemoveOthers(const std::string& dest, const std::vector<filesync::Entry>& entries) {
+  std::unordered_set<std::string> listed;
+  for (const filesync::Entry& entry : entries) listed.insert(entry.path);
+  std::error_code error;
+  std::vector<std::filesystem::path> others;
+  auto it = std::filesystem::recursive_directory_iterator(dest, error);
+  for (; !error && it != std::filesystem::recursive_directory_iterator(); it.increment(error)) {
+    if (listed.contains(it->path().lexically_relative(dest).string())) continue;
+    others.push_back(it->path());
+    it.disable_recursion_pending();
+  }
+  for (const auto& path : others) {
+    if (!error) std::filesystem::remove_all(path, error);
+  }
+  if (error)
+    return Unknown("removing what is not in the result from {}: {}", dest, error.message());
+  return OkStatus();
+}
+
+Status ReceiveFolder(const progress::Activity& activity, const Output& output, Stream* stream,
+                     bool all_platforms) {
+  const std::string& dest = output.dest;
+  const auto mode = output.attrs.find("mode");
+  const bool deletes = mode != output.attrs.end() && mode->second == "delete";
+  if (deletes && !all_platforms)
+    return FailedPrecondition("mode=delete is not served by this daemon");
   TRY(MakeDirs(dest));
   TRY_ASSIGN(const Fd root, OpenFile(dest, O_RDONLY | O_DIRECTORY));
   BufferPackets packets(stream);
@@ -70,7 +98,7 @@ Status ReceiveFolder(const progress::Activity& activity, const std::string& dest
   };
   const auto received = filesync::ReceiveTree(activity, packets, root.get(), std::move(options));
   if (!received.ok()) return received.error();
-  return OkStatus();
+  return deletes ? RemoveOthers(dest, received->entries) : OkStatus();
 }
 
 Status ReceiveBytes(archive::ByteSink& sink, Stream* stream) {
@@ -136,9 +164,11 @@ grpc::Status OutputsService::DiffCopy(grpc::ServerContext* context, Stream* stre
     return rpc::ToGrpc(NotFound("exporter {} not found", index));
   }
   const Output& output = outputs_[index];
+  const bool all_platforms =
+      rpc::MetadataValue(context->client_metadata(), rpc::kMultiPlatformKey).has_value();
   stream->SendInitialMetadata();
   Status done = output.sink              ? ReceiveInto(*output.sink, stream, *context)
-                : output.type == "local" ? ReceiveFolder(activity_, output.dest, stream)
+                : output.type == "local" ? ReceiveFolder(activity_, output, stream, all_platforms)
                                          : ReceiveFile(output.dest, stream, *context);
   if (!done.ok()) {
     std::lock_guard lock(mutex_);

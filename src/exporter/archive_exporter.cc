@@ -49,6 +49,8 @@ class ArchiveExporter final : public Exporter {
     TRY_ASSIGN(auto names, NamesOf(result));
     TRY_ASSIGN(auto content, WriteImage(activity, services_, result, attributes_, vertex));
     TRY_ASSIGN(auto epoch, EffectiveEpoch(attributes_.epoch_seconds, result, ""));
+    content.root.annotations.try_emplace(std::string(oci::kAnnotationCreated),
+                                         CreatedOf(content, epoch));
     Exported exported;
     exported.response = ResponseOf(content);
     if (!names.empty()) {
@@ -58,7 +60,7 @@ class ArchiveExporter final : public Exporter {
     }
     TRY_ASSIGN(auto session, services_.sessions->Get(activity, session_id_));
     if (tar_) {
-      TRY(SendArchive(activity, *session, content, names, epoch, exported.response, vertex));
+      TRY(SendArchive(activity, *session, content, names, exported.response, vertex));
     } else {
       TRY(StoreContent(activity, *session, content, vertex));
     }
@@ -82,29 +84,29 @@ class ArchiveExporter final : public Exporter {
   }
 
   // The epoch, else the image's own time: the same image gives the same archive whenever it is
-  // exported.
+  // exported. In whole seconds.
   std::string CreatedOf(const ImageContent& content, std::optional<int64_t> epoch) const {
     if (epoch) return FormatRfc3339(WallTime(std::chrono::seconds(*epoch)));
     auto config = oci::DecodeImageConfig(content.configs.front().content);
-    if (config.ok() && !config->created.empty()) return config->created;
-    return FormatRfc3339(std::chrono::floor<std::chrono::seconds>(services_.clock->Now()));
+    WallTime created = services_.clock->Now();
+    if (config.ok() && !config->created.empty()) {
+      if (auto parsed = ParseRfc3339(config->created); parsed.ok()) created = *parsed;
+    }
+    return FormatRfc3339(std::chrono::floor<std::chrono::seconds>(created));
   }
 
-  std::string LayoutIndex(const ImageContent& content, const std::vector<oci::Reference>& names,
-                          std::optional<int64_t> epoch) const {
+  static std::string LayoutIndex(const ImageContent& content,
+                                 const std::vector<oci::Reference>& names) {
     oci::Index index;
     index.media_type = oci::kOciIndex;
-    oci::Descriptor descriptor = content.root;
-    descriptor.platform.reset();
-    descriptor.annotations[std::string(oci::kAnnotationCreated)] = CreatedOf(content, epoch);
     for (const auto& reference : names) {
-      oci::Descriptor named = descriptor;
+      oci::Descriptor named = content.root;
       named.annotations[std::string(oci::kAnnotationImageName)] = reference.ToString();
       named.annotations[std::string(oci::kAnnotationRefName)] =
           reference.tag().empty() ? reference.ToString() : reference.tag();
       index.manifests.push_back(std::move(named));
     }
-    if (names.empty()) index.manifests.push_back(std::move(descriptor));
+    if (names.empty()) index.manifests.push_back(content.root);
     return oci::EncodeLayoutIndex(index);
   }
 
@@ -130,11 +132,10 @@ class ArchiveExporter final : public Exporter {
 
   Status SendArchive(const progress::Activity& activity, session::Session& session,
                      const ImageContent& content, const std::vector<oci::Reference>& names,
-                     std::optional<int64_t> epoch,
                      const std::map<std::string, std::string>& response, const Digest& vertex) {
     progress::StatusScope status(activity, *services_.clock, vertex, "sending tarball");
     std::string marker = oci::EncodeLayoutMarker();
-    std::string index = LayoutIndex(content, names, epoch);
+    std::string index = LayoutIndex(content, names);
     std::string docker_manifest;
     Items items;
     items[std::string(oci::kLayoutMarkerFile)] = {0444, &marker, nullptr};

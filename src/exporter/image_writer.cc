@@ -78,7 +78,8 @@ class Writer {
       content.root = images.front().manifest.descriptor;
       content.config = images.front().config.descriptor;
       content.root.platform = images.front().platform.platform;
-      Annotate(content.root, Annotation::Target::kManifestDescriptor, nullptr);
+      Annotate(content.root, Annotation::Target::kManifestDescriptor,
+               &images.front().platform.platform);
     }
     return content;
   }
@@ -98,7 +99,7 @@ class Writer {
       if (index && !result_.is_map) {
         return InvalidArgument("index annotations not supported for single platform export");
       }
-      if (!annotation.platform || index) continue;
+      if (!annotation.platform || index || !result_.is_map) continue;
       bool found = false;
       for (const auto& one : platforms)
         found = found || SamePlatform(*annotation.platform, one.platform);
@@ -204,8 +205,8 @@ class Writer {
     manifest.config = image.config.descriptor;
     for (const auto& layer : image.layers) manifest.layers.push_back(layer.descriptor);
     if (attributes_.oci_types) {
-      manifest.annotations = AnnotationsFor(Annotation::Target::kManifest,
-                                            result_.is_map ? &image.platform.platform : nullptr);
+      manifest.annotations =
+          AnnotationsFor(Annotation::Target::kManifest, &image.platform.platform);
     }
     image.manifest = MakeDocument(oci::Encode(manifest), manifest.media_type);
     Report("exporting manifest " + image.manifest.descriptor.digest.ToString());

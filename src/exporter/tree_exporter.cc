@@ -6,6 +6,7 @@
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "exporter/attributes.h"
+#include "exporter/merged_tree.h"
 #include "exporter/snapshot_tree.h"
 #include "session/files.h"
 #include "session/manager.h"
@@ -114,7 +115,11 @@ class TreeExporter final : public Exporter {
   }
 
   std::unique_ptr<filesync::Tree> Merge(const std::vector<PlatformPart>& parts, bool split) {
-    if (!split && parts.size() == 1) return TreeOf(parts[0], false);
+    if (!split) {
+      std::vector<std::unique_ptr<filesync::Tree>> trees;
+      for (const auto& part : parts) trees.push_back(TreeOf(part, false));
+      return trees.size() == 1 ? std::move(trees[0]) : MergeTrees(std::move(trees));
+    }
     std::vector<std::pair<filesync::Entry, std::unique_ptr<filesync::Tree>>> folders;
     for (const auto& part : parts) {
       folders.emplace_back(PlatformFolder(part), MakeSnapshotTree(part.view, part.mtime_ns()));
@@ -153,11 +158,6 @@ class TreeExporter final : public Exporter {
                      const std::vector<PlatformPart>& parts, bool split, const Digest& vertex) {
     if (!split && parts.size() > 1) TRY(CheckOverlap(activity, parts));
     if (attributes_.delete_mode) {
-      if (!split && parts.size() > 1) {
-        return Unimplemented(
-            "local exporter: mode=delete with platform-split=false is not served for several "
-            "platforms");
-      }
       return SendOne(activity, session, *Merge(parts, split), true, "copying files", vertex);
     }
     return ForEachParallel(*services_.blocking, kParallelPlatforms, parts.size(), [&](size_t i) {
@@ -168,10 +168,11 @@ class TreeExporter final : public Exporter {
 
   Status SendTar(const progress::Activity& activity, session::Session& session,
                  const std::vector<PlatformPart>& parts, bool split, const Digest& vertex) {
+    if (!split && parts.size() > 1) TRY(CheckOverlap(activity, parts));
     progress::StatusScope status(activity, *services_.clock, vertex, "sending tarball");
     TRY_ASSIGN(auto stream, session::OpenFileStream(activity, session, index_, {}));
     archive::TarWriter tar(*stream);
-    auto tree = Merge(parts, split || parts.size() > 1);
+    auto tree = Merge(parts, split);
     TRY(tree->Walk(activity,
                    [&](const filesync::Entry& entry) { return AddToTar(tar, *tree, entry); }));
     TRY(tar.Finish());

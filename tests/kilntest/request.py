@@ -8,8 +8,8 @@ import pathlib
 class Request:
     """`context` is a folder, or the URL of a remote context (a str, with `dockerfile` relative to it). `contexts` are
     folders of OCI image layouts with an image tagged `latest`, folders of files, or URLs; `outputs` values of --output;
-    `secrets`, `ssh` and `allow` those of --secret, --ssh and --allow. `tags` and `flags` (more words of the command line)
-    are for buildx and kiln."""
+    `secrets`, `ssh` and `allow` those of --secret, --ssh and --allow. `tags` and `flags` (more words of the command
+    line) are for buildx and kiln."""
 
     context: pathlib.Path
     dockerfile: str = "Dockerfile"
