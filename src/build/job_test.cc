@@ -220,9 +220,9 @@ TEST_F(JobTest, RefusesAtLoad) {
       "failed to load LLB: network.host is not allowed");
   EXPECT_EQ(error(llb::Exec({.root = base, .args = {"x"}}).root),
             "failed to load LLB: exec operations are not supported by this build server");
-  EXPECT_EQ(
-      error(llb::Source({"git://github.com/a/b", {}})),
-      "failed to load LLB: requested feature source.git is not supported by this build server");
+  EXPECT_EQ(error(llb::Source({"git://github.com/a/b", {{"git.bundle", "x"}}})),
+            "failed to load LLB: requested feature source.git.bundle is not supported by this "
+            "build server");
   job = NewJob({.rewrite_source = [](pb::SourceOp&) -> Result<bool> { return Unknown("denied"); }});
   EXPECT_EQ(error(llb::Source({"docker-image://a", {}})),
             "failed to load LLB: error evaluating the source policy: denied");
