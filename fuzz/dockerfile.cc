@@ -1,4 +1,5 @@
 // A Dockerfile from parse to marshalled LLB, in a world where every image exists.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -31,6 +32,12 @@ class AnyHost final : public Host {
                                               const std::string& path) override {
     if (path == "Dockerfile") return std::optional<std::string>(dockerfile_);
     return std::optional<std::string>();
+  }
+  Result<std::optional<std::string>> ReadPrefix(const llb::Output& tree, const std::string& path,
+                                                std::size_t bytes) override {
+    auto text = ReadFile(tree, path);
+    if (text.ok() && *text) (*text)->resize(std::min((*text)->size(), bytes));
+    return text;
   }
   Result<std::optional<llb::Output>> Input(const std::string&) override {
     return std::optional<llb::Output>();

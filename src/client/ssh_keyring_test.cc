@@ -97,7 +97,7 @@ TEST_F(SshKeyringTest, ListsAKeyOfOpensshAndSignsWithIt) {
 
 TEST_F(SshKeyringTest, TakesPemAndChoosesTheHashByFlags) {
   const Pkey rsa(EVP_RSA_gen(2048));
-  const Pkey ec(EVP_EC_gen("P-384"));
+  const Pkey ec(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-384"));
   auto keyring = Load({PemOf(rsa.get()), PemOf(ec.get())});
   ASSERT_TRUE(keyring.ok()) << keyring.error().ToString();
   const auto blobs = BlobsOf(**keyring);

@@ -477,8 +477,7 @@ TEST_F(StoreTest, ClampedLayersHaveNoLaterTimes) {
   const SnapshotRef top = CommitFiles(*store_, base, Files{{"/d/a", "2"}, {"/b", "3"}}, {"/base"});
   LayerBlobOptions options;
   options.compression.type = archive::Compression::kZstd;
-  options.clamp.emplace();
-  options.clamp->epoch_seconds = 1'000'000'000;
+  options.clamp = LayerBlobOptions::Clamp{.epoch_seconds = 1'000'000'000, .kept = {}};
   const auto fresh = Must(store_->LayerBlobs(Activity(), top, options));  // from the snapshot
   ASSERT_EQ(fresh.size(), 2U);
   const auto plain = Must(store_->LayerBlobs(Activity(), top, {}));
