@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -147,13 +149,14 @@ Result<StepNumbers::Step> FindStep(const std::string& wanted,
   return InvalidArgument("{} may be any of:{}", Quoted(wanted), Listed(found));
 }
 
-// The log of one step as it was written; made harmless where it goes to a terminal.
+// The log of one step as it was written, but that lines of the two streams are kept whole; made
+// harmless where it goes to a terminal.
 class StepLog final : public progress::Sink {
  public:
   StepLog(const Digest& step, bool terminal) : step_(step), terminal_(terminal) {}
+  ~StepLog() override { PrintRests(); }
   void OnVertex(const progress::Vertex& vertex) override {
-    if (!terminal_ || vertex.digest != step_ || !vertex.completed) return;
-    for (const std::string& line : lines_.Flush(step_)) Print(line + "\n");
+    if (vertex.digest == step_ && vertex.completed) PrintRests();
   }
   void OnStatus(const progress::VertexStatus&) override {}
   void OnWarning(const progress::VertexWarning&) override {}
@@ -162,15 +165,31 @@ class StepLog final : public progress::Sink {
     if (terminal_) {
       for (const std::string& line : lines_.Add(log)) Print(line + "\n");
     } else {
-      Print(log.data);
+      PrintWhole(log);
     }
     std::fflush(stdout);
   }
 
  private:
+  // A line longer than this is not waited for.
+  static constexpr size_t kMaxRest = 1 << 20;
+
+  void PrintWhole(const progress::VertexLog& log) {
+    std::string& rest = rests_[log.stream];
+    rest += log.data;
+    const size_t end = rest.size() > kMaxRest ? rest.size() : rest.rfind('\n') + 1;
+    Print(rest.substr(0, end));
+    rest.erase(0, end);
+  }
+  void PrintRests() {
+    for (const std::string& line : lines_.Flush(step_)) Print(line + "\n");
+    for (auto& [stream, rest] : rests_) Print(std::exchange(rest, ""));
+  }
+
   const Digest step_;
   const bool terminal_;
   client::LineSplitter lines_;
+  std::map<progress::Stream, std::string> rests_;
 };
 
 Status Logs(const LogsFlags& flags, const client::Connection& connection,
