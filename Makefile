@@ -11,7 +11,7 @@ PREFIX ?= /usr/local
 
 help:
 	@echo 'make run       build kiln and show it at work (examples/hello)'
-	@echo 'make test      all tests: release + end to end, ASan + UBSan with short fuzzing and TSan on what tools/ci/run.py lists'
+	@echo 'make test      all tests: release + end to end, ASan + UBSan + short fuzzing, TSan'
 	@echo 'make lint      formatting, clang-tidy, module graph, scripts'
 	@echo 'make build     only build build/release/kiln'
 	@echo 'make format    format C++ and Python'
