@@ -57,7 +57,7 @@ Result<std::vector<std::string>> Check(const std::string& path,
   std::vector<std::string> findings;
   if (!Exists(path)) return findings;
   auto db = store::SqliteConnection::Open(path);
-  Status sound = db.ok() ? IsSound(**db) : Status(std::move(db).error());
+  Status sound = db.ok() ? IsSound(**db) : Status(db.error());
   if (sound.ok()) sound = (*db)->Migrate(Tables::Migrations());
   if (!sound.ok()) {
     findings.push_back(fmt::format("cache.db: damaged: {}", sound.error().message()));

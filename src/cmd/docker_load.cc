@@ -108,7 +108,7 @@ class HttpDockerLoad final : public DockerLoad {
   Status Write(std::string_view data) override {
     if (data.empty()) return OkStatus();
     if (!sender_.joinable()) sender_ = std::thread([this] { Send(); });
-    if (const Status put = body_.Put(data); !put.ok()) {
+    if (Status put = body_.Put(data); !put.ok()) {
       TRY(outcome());
       return put;
     }

@@ -168,7 +168,7 @@ grpc::ServerUnaryReactor* ControlService::UpdateBuildHistory(
     if (request->delete_()) return parts_.history->Delete(request->ref());
     // Records are final once they are complete: there are no traces to wait for.
     if (request->finalize()) return OkStatus();
-    const kiln::Status pinned = parts_.history->SetPinned(request->ref(), request->pinned());
+    kiln::Status pinned = parts_.history->SetPinned(request->ref(), request->pinned());
     if (pinned.ok() || pinned.error().code() != Code::kNotFound) return pinned;
     return Unknown("failed to retrieve ref {}: file does not exist", request->ref());
   });

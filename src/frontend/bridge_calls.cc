@@ -125,7 +125,7 @@ Status Warn(Bridge& bridge, const wire::WarnRequest& request) {
     warning.ranges.push_back({{range.start().line(), range.start().character()},
                               {range.end().line(), range.end().character()}});
   }
-  bridge.gateway()->Warn(std::move(warning));
+  bridge.gateway()->Warn(warning);
   return OkStatus();
 }
 

@@ -178,7 +178,7 @@ class Checkout {
 Result<store::SnapshotRef> CheckOut(const Services& services, const llb::GitSource& spec,
                                     const progress::Activity& activity, const Git& git,
                                     const GitRepository& repository, const GitRevision& revision,
-                                    store::CommitOptions options) {
+                                    const store::CommitOptions& options) {
   TRY_ASSIGN(store::ActiveSnapshot active, services.store.Prepare(activity, {}));
   TRY(Checkout(spec, git, repository, revision, active.upper_dir()).Run());
   return services.store.Commit(std::move(active), options);

@@ -10,6 +10,6 @@ namespace kiln::source {
 Result<store::SnapshotRef> CheckOut(const Services& services, const llb::GitSource& spec,
                                     const progress::Activity& activity, const Git& git,
                                     const GitRepository& repository, const GitRevision& revision,
-                                    store::CommitOptions options);
+                                    const store::CommitOptions& options);
 
 }  // namespace kiln::source

@@ -90,7 +90,7 @@ class Checker {
     if (opened.ok()) {
       db_ = std::move(*opened);
       auto quick = db_->Prepare("PRAGMA quick_check");
-      auto row = quick.ok() ? quick->Step() : Result<bool>(std::move(quick).error());
+      auto row = quick.ok() ? quick->Step() : Result<bool>(quick.error());
       if (row.ok() && *row && quick->Text(0) == "ok") {
         TRY(db_->Migrate(kStoreMigrations));
         return true;

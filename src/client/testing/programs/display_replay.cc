@@ -9,6 +9,7 @@
 //   "size": [width, height]               "finish": true
 // Prints one JSON object for each thing drawn: {"at", "width", "height", "data": base64}; rawjson
 // prints what it prints.
+#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <memory>
@@ -53,7 +54,7 @@ class Replay {
 
  private:
   WallTime Time(const Json& seconds) const {
-    return start_ + nanoseconds(static_cast<int64_t>(seconds.get<double>() * 1e9 + 0.5));
+    return start_ + nanoseconds(std::llround(seconds.get<double>() * 1e9));
   }
   std::optional<WallTime> Optional(const Json& object, const char* key) const {
     if (!object.contains(key) || object[key].is_null()) return std::nullopt;
