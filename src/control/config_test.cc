@@ -94,6 +94,15 @@ TEST(ConfigTest, UnknownAndUnservedKeysAreNamed) {
   EXPECT_NE(error("[worker.oci]\nnetworkMode = \"cni\"").find("not supported"), std::string::npos);
 }
 
+TEST(ConfigTest, CharactersBeyondAsciiAreForStringsAndComments) {
+  Config config;
+  EXPECT_TRUE(ApplyToml("# caf\xC3\xA9\nroot = \"/caf\xC3\xA9 \\\" '\"\n", &config).ok());
+  EXPECT_TRUE(ApplyToml("root = \"\"\"\ncaf\xC3\xA9\"\"\"\n", &config).ok());
+  EXPECT_EQ(ApplyToml("\n\xEF\xB2\xBF[worker]", &config).error().ToString(),
+            "line 2: unexpected character 0xef");
+  EXPECT_FALSE(ApplyToml("[=a]", &config).ok());
+}
+
 TEST(ConfigTest, SizesHaveBinaryMultiples) {
   EXPECT_EQ(ParseDiskSize("512MB")->bytes, uint64_t{512} << 20);
   EXPECT_EQ(ParseDiskSize("1GiB")->bytes, uint64_t{1} << 30);
