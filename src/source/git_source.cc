@@ -71,7 +71,7 @@ Result<store::SnapshotRef> GitTree::MakeOnce(const progress::Activity& activity,
   options.labels[kSnapshotLabel] = label;
   const auto make = [&]() -> Result<store::SnapshotRef> {
     TRY(repository.Fetch(*git, revision));
-    return CheckOut(services_, spec_, activity, *git, repository, revision, std::move(options));
+    return CheckOut(services_, spec_, activity, *git, repository, revision, options);
   };
   auto ref = make();
   if (ref.ok()) return ref;
