@@ -7,8 +7,8 @@ namespace kiln::store {
 
 Result<std::shared_ptr<LayerTree>> IndexCache::Get(int64_t num, const SnapshotDirs& dirs) {
   std::lock_guard lock(mutex_);
-  // Not one by one: each trim looks at all of them.
-  if (slots_.size() >= 2 * kMaxIdle) TrimLocked(limit_bytes_, kMaxIdle);
+  // For newcomers only, and not one by one: each trim looks at all of them.
+  if (slots_.size() >= 2 * kMaxIdle && !slots_.contains(num)) TrimLocked(limit_bytes_, kMaxIdle);
   Slot& slot = slots_[num];
   slot.used = ++clock_;
   if (slot.tree != nullptr) return slot.tree;
