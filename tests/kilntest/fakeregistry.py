@@ -3,15 +3,15 @@
 import contextlib
 import http.server
 import json
-import threading
 
 from kilntest import oci
+from kilntest.localserver import LocalServer
 
 # A body that goes on until the client hangs up.
 ENDLESS = object()
 
 
-class FakeRegistry:
+class FakeRegistry(LocalServer):
     """`answers`: {path: bytes (or ENDLESS), or (status, headers, bytes)}; all else is 404.
     `with FakeRegistry() as registry:`"""
 
@@ -19,7 +19,7 @@ class FakeRegistry:
         self.answers = {"/v2/": b"{}"}
         self.requests = []
 
-    def __enter__(self):
+    def handler(self):
         fake = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -49,20 +49,7 @@ class FakeRegistry:
             do_POST = do_GET
             do_PUT = do_GET
 
-            def log_message(self, *_):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.host = f"127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return Handler
 
     def manifest(self, name, body, media_type=oci.MANIFEST, digest=None):
         """Answers for repository `name`, tag 1, by tag and by digest."""

@@ -4,10 +4,11 @@ import http.client
 import http.server
 import socket
 import struct
-import threading
+
+from kilntest.localserver import LocalServer
 
 
-class FaultProxy:
+class FaultProxy(LocalServer):
     """`with FaultProxy(registry.host) as proxy:`, then proxy.host. `fault(method, path)` is asked for every request:
     None lets it pass, (status, headers) answers so, ("cut", n) ends the connection after n bytes of the answer's
     body, "drop" before any. `requests` are (method, path, headers)."""
@@ -17,7 +18,7 @@ class FaultProxy:
         self.requests = []
         self.fault = lambda method, path: None
 
-    def __enter__(self):
+    def handler(self):
         proxy = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -71,20 +72,7 @@ class FaultProxy:
 
             do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one
 
-            def log_message(self, *_):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.host = f"127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return Handler
 
     def ranges(self):
         """The Range headers of all requests that had one."""

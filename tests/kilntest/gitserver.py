@@ -10,10 +10,10 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 import urllib.parse
 
 from kilntest import wait
+from kilntest.localserver import LocalServer
 
 # 2020-09-13T12:26:40Z
 COMMIT_TIME = 1600000000
@@ -67,7 +67,7 @@ class Repository:
         subprocess.run(["git", "config", key, value], cwd=self.bare, check=True)
 
 
-class GitWeb:
+class GitWeb(LocalServer):
     """git-http-backend: `with GitWeb(folder) as web:` serves folder/NAME.git at web.url("NAME.git"). `token`: the
     password that it insists on. `dumb`: files only, no protocol."""
 
@@ -78,7 +78,7 @@ class GitWeb:
     def url(self, path):
         return f"http://{self.host}/{path}"
 
-    def __enter__(self):
+    def handler(self):
         web = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -87,20 +87,7 @@ class GitWeb:
 
             do_POST = do_GET
 
-            def log_message(self, *_):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.host = f"127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return Handler
 
     def answer(self, handler):
         self.requests.append((handler.command, handler.path))

@@ -6,11 +6,11 @@ import http.server
 import json
 import ssl
 import subprocess
-import threading
 import time
 import urllib.parse
 
 from kilntest.certificates import Authority
+from kilntest.localserver import LocalServer
 
 SERVICE = "kiln test registry"
 ISSUER = "kiln test tokens"
@@ -32,7 +32,7 @@ class Asked:
     agent: str
 
 
-class TokenServer:
+class TokenServer(LocalServer):
     """`with TokenServer(folder) as tokens:`. "user" with password "secret" may do everything, anybody may pull what is
     in `public`. `faults`: (status, headers) of the next answers."""
 
@@ -51,7 +51,11 @@ class TokenServer:
             f"rootcertbundle: {self._authority.ca}}}}}"
         )
 
-    def __enter__(self):
+    @property
+    def realm(self):
+        return f"http://{self.host}/token"
+
+    def handler(self):
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -71,20 +75,7 @@ class TokenServer:
                 ) or (first.get("grant_type"), first.get("refresh_token")) == ("refresh_token", REFRESH_TOKEN)
                 server.answer(self, "user" if good else None, first.get("scope", "").split())
 
-            def log_message(self, *_):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.realm = f"http://127.0.0.1:{self._server.server_port}/token"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return Handler
 
     @staticmethod
     def account_of(headers):

@@ -6,6 +6,8 @@ import hashlib
 import http.server
 import threading
 
+from kilntest.localserver import LocalServer
+
 MODIFIED = 1445412480  # Wed, 21 Oct 2015 07:28:00 GMT
 
 
@@ -31,7 +33,7 @@ class Seen:
     headers: dict
 
 
-class WebServer:
+class WebServer(LocalServer):
     """`pages`: {path: bytes or Page}. `with WebServer() as web:`; `web.url("/path")`; all else is 404."""
 
     def __init__(self):
@@ -40,7 +42,7 @@ class WebServer:
         self.streaming = threading.Event()  # an endless answer has begun
         self.broken = threading.Event()  # … and its reader has gone
 
-    def __enter__(self):
+    def handler(self):
         web = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -51,20 +53,7 @@ class WebServer:
 
             do_HEAD = do_GET
 
-            def log_message(self, *_):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.host = f"127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return Handler
 
     def url(self, path):
         return f"http://{self.host}{path}"
