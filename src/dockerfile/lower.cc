@@ -45,6 +45,7 @@ class Lowering {
     TRY(OpenStages());
     TRY_ASSIGN(const int target, Target());
     TRY(Reach(target));
+    ShowImages();
     TRY(LowerStages(target));
     StageWork& work = work_[static_cast<std::size_t>(target)];
     if (work.state.local != nullptr) work.state.local->UseAll();
@@ -93,12 +94,24 @@ class Lowering {
     if (stage.from.platform.empty()) return OkStatus();
     TRY_ASSIGN(const Expanded platform, Expand(stage.from.platform, LookupIn(globals_), options));
     if (platform.text.empty()) {
-      return Unknown("empty platform value from expression {}", stage.from.platform);
+      return Unknown("empty platform value from expression {}{}", stage.from.platform,
+                     NearestGlobal(platform.missing));
     }
     TRY_ASSIGN_CTX(work.platform, oci::ParsePlatform(platform.text), "failed to parse platform {}",
                    platform.text);
     work.platform = oci::Normalize(std::move(work.platform));
     return OkStatus();
+  }
+
+  // " (did you mean X?)" for the first of some unset variables that looks like one there is.
+  std::string NearestGlobal(const std::set<std::string, std::less<>>& missing) const {
+    std::vector<std::string> known;
+    for (const auto& [name, value] : globals_) known.push_back(name);
+    for (const std::string& name : missing) {
+      const std::string nearest = NearestVariable(name, known);
+      if (!nearest.empty()) return fmt::format(" (did you mean {}?)", nearest);
+    }
+    return "";
   }
 
   Result<int> Target() const {
@@ -113,6 +126,10 @@ class Lowering {
   // needs.
   Status Reach(int target) {
     std::deque<int> queue = {target};
+    if (in_.all_stages) {
+      queue.clear();
+      for (const Stage& stage : in_.file.stages) queue.push_back(stage.index);
+    }
     while (true) {
       while (!queue.empty()) {
         const int index = queue.front();
@@ -165,11 +182,26 @@ class Lowering {
       if (stage) {
         queue.push_back(*stage);
       } else if (!names_.Last(ToLower(name))) {  // a later stage is refused when it is used
-        TRY(externals_.Need(name, in_.platform, lines));
+        TRY_ASSIGN(const External* image, externals_.Need(name, in_.platform, lines));
+        copied_from_.insert(image);
         extra_trees_ = true;
       }
     }
     return OkStatus();
+  }
+
+  // Tells of the images that were found.
+  void ShowImages() const {
+    if (in_.observer == nullptr) return;
+    const auto show = [this](const External& image, LineRange lines) {
+      const bool known = image.request && image.context_key.empty() && !image.failure &&
+                         !image.scratch && image.has_config;
+      if (known) in_.observer->OnImage(image.name, lines, image.platform, image.config.platform);
+    };
+    for (const StageWork& work : work_) {
+      if (work.reached && work.external != nullptr) show(*work.external, work.stage->head.lines);
+    }
+    for (const External* image : copied_from_) show(*image, image->lines);
   }
 
   Status FindTriggers(std::deque<int>& queue) {
@@ -215,11 +247,13 @@ class Lowering {
                                in_.main_context,
                                [this](const std::string& name, int user, const Mount* mount) {
                                  return TreeOf(name, user, mount);
-                               }};
+                               },
+                               in_.observer};
     for (StageWork& work : work_) {
-      if (!work.reached || work.stage->index > target) continue;
+      if (!work.reached || (work.stage->index > target && !in_.all_stages)) continue;
       TRY(WithSource(Begin(context, work), in_.source, work.stage->head.lines));
       if (work.replacement != nullptr) continue;
+      if (in_.observer != nullptr) in_.observer->OnStage(*work.stage, work.base_stage);
       StageLowering lowering(context, work.state);
       for (const Instruction& trigger : work.triggers) {
         TRY(lowering.ApplyTrigger(trigger, work.stage->head.lines));
@@ -381,6 +415,7 @@ class Lowering {
   std::optional<std::int64_t> epoch_;
   std::vector<StageWork> work_;
   bool extra_trees_ = false;
+  std::set<const External*> copied_from_;
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "dockerfile/ast.h"
 #include "dockerfile/host.h"
+#include "dockerfile/lower_observer.h"
 #include "dockerfile/lower_stage.h"
 #include "dockerfile/options.h"
 #include "llb/build.h"
@@ -26,6 +27,8 @@ struct LowerInput {
   oci::Platform platform;  // of the result
   bool explicit_platform = false;
   FromTree main_context;
+  LowerObserver* observer = nullptr;  // may be null
+  bool all_stages = false;            // also those that the target does not need
 };
 
 struct Lowered {
@@ -35,7 +38,8 @@ struct Lowered {
   std::optional<std::int64_t> epoch;
 };
 
-// Only the stages that the target needs are lowered. Errors carry their place.
+// Only the stages that the target needs are lowered, unless all are asked for. Errors carry their
+// place.
 Result<Lowered> Lower(const LowerInput& input);
 
 }  // namespace kiln::dockerfile

@@ -92,7 +92,10 @@ Status StageLowering::ApplyTrigger(const Instruction& instruction, LineRange fro
 
 Status StageLowering::Visit(const Instruction& instruction) {
   current_ = &instruction;
+  LowerObserver* observer = context_.observer;
+  if (observer != nullptr) observer->Before(instruction, lines_, state_);
   Status status = std::visit([this](const auto& body) { return Do(body); }, instruction.body);
+  if (observer != nullptr && status.ok()) observer->After(instruction, lines_, state_);
   return WithSource(std::move(status), context_.source, lines_);
 }
 

@@ -15,6 +15,7 @@
 #include "dockerfile/expand.h"
 #include "dockerfile/globals.h"
 #include "dockerfile/local_tree.h"
+#include "dockerfile/lower_observer.h"
 #include "dockerfile/mount.h"
 #include "dockerfile/options.h"
 #include "llb/build.h"
@@ -42,6 +43,7 @@ struct LowerContext {
   FromTree main_context;
   // The tree of a stage, named context or image as seen from stage `user`.
   std::function<Result<FromTree>(const std::string& name, int user, const Mount* mount)> from;
+  LowerObserver* observer = nullptr;
 };
 
 struct StageState {

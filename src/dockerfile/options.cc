@@ -9,6 +9,7 @@
 
 #include "base/strings.h"
 #include "dockerfile/csv.h"
+#include "dockerfile/lint_config.h"
 #include "dockerfile/suggest.h"
 
 namespace kiln::dockerfile {
@@ -300,6 +301,9 @@ Status ApplyBuiltInArgs(Options& options) {
   }
   if (const auto value = options.BuildArg("BUILDKIT_CONTEXT_KEEP_GIT_DIR")) {
     options.keep_git_dir = ParseBool(*value).value_or(false);
+  }
+  if (const auto value = options.BuildArg("BUILDKIT_DOCKERFILE_CHECK")) {
+    TRY(LintConfigOf(options, ""));
   }
   if (options.BuildArg("BUILDKIT_ATTEST_SBOM")) return RefuseSbom(options, "");
   if (const auto value = options.BuildArg("BUILDKIT_DISABLE_FILEOP");

@@ -66,8 +66,13 @@ Result<Instruction> ParseInstruction(LogicalLine line, char escape) {
 }
 
 Result<Dockerfile> Parse(const SourceFile& file) {
-  TRY_ASSIGN(LexedFile lexed, Lex(file));
   Dockerfile out;
+  TRY(ParseInto(file, out));
+  return out;
+}
+
+Status ParseInto(const SourceFile& file, Dockerfile& out) {
+  TRY_ASSIGN(LexedFile lexed, Lex(file));
   out.escape = lexed.escape;
   out.empty_continuations = std::move(lexed.empty_continuations);
   for (LogicalLine& line : lexed.lines) {
@@ -85,7 +90,7 @@ Result<Dockerfile> Parse(const SourceFile& file) {
     return WithSource(Unknown("dockerfile contains no stages to build"), file,
                       out.global_args.back().lines);
   }
-  return out;
+  return OkStatus();
 }
 
 Result<Instruction> ParseTrigger(std::string_view text, char escape) {

@@ -12,6 +12,9 @@ namespace kiln::dockerfile {
 // "dockerfile parse error on line N".
 Result<Dockerfile> Parse(const SourceFile& file);
 
+// The same into `out`, which keeps what stands before an error.
+Status ParseInto(const SourceFile& file, Dockerfile& out);
+
 // One logical line, whatever its keyword. Errors have no place yet.
 Result<Instruction> ParseInstruction(LogicalLine line, char escape);
 

@@ -128,6 +128,44 @@ llb::Output Subfolder(llb::Output tree, const std::string& subdir) {
   return llb::File({}, {std::move(copy)});
 }
 
+// Everybody who watches a conversion.
+class Watchers final : public LowerObserver {
+ public:
+  explicit Watchers(const PlanExtras& extras) {
+    if (extras.linter != nullptr) all_.push_back(extras.linter);
+    if (extras.observer != nullptr) all_.push_back(extras.observer);
+  }
+
+  void OnImage(const std::string& name, LineRange lines, const oci::Platform& expected,
+               const oci::Platform& found) override {
+    for (LowerObserver* one : all_) one->OnImage(name, lines, expected, found);
+  }
+  void OnStage(const Stage& stage, int base) override {
+    for (LowerObserver* one : all_) one->OnStage(stage, base);
+  }
+  void Before(const Instruction& instruction, LineRange lines, const StageState& state) override {
+    for (LowerObserver* one : all_) one->Before(instruction, lines, state);
+  }
+  void After(const Instruction& instruction, LineRange lines, const StageState& state) override {
+    for (LowerObserver* one : all_) one->After(instruction, lines, state);
+  }
+
+ private:
+  std::vector<LowerObserver*> all_;
+};
+
+// What stands before an instruction that cannot be parsed is checked all the same.
+Status ParseAndCheck(const Options& options, const LoadedDockerfile& loaded, const Host& host,
+                     const oci::Platform& platform, const PlanExtras& extras, Dockerfile& file) {
+  Status parsed = ParseInto(loaded.source, file);
+  if (extras.linter != nullptr) {
+    Variables automatic;
+    if (parsed.ok()) automatic = AutomaticVariables(options, file, host.build_platform(), platform);
+    extras.linter->CheckFile(options, loaded.source, file, parsed.ok(), automatic);
+  }
+  return parsed;
+}
+
 nlohmann::ordered_json PlatformJson(const oci::Platform& platform) {
   nlohmann::ordered_json json = {{"architecture", platform.architecture}, {"os", platform.os}};
   if (!platform.os_version.empty()) json["os.version"] = platform.os_version;
@@ -173,17 +211,21 @@ Result<LoadedDockerfile> LoadDockerfile(const Options& options, Host& host) {
   return loaded;
 }
 
-Result<Plan> MakePlan(const Options& options, const LoadedDockerfile& loaded, Host& host) {
-  TRY_ASSIGN(const Dockerfile file, Parse(loaded.source));
+Result<Plan> MakePlan(const Options& options, const LoadedDockerfile& loaded, Host& host,
+                      const PlanExtras& extras) {
+  std::vector<oci::Platform> platforms = options.platforms;
+  if (platforms.empty()) platforms.push_back(host.build_platform());
+  Dockerfile file;
+  TRY(ParseAndCheck(options, loaded, host, platforms.front(), extras, file));
   TRY_ASSIGN(const auto remote, RemoteContext(options, host));
   std::vector<std::string> excludes;
   if (!remote) {
     TRY_ASSIGN(excludes, Excludes(options, loaded, host));
   }
+  if (extras.linter != nullptr) extras.linter->SetIgnored(excludes);
+  Watchers watchers(extras);
   Plan plan;
   plan.multi_platform = options.IsMultiPlatform();
-  std::vector<oci::Platform> platforms = options.platforms;
-  if (platforms.empty()) platforms.push_back(host.build_platform());
   for (const oci::Platform& platform : platforms) {
     LocalTree::Spec spec{"context", "[internal] load build context", "context",
                          SessionFor(options, host, "context"), excludes};
@@ -196,10 +238,19 @@ Result<Plan> MakePlan(const Options& options, const LoadedDockerfile& loaded, Ho
     } else {
       context = {local.output(), &local};
     }
-    const LowerInput input{
-        options, file, loaded.source, loaded.llb_source, host, platform, !options.platforms.empty(),
-        context};
+    const bool first = plan.platforms.empty();
+    const LowerInput input{options,
+                           file,
+                           loaded.source,
+                           loaded.llb_source,
+                           host,
+                           platform,
+                           !options.platforms.empty(),
+                           context,
+                           first ? &watchers : nullptr,
+                           extras.all_stages};
     TRY_ASSIGN(Lowered lowered, Lower(input));
+    if (first && extras.linter != nullptr) TRY(extras.linter->Verdict());
     local.Finish();
     plan.epoch = lowered.epoch;
     plan.platforms.push_back({oci::FormatAll(platform), platform, std::move(lowered.root),

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "dockerfile/ast.h"
 #include "dockerfile/host.h"
+#include "dockerfile/lint.h"
 #include "dockerfile/options.h"
 #include "llb/build.h"
 #include "oci/image_config.h"
@@ -45,7 +46,15 @@ struct Plan {
   std::optional<std::int64_t> epoch;
 };
 
-Result<Plan> MakePlan(const Options& options, const LoadedDockerfile& loaded, Host& host);
+// What else is wanted of a conversion. Only that of the first platform is watched.
+struct PlanExtras {
+  Linter* linter = nullptr;
+  LowerObserver* observer = nullptr;
+  bool all_stages = false;  // also those that the target does not need
+};
+
+Result<Plan> MakePlan(const Options& options, const LoadedDockerfile& loaded, Host& host,
+                      const PlanExtras& extras = {});
 
 // `containerimage.config`, `refs.platforms` and their like.
 std::map<std::string, std::string> ResultMetadata(const Plan& plan);

@@ -1,10 +1,49 @@
 #include "dockerfile/suggest.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <numeric>
+#include <utility>
 
 #include "base/strings.h"
 
 namespace kiln::dockerfile {
+namespace {
+
+constexpr std::size_t kMaxEdits = 2;
+
+// Insertions, deletions and replacements between two words; anything above kMaxEdits if there are
+// many more.
+std::size_t Edits(std::string_view a, std::string_view b) {
+  if (a.size() > b.size()) std::swap(a, b);
+  if (b.size() - a.size() > kMaxEdits) return kMaxEdits + 1;
+  std::vector<std::size_t> row(a.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t j = 0; j < b.size(); ++j) {
+    std::size_t diagonal = std::exchange(row[0], j + 1);
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[i + 1];
+      row[i + 1] = std::min({replaced, row[i] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::string NearestVariable(std::string_view word, const std::vector<std::string>& names) {
+  std::string nearest;
+  std::size_t least = kMaxEdits + 1;
+  for (const std::string& name : names) {
+    const std::size_t edits = Edits(word, name);
+    if (edits == 0) return "";
+    if (edits >= least) continue;
+    least = edits;
+    nearest = name;
+  }
+  return nearest;
+}
 
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates) {
   constexpr std::size_t kMaxWord = 128;

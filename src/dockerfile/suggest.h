@@ -10,4 +10,8 @@ namespace kiln::dockerfile {
 // Case is ignored; among equals the first in byte order wins.
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates);
 
+// The name nearest to that of a variable, at most two edits away, or "". Case matters; among equals
+// the first wins. "" as well if `word` is one of them.
+std::string NearestVariable(std::string_view word, const std::vector<std::string>& names);
+
 }  // namespace kiln::dockerfile
