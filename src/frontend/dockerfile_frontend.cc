@@ -7,8 +7,10 @@
 #include "base/strings.h"
 #include "dockerfile/directives.h"
 #include "dockerfile/errors.h"
+#include "dockerfile/lint.h"
 #include "dockerfile/options.h"
 #include "dockerfile/plan.h"
+#include "dockerfile/subrequests.h"
 #include "frontend/build_host.h"
 #include "llb/marshal.h"
 #include "oci/reference.h"
@@ -16,7 +18,6 @@
 namespace kiln::frontend {
 namespace {
 
-constexpr std::string_view kSubrequestType = "github.com/moby/buildkit/errdefs.Subrequest+json";
 constexpr std::string_view kFrontendType = "github.com/moby/buildkit/errdefs.Frontend+json";
 constexpr std::string_view kBuiltIn = "dockerfile.v0";
 
@@ -56,6 +57,31 @@ Status CheckImports(const dockerfile::Options& options) {
   return OkStatus();
 }
 
+// Findings of build checks become warnings of the step that has loaded the Dockerfile.
+Result<dockerfile::ReportFinding> Warner(const GatewayPtr& gateway,
+                                         const dockerfile::LoadedDockerfile& loaded) {
+  TRY_ASSIGN(const pb::Definition definition, llb::Marshal(loaded.llb_source->definition));
+  progress::VertexWarning warning;
+  pb::Op terminal;
+  if (definition.def_size() > 0 && terminal.ParseFromString(*definition.def().rbegin()) &&
+      terminal.inputs_size() > 0) {
+    TRY_ASSIGN(warning.vertex, Digest::Parse(terminal.inputs(0).digest()));
+  }
+  warning.info = progress::SourceInfo{loaded.source.filename, loaded.source.data, "Dockerfile",
+                                      definition.SerializeAsString()};
+  return dockerfile::ReportFinding(
+      [gateway, warning = std::move(warning)](const dockerfile::Finding& finding) {
+        progress::VertexWarning one = warning;
+        one.short_text = finding.Short();
+        one.detail = {std::string(finding.rule->description)};
+        one.url = dockerfile::PageOf(*finding.rule);
+        for (int line = finding.lines.first; line <= finding.lines.last; ++line) {
+          one.ranges.push_back({{line, 0}, {line, 0}});
+        }
+        gateway->Warn(one);
+      });
+}
+
 }  // namespace
 
 bool IsBuiltInSyntax(const std::string& name) {
@@ -75,13 +101,17 @@ Result<build::BuildResult> DockerfileFrontend::Solve(const progress::Activity& a
   TRY_ASSIGN(const dockerfile::LoadedDockerfile loaded, dockerfile::LoadDockerfile(options, host));
   TRY(CheckSyntax(options, loaded));
   TRY(dockerfile::CheckCaps(options, /*forwardable=*/false));
-  if (!options.request_id.empty()) {
-    return Detailed(Unknown("unsupported request {}", options.request_id), kSubrequestType,
-                    {{"name", options.request_id}});
-  }
-  TRY_ASSIGN(const dockerfile::Plan plan, dockerfile::MakePlan(options, loaded, host));
-  TRY(activity.Check());
+  TRY_ASSIGN(const dockerfile::ReportFinding warn, Warner(gateway, loaded));
   build::BuildResult result;
+  if (!options.request_id.empty()) {
+    TRY_ASSIGN(result.metadata, dockerfile::AnswerSubrequest(options, loaded, host, warn));
+    return result;
+  }
+  TRY_ASSIGN(dockerfile::LintConfig checks, dockerfile::LintConfigOf(options, loaded.source.data));
+  dockerfile::Linter linter(std::move(checks), warn);
+  TRY_ASSIGN(const dockerfile::Plan plan,
+             dockerfile::MakePlan(options, loaded, host, {&linter, nullptr, false}));
+  TRY(activity.Check());
   result.is_map = plan.multi_platform;
   result.metadata = dockerfile::ResultMetadata(plan);
   for (const auto& platform : plan.platforms) {
