@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/strings.h"
+#include "cachedb/check.h"
 #include "cachedb/snapshot_result.h"
 #include "cachedb/tables.h"
 #include "store/store.h"
@@ -118,6 +119,11 @@ Result<std::shared_ptr<CacheDb>> CacheDb::Open(const std::string& path, store::S
     db = OpenChecked(path);
   }
   if (!db.ok()) return std::move(db.error().AddContext("open " + path));
+  if (store.recovered()) {
+    TRY_ASSIGN(const std::set<std::string> ids, store.RecordIds());
+    if (auto dropped = DropLost(**db, ids); !dropped.ok())
+      LOG_WARNING("{}: {}", path, dropped.error());
+  }
   std::shared_ptr<CacheDb> cache(new CacheDb(std::make_unique<State>(std::move(*db), store)));
   store.OnCollected([weak = std::weak_ptr(cache)](std::span<const std::string> ids) {
     if (auto alive = weak.lock()) alive->ForgetResults(ids);

@@ -52,6 +52,13 @@ Status IsSound(store::SqliteConnection& db) {
 
 }  // namespace
 
+Result<size_t> DropLost(store::SqliteConnection& db, const std::set<std::string>& store_ids) {
+  TRY_ASSIGN(const std::vector<Lost> lost, FindLost(db, store_ids));
+  Tables tables(db);
+  for (const Lost& record : lost) TRY(tables.DropRecord(record.id));
+  return lost.size();
+}
+
 Result<std::vector<std::string>> Check(const std::string& path,
                                        const std::set<std::string>& store_ids, bool repair) {
   std::vector<std::string> findings;

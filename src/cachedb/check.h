@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "store/sqlite.h"
 
 namespace kiln::cachedb {
 
@@ -13,5 +14,8 @@ namespace kiln::cachedb {
 // aside. No file is no finding.
 Result<std::vector<std::string>> Check(const std::string& path,
                                        const std::set<std::string>& store_ids, bool repair);
+
+// Drops the records of an open cache.db whose results are not among `store_ids`; how many.
+Result<size_t> DropLost(store::SqliteConnection& db, const std::set<std::string>& store_ids);
 
 }  // namespace kiln::cachedb

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -39,6 +40,11 @@ std::vector<std::string> NamesIn(const std::string& dir) {
   return names;
 }
 
+// The record last: what it names is never looked for without it.
+void RemoveFiles(const std::string& stem) {
+  for (const char* kind : {kLog, kError, kRecord}) ::unlink((stem + kind).c_str());
+}
+
 }  // namespace
 
 Result<std::unique_ptr<History>> History::Open(const std::string& dir, const Clock& clock,
@@ -68,15 +74,18 @@ void History::LoadOneLocked(const std::string& name) {
   const std::string path = dir_ + "/" + name;
   Entry entry;
   const Result<std::string> text = ReadFile(path);
-  if (!text.ok() || !entry.record.ParseFromString(*text)) {
-    LOG_WARNING("{} is no record of a build: it is left out", path);
+  Record& record = entry.record;
+  // After a loss of power a file may be there with nothing in it.
+  if (!text.ok() || !record.ParseFromString(*text) || PathOf(record.ref(), kRecord) != path) {
+    LOG_WARNING("{} is no record of a build: it is removed", path);
+    RemoveFiles(path.substr(0, path.size() - std::strlen(kRecord)));
     return;
   }
-  Record& record = entry.record;
   if (active_.contains(record.ref())) return;
   if (!record.has_completedat()) {
     if (const Status ended = FinishInterrupted(&record); !ended.ok()) {
       LOG_WARNING("build {}: {}", record.ref(), ended.error());
+      RemoveFiles(path.substr(0, path.size() - std::strlen(kRecord)));
       return;
     }
   }
@@ -203,8 +212,7 @@ Status History::Delete(const std::string& ref) {
 
 void History::DeleteLocked(const std::string& ref) {
   const auto found = completed_.find(ref);
-  // The record last: what it names is never looked for without it.
-  for (const char* kind : {kLog, kError, kRecord}) ::unlink(PathOf(ref, kind).c_str());
+  RemoveFiles(PathOf(ref, ""));
   TellLocked(pb::DELETED, found->second.record);
   completed_.erase(found);
 }

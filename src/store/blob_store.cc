@@ -129,7 +129,11 @@ std::shared_ptr<const BlobRef::Hold> BlobStore::Hold(const Digest& digest, uint6
 Result<BlobRef> BlobStore::Get(const Digest& digest) {
   while (true) {
     uint64_t epoch = 0;
-    if (auto live = LiveHold(digest, &epoch)) return BlobRef(std::move(live));
+    if (auto live = LiveHold(digest, &epoch)) {
+      if (access(live->path.c_str(), R_OK) != 0)
+        return NotFound("blob {}: its file is missing", digest);
+      return BlobRef(std::move(live));
+    }
     std::optional<uint64_t> size;
     TRY(database_->Read([&](SqliteConnection& db) -> Status {
       TRY_ASSIGN(SqliteStatement query, db.Prepare("SELECT size FROM blobs WHERE digest=?"));

@@ -219,6 +219,7 @@ Status NamedDir::MarkDirty() {
     TRY_ASSIGN(SqliteStatement update, db.Prepare("UPDATE records SET dirty=1 WHERE num=?"));
     return update.Bind(num).Run();
   }));
+  TRY(state_->store->MakeOpenDurable());
   state_->Condemn(true);
   state_->dirty = true;
   return OkStatus();

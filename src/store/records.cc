@@ -231,6 +231,11 @@ Result<bool> Store::Impl::Remove(int64_t num) {
       TRY_ASSIGN(SqliteStatement erase, db.Prepare(sql));
       TRY(erase.Bind(num).Run());
     }
+    TRY_ASSIGN(SqliteStatement last,
+               db.Prepare("INSERT OR REPLACE INTO meta(key,value) SELECT 'num',CAST(?1 AS TEXT) "
+                          "WHERE ?1>coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE "
+                          "key='num'),0)"));
+    TRY(last.Bind(num).Run());
     removed = true;
     return OkStatus();
   });

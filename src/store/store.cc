@@ -73,22 +73,31 @@ Result<std::vector<std::string>> Names(const std::string& directory) {
   return names;
 }
 
-// Rows whose data may not have reached the disk before the power went, and rows without data.
+// Of a row of records: its data can be had from a blob that is here, or that is known to lie
+// elsewhere.
+constexpr std::string_view kObtainable =
+    "EXISTS(SELECT 1 FROM layer_blobs l WHERE l.record=num AND l.compression<16 AND "
+    "(EXISTS(SELECT 1 FROM blobs b WHERE b.digest=l.digest) OR "
+    "EXISTS(SELECT 1 FROM locators o WHERE o.digest=l.digest)))";
+
+// Rows whose data may not have reached the disk before the power went. Blobs first: what could be
+// unpacked from them is lost with them.
 Status DropUnsynced(SqliteConnection& db, int64_t synced) {
-  TRY_ASSIGN(
-      SqliteStatement lazy,
-      db.Prepare("UPDATE records SET local=0 WHERE seq>? AND kind=0 AND local=1 AND "
-                 "EXISTS(SELECT 1 FROM layer_blobs l WHERE l.record=num AND l.compression<16)"));
+  TRY_ASSIGN(SqliteStatement blobs, db.Prepare("DELETE FROM blobs WHERE seq>?"));
+  TRY(blobs.Bind(synced).Run());
+  TRY_ASSIGN(SqliteStatement lazy,
+             db.Prepare(fmt::format("UPDATE records SET local=0, size=NULL WHERE seq>? AND kind=0 "
+                                    "AND local=1 AND {}",
+                                    kObtainable)));
   TRY(lazy.Bind(synced).Run());
   TRY_ASSIGN(SqliteStatement records,
              db.Prepare("DELETE FROM records WHERE seq>? AND (local=1 OR kind=3)"));
-  TRY(records.Bind(synced).Run());
-  TRY_ASSIGN(SqliteStatement blobs, db.Prepare("DELETE FROM blobs WHERE seq>?"));
-  return blobs.Bind(synced).Run();
+  return records.Bind(synced).Run();
 }
 
 // Everything that stands on something that is gone, until nothing does.
 Status DropDangling(SqliteConnection& db) {
+  TRY(db.Exec(fmt::format("DELETE FROM records WHERE kind=0 AND local=0 AND NOT {}", kObtainable)));
   while (true) {
     TRY(
         db.Exec("DELETE FROM records WHERE parent IS NOT NULL AND parent NOT IN (SELECT num FROM "
@@ -173,8 +182,17 @@ void Store::Impl::Sync() {
       [upto](SqliteConnection& db) { return SetMeta(db, "synced", std::to_string(upto)); });
 }
 
+Status Store::Impl::MakeOpenDurable() {
+  std::lock_guard guard(open_mutex);
+  if (open_is_durable) return OkStatus();
+  TRY_ASSIGN(const Fd log, OpenFile(root + "/store.db-wal", O_RDONLY));
+  if (fdatasync(log.get()) != 0) return ErrnoError(errno, "sync {}/store.db-wal", root);
+  open_is_durable = true;
+  return OkStatus();
+}
+
 Status Store::Impl::Recover() {
-  bool sweep_all = false;
+  bool rebooted = false;
   int64_t unsynced = 0;
   TRY(database->Write([&](SqliteConnection& db) -> Status {
     TRY_ASSIGN(const std::string layout, Meta(db, "layout"));
@@ -187,19 +205,30 @@ Status Store::Impl::Recover() {
     TRY_ASSIGN(const std::string synced_text, Meta(db, "synced"));
     const int64_t synced = ParseInt(synced_text).value_or(0);
     const std::string now = BootId();
-    const bool rebooted = !boot.empty() && boot != now;
-    sweep_all = open == "1" || rebooted;
+    rebooted = !boot.empty() && boot != now;
+    recovered = open == "1" || rebooted;
     if (rebooted) {
       TRY(DropUnsynced(db, synced));
+      // Which of them were being written may be told by rows that did not reach the disk.
+      if (open == "1") {
+        TRY_ASSIGN(SqliteStatement named,
+                   db.Prepare("DELETE FROM records WHERE kind=3 AND type<>?"));
+        TRY(named.Bind(kTypeCacheMount).Run());
+      }
     }
-    if (sweep_all) {
+    if (recovered) {
       TRY(db.Exec("DELETE FROM records WHERE kind=3 AND dirty=1"));
       TRY(DropDangling(db));
     }
     TRY(SetMeta(db, "layout", std::to_string(kLayoutVersion)));
     TRY(SetMeta(db, "boot", now));
     TRY(SetMeta(db, "open", "1"));
-    TRY_ASSIGN(const int64_t last_num, Number(db, "SELECT max(num) FROM records"));
+    // Numbers are not given twice: a row that comes back because its deletion did not reach the
+    // disk must not find the data of another.
+    TRY_ASSIGN(const int64_t last_num,
+               Number(db,
+                      "SELECT max(coalesce((SELECT max(num) FROM records),0), coalesce((SELECT "
+                      "CAST(value AS INTEGER) FROM meta WHERE key='num'),0))"));
     TRY_ASSIGN(const int64_t last_record, Number(db, "SELECT max(seq) FROM records"));
     TRY_ASSIGN(const int64_t last_blob, Number(db, "SELECT max(seq) FROM blobs"));
     next_num = last_num + 1;
@@ -207,8 +236,8 @@ Status Store::Impl::Recover() {
     unsynced = next_seq - 1 - synced;
     return OkStatus();
   }));
-  if (sweep_all) {
-    TRY(SweepOrphans());
+  if (recovered) {
+    TRY(SweepOrphans(rebooted));
   }
   for (const char* folder : {"/ingest", "/trash"}) {
     TRY_ASSIGN(const std::vector<std::string> names, Names(root + folder));
@@ -218,8 +247,23 @@ Status Store::Impl::Recover() {
   return OkStatus();
 }
 
+// What belongs beside a committed snapshot stays; what a process was about to put there goes. After
+// a loss of power so does what may be there by name only, as all of it is made anew on demand.
+void Store::Impl::SweepSnapshot(const std::string& top, bool rebooted) {
+  const Result<std::vector<std::string>> names = Names(top);
+  if (!names.ok()) return;
+  for (const std::string& name : *names) {
+    const std::string path = top + "/" + name;
+    struct stat st;
+    const bool flat = name.starts_with("flat-");
+    bool keep = name == "fs" || name == "links" || (flat && !rebooted);
+    if (name == "index") keep = !rebooted || (lstat(path.c_str(), &st) == 0 && st.st_size > 0);
+    if (!keep) Trash(path);
+  }
+}
+
 // Directories and blobs without a row, rows without their data.
-Status Store::Impl::SweepOrphans() {
+Status Store::Impl::SweepOrphans(bool rebooted) {
   std::set<std::string> nums;
   std::set<std::string> local;
   std::set<std::string> digests;
@@ -233,8 +277,14 @@ Status Store::Impl::SweepOrphans() {
   }));
   TRY_ASSIGN(const std::vector<std::string> snapshots, Names(root + "/snapshots"));
   for (const std::string& name : snapshots) {
-    if (!nums.contains(name)) Trash(root + "/snapshots/" + name);
-    local.erase(name);
+    const std::string top = root + "/snapshots/" + name;
+    if (nums.contains(name)) {
+      SweepSnapshot(top, rebooted);
+    } else {
+      Trash(top);
+    }
+    struct stat st;
+    if (stat((top + "/fs").c_str(), &st) == 0) local.erase(name);
   }
   TRY_ASSIGN(const std::vector<std::string> files, Names(root + "/blobs/sha256"));
   for (const std::string& name : files) {
@@ -243,15 +293,14 @@ Status Store::Impl::SweepOrphans() {
   }
   if (local.empty() && digests.empty()) return OkStatus();
   return database->Write([&](SqliteConnection& db) -> Status {
-    for (const std::string& num : local) {
-      TRY(
-          db.Exec(fmt::format("UPDATE records SET local=0 WHERE num={0} AND EXISTS(SELECT 1 FROM "
-                              "layer_blobs WHERE record={0} AND compression<16);"
-                              "DELETE FROM records WHERE num={0} AND (local=1 OR kind=3)",
-                              num)));
-    }
     for (const std::string& hex : digests)
       TRY(db.Exec(fmt::format("DELETE FROM blobs WHERE digest=x'{}'", hex)));
+    for (const std::string& num : local) {
+      TRY(
+          db.Exec(fmt::format("UPDATE records SET local=0, size=NULL WHERE num={0} AND {1};"
+                              "DELETE FROM records WHERE num={0} AND (local=1 OR kind=3)",
+                              num, kObtainable)));
+    }
     return DropDangling(db);
   });
 }
@@ -297,6 +346,16 @@ Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Store::~Store() { impl_->Close(); }
 
 const std::string& Store::root() const { return impl_->root; }
+bool Store::recovered() const { return impl_->recovered; }
+
+Result<std::set<std::string>> Store::RecordIds() {
+  std::set<std::string> ids;
+  TRY(impl_->database->Read([&](SqliteConnection& db) -> Status {
+    TRY_ASSIGN(ids, TextSet(db, "SELECT id FROM records"));
+    return OkStatus();
+  }));
+  return ids;
+}
 
 // --- Blobs
 // ---------------------------------------------------------------------------------------------------------------

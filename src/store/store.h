@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,6 +46,10 @@ class Store {
   ~Store();
 
   const std::string& root() const;
+  // Whether whoever had it open before ended without closing it: what others keep about its records
+  // may then speak of some that are gone.
+  bool recovered() const;
+  Result<std::set<std::string>> RecordIds();
 
   // --- Blobs
   // ----------------------------------------------------------------------------------------------------------------------

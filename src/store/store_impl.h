@@ -125,6 +125,10 @@ struct Store::Impl {
   KeyedGate gate;  // one fetch, unpack, diff or flattening of a thing at a time
   std::unique_ptr<Janitor> janitor;
 
+  bool recovered = false;  // fixed after Open
+  std::mutex open_mutex;
+  bool open_is_durable = false;  // guarded by open_mutex
+
   std::atomic<int64_t> next_num{1};
   std::atomic<int64_t> next_seq{1};
 
@@ -146,8 +150,12 @@ struct Store::Impl {
   // --------------------------------------------------------------------------------------------------------------
   Status OpenRoot();
   Status Recover();
-  Status SweepOrphans();
+  Status SweepOrphans(bool rebooted);
+  void SweepSnapshot(const std::string& top, bool rebooted);
   void Sync();
+  // Before the first change of something that stays where it is: that this store is open, and so
+  // cannot be trusted blindly if the power goes, is on the disk.
+  Status MakeOpenDurable();
   void Close();
   Status MakeBallast() const;
   int64_t NextSeq() { return next_seq.fetch_add(1); }

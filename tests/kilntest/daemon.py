@@ -25,21 +25,25 @@ insecure = true
 
 
 class Daemon:
-    """`with Daemon(program, folder, registries=[registry.host]) as daemon:`; `config` is more TOML, `arguments` more
-    of the command line, `prefix` what comes before it (a program that runs it). Afterwards the daemon has ended by
-    itself on SIGTERM, or the test fails."""
+    """`with Daemon(program, folder, registries=[registry.host]) as daemon:`; `config` is more TOML (`top`: before any
+    table), `arguments` more of the command line, `prefix` what comes before it (a program that runs it). Afterwards the
+    daemon has ended by itself on SIGTERM, or the test fails."""
 
-    def __init__(self, program, root, *, registries=(), config="", arguments=(), prefix=()):
+    def __init__(self, program, root, *, registries=(), top="", config="", arguments=(), prefix=()):
         self.root = pathlib.Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
         self.address = f"unix://{self.root}/daemon.sock"
         self.log = self.root / "log"
         self.config = self.root / "daemon.toml"
-        text = CONFIG.format(root=self.root, address=self.address)
+        text = top + CONFIG.format(root=self.root, address=self.address)
         text += "".join(PLAIN_HTTP.format(host=host) for host in registries)
         self.config.write_text(text + config)
         self._command = [*prefix, program, "--config", self.config, *arguments]
         self._process = None
+
+    @property
+    def process(self):
+        return self._process
 
     @property
     def pid(self):

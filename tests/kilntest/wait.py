@@ -3,6 +3,11 @@
 import time
 
 
+def pause(seconds):
+    """Lets whatever runs go on for a while: for tests that break off something at random moments."""
+    time.sleep(seconds)
+
+
 def until(condition, what, seconds=10.0):
     """Returns the first true value of condition(); fails after the given time. There is no event to wait on across
     process borders, so this looks every few milliseconds."""
