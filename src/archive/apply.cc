@@ -205,7 +205,14 @@ class Applier {
       }
       TRY(cancel_.Check());
       if (options_.on_entry) hash_.Update(buffer_.data(), count);
-      TRY(WriteAll(file.get(), {buffer_.data(), count}));
+      const std::string_view data(buffer_.data(), count);
+      // What is a hole in the tar is one in the file: a short tar does not fill the disk.
+      if (entry.sparse && data.find_first_not_of('\0') == data.npos) {
+        if (::ftruncate(file.get(), written) != 0 || ::lseek(file.get(), written, SEEK_SET) < 0)
+          return ErrnoError(errno, "leave a hole");
+        continue;
+      }
+      TRY(WriteAll(file.get(), data));
     }
     if (written != entry.size)
       return DataLoss("has {} bytes, its header says {}", written, entry.size);

@@ -22,7 +22,8 @@ struct TarEntry {
   uint32_t mode = 0;  // permission bits with setuid, setgid, sticky (07777)
   int64_t uid = 0;
   int64_t gid = 0;
-  int64_t size = 0;  // of regular files
+  int64_t size = 0;     // of regular files
+  bool sparse = false;  // it has holes, which are read as zeros
   WallTime mtime;
   std::string link;  // target of a symlink, as written; path of a hard link's file, clean
   uint32_t device_major = 0;

@@ -166,6 +166,7 @@ Result<bool> TarReader::Next(TarEntry* entry) {
   entry->uid = archive_entry_uid(from);
   entry->gid = archive_entry_gid(from);
   entry->size = *type == EntryType::kFile ? archive_entry_size(from) : 0;
+  entry->sparse = *type == EntryType::kFile && archive_entry_sparse_count(from) > 0;
   if (entry->size < 0 || entry->uid < 0 || entry->gid < 0) {
     return InvalidArgument("tar: {} has a negative size or owner", Quoted(entry->path));
   }

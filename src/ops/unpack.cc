@@ -47,6 +47,8 @@ class Opened {
   std::unique_ptr<archive::ByteSource> source_;
 };
 
+bool IsZero(std::string_view data) { return data.find_first_not_of('\0') == data.npos; }
+
 class Unpacker {
  public:
   Unpacker(const UnpackRequest& request, store::LayerWriter& writer, archive::TarReader& reader)
@@ -146,11 +148,16 @@ class Unpacker {
     }
     int64_t size = 0;
     while (true) {
+      TRY(request_.activity.Check());
       TRY_ASSIGN(size_t count, reader_.Read(buffer.data(), buffer.size()));
       if (count == 0) break;
       size += static_cast<int64_t>(count);
       if (size > entry.size) return DataLoss("more data than the header says");
-      if (spill) {
+      if (spill && entry.sparse && IsZero({buffer.data(), count})) {
+        // A hole stays one: a short archive does not fill the disk.
+        if (ftruncate(spill.get(), size) != 0 || lseek(spill.get(), size, SEEK_SET) < 0)
+          return ErrnoError(errno, "leave a hole");
+      } else if (spill) {
         TRY(WriteAll(spill.get(), {buffer.data(), count}));
       } else {
         data.append(buffer.data(), count);
