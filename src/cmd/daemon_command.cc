@@ -14,14 +14,13 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "base/time.h"
 #include "cmd/engine.h"
 #include "cmd/interrupt.h"
 #include "control/daemon.h"
 
 namespace kiln::cmd {
 namespace {
-
-constexpr auto kDrainTime = std::chrono::minutes(5);
 
 // Flags of buildkitd that are not served, and those that may be given because they change nothing.
 constexpr const char* kUnserved[] = {"--debugaddr",
@@ -92,9 +91,11 @@ Status Serve(const control::Config& config, sys::Spawner& spawner) {
   LOG_INFO("kilnd serves {} on {}", Join(config.addresses, ", "), config.root);
   Notify("READY=1");
   int signal = interrupted.get_future().get();
-  LOG_INFO("kilnd stops on signal {}; {} builds are running", signal, daemon->active_builds());
+  LOG_INFO("kilnd stops on signal {}; {} builds are running, and have {} s to end", signal,
+           daemon->active_builds(),
+           std::chrono::duration_cast<std::chrono::seconds>(config.drain_timeout).count());
   Notify("STOPPING=1");
-  daemon->Shutdown(kDrainTime);
+  daemon->Shutdown(std::chrono::duration_cast<std::chrono::milliseconds>(config.drain_timeout));
   return OkStatus();
 }
 
@@ -129,6 +130,8 @@ void AddDaemonOptions(CLI::App& app, DaemonFlags& flags) {
   app.add_option("--oci-worker-gc-keepstorage", flags.keep_storage, "Reserved[,Free[,Max]] in MB");
   app.add_option("--oci-max-parallelism", flags.max_parallelism, "Steps at a time");
   app.add_option("--oci-worker-gc", flags.gc, "Collect automatically");
+  app.add_option("--drain-timeout", flags.drain_timeout,
+                 "What running builds have to end after SIGTERM (default 5m)");
   AddOthers(app);
 }
 
@@ -174,6 +177,10 @@ Result<control::Config> ConfigOf(const DaemonFlags& flags) {
   if (!flags.keep_storage.empty()) TRY(control::ApplyKeepStorage(flags.keep_storage, &config));
   if (flags.max_parallelism > 0) config.max_parallelism = flags.max_parallelism;
   if (!flags.gc) config.gc = false;
+  if (!flags.drain_timeout.empty()) {
+    TRY_ASSIGN_CTX(config.drain_timeout, ParseDuration(flags.drain_timeout), "--drain-timeout");
+    if (config.drain_timeout.count() < 0) return InvalidArgument("--drain-timeout is negative");
+  }
   if (!flags.log_level.empty()) {
     TRY_ASSIGN(config.log_level, control::ParseLogLevel(flags.log_level));
   }

@@ -31,6 +31,7 @@ struct DaemonFlags {
   int max_parallelism = 0;
   bool debug = false;
   bool gc = true;
+  std::string drain_timeout;
 };
 
 // Flags of buildkitd that are not served are declared too, so that using them is refused by name.

@@ -51,6 +51,8 @@ struct Config {
   // Of ended builds, beyond so many those that are older go.
   std::chrono::nanoseconds history_max_age = std::chrono::hours(48);
   int history_max_entries = 50;
+  // What running builds have to end after the first SIGTERM.
+  std::chrono::nanoseconds drain_timeout = std::chrono::minutes(5);
 
   // The worker.
   std::map<std::string, std::string> labels;

@@ -348,6 +348,7 @@ Keys TopKeys(Config* config) {
       {"dns", Table(dns)},
       {"history", Table({{"maxAge", Duration(&config->history_max_age)},
                          {"maxEntries", Number(&config->history_max_entries, 0)}})},
+      {"drainTimeout", Duration(&config->drain_timeout)},
       {"frontend", Table(frontend)},
       {"system", Table({{"platformsCacheMaxAge", Refuse()},
                         {"maxRegistryConcurrency", Number(&config->max_registry_concurrency, 1)}})},

@@ -340,11 +340,13 @@ size_t Daemon::active_builds() const { return parts_->jobs.Active().size(); }
 void Daemon::Shutdown(std::chrono::milliseconds grace) {
   if (std::exchange(parts_->stopped, true)) return;
   Parts& parts = *parts_;
-  if (parts.server) parts.server->StopAccepting();
+  // Connections are taken until the last build has ended: who asks for another is told why not.
+  parts.jobs.Refuse(Unavailable("the build server is shutting down: no new builds"));
   if (!parts.jobs.WaitIdle(grace)) {
     parts.jobs.CancelAll(Unavailable("the build server is shutting down"));
     parts.jobs.WaitIdle(kCancelTime);
   }
+  if (parts.server) parts.server->StopAccepting();
   // Answers are on their way; sessions and progress streams end with their builds.
   if (parts.server) parts.server->Shutdown(kAnswerTime);
   if (parts.collector) parts.collector->Stop();

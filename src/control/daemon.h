@@ -45,7 +45,7 @@ class Daemon {
   // Builds that have not ended.
   size_t active_builds() const;
 
-  // Stops accepting, gives running builds `grace`, cancels the rest and ends what they left.
+  // Refuses new builds, gives running ones `grace`, cancels the rest and ends what they left.
   // Blocks. Idempotent.
   void Shutdown(std::chrono::milliseconds grace);
 

@@ -11,6 +11,7 @@ Result<LiveJobPtr> JobTable::Add(const std::string& ref) {
   job->progress = std::make_shared<ProgressTable>(clock_);
   {
     std::lock_guard lock(mutex_);
+    if (refusal_) return *refusal_;
     if (!jobs_.emplace(ref, job).second) return AlreadyExists("job ID {} exists", ref);
   }
   Notify();
@@ -44,7 +45,10 @@ void JobTable::End(const LiveJobPtr& job) {
 
 std::optional<Result<LiveJobPtr>> JobTable::AnswerLocked(const Waiter& waiter) const {
   const auto found = jobs_.find(waiter.ref);
-  if (found == jobs_.end()) return std::nullopt;
+  if (found == jobs_.end()) {
+    if (refusal_) return Result<LiveJobPtr>(*refusal_);
+    return std::nullopt;
+  }
   const LiveJobPtr& job = found->second;
   if (!waiter.wants_bridge || job->bridge) return Result<LiveJobPtr>(job);
   if (job->ended) return Result<LiveJobPtr>(NotFound("no such job {}", waiter.ref));
@@ -123,6 +127,11 @@ std::vector<LiveJobPtr> JobTable::Active() const {
     if (!job->ended) active.push_back(job);
   }
   return active;
+}
+
+void JobTable::Refuse(Error reason) {
+  std::lock_guard lock(mutex_);
+  refusal_ = std::move(reason);
 }
 
 void JobTable::CancelAll(const Error& reason) {

@@ -48,7 +48,7 @@ class JobTable {
   // Both outlive the table.
   JobTable(TaskQueue& loop, const Clock& clock) : loop_(loop), clock_(clock) {}
 
-  // AlreadyExists "job ID X exists".
+  // AlreadyExists "job ID X exists"; after Refuse its reason.
   Result<LiveJobPtr> Add(const std::string& ref);
   // Makes the bridge of a build reachable.
   void SetBridge(const LiveJobPtr& job, std::shared_ptr<frontend::Bridge> bridge);
@@ -65,6 +65,8 @@ class JobTable {
   // Jobs that have not ended.
   std::vector<LiveJobPtr> Active() const;
   void CancelAll(const Error& reason);
+  // From now on Add refuses with this.
+  void Refuse(Error reason);
   // Blocks until no job is active or the time is over; whether none is.
   bool WaitIdle(std::chrono::nanoseconds limit) const;
 
@@ -87,6 +89,7 @@ class JobTable {
   mutable std::mutex mutex_;
   mutable std::condition_variable ended_;
   std::map<std::string, LiveJobPtr> jobs_;
+  std::optional<Error> refusal_;
   std::map<uint64_t, Waiter> waiters_;
   uint64_t next_waiter_ = 1;
 };
