@@ -48,15 +48,34 @@ PLATFORM = message(f1="amd64", f2="linux")
 
 
 class Vertex:
-    def __init__(self, op, inputs=()):
-        self.op, self.inputs = op, list(inputs)
+    """One output of an operation; `metadata` is its encoded OpMetadata."""
+
+    def __init__(self, body, inputs=(), index=0, metadata=b""):
+        """`body`: the Op but for its inputs."""
+        self.body, self.inputs, self.index, self.metadata = body, list(inputs), index, metadata
+        self.op = message(f1=[message(f1=digest(one.op), f2=one.index) for one in self.inputs]) + body
+
+    def output(self, index):
+        return Vertex(self.body, self.inputs, index, self.metadata)
+
+    def with_metadata(self, **fields):
+        return Vertex(self.body, self.inputs, self.index, message(**fields))
 
 
 def vertex(number, operation, inputs=(), platform=PLATFORM):
     """An Op whose oneof field is `number`."""
     inputs = [one for one in inputs if one is not None]
-    wired = [message(f1=digest(one.op), f2=0) for one in inputs]
-    return Vertex(message(f1=wired) + field(number, operation) + field(10, platform), inputs)
+    return Vertex(field(number, operation) + field(10, platform), inputs)
+
+
+def salted(last, salt, done=None):
+    """The same graph with other digests: a constraint, which nobody looks at, is in every operation. Builds of the two
+    share no vertices, but the keys of their steps are the same."""
+    done = {} if done is None else done
+    if last.op not in done:
+        inputs = [salted(one, salt, done) for one in last.inputs]
+        done[last.op] = Vertex(last.body + field(11, message(f1=salt)), inputs, 0, last.metadata)
+    return done[last.op].output(last.index)
 
 
 def source(identifier, **attributes):
@@ -129,7 +148,7 @@ def operations(last):
             seen.add(one.op)
             todo.append((one, True))
             todo += [(before, False) for before in reversed(one.inputs)]
-    return [*ordered, terminal(last.op)]
+    return [*ordered, terminal(last.op, last.index)]
 
 
 def terminal(op, index=0):
@@ -142,4 +161,15 @@ def encode(ops, metadata=()):
 
 
 def definition(last):
-    return encode(operations(last))
+    return encode(operations(last), metadata(last))
+
+
+def metadata(last):
+    """{digest: encoded OpMetadata} of all of a graph."""
+    found, todo = {}, [last]
+    while todo:
+        one = todo.pop()
+        if one.metadata:
+            found[digest(one.op)] = one.metadata
+        todo += one.inputs
+    return found

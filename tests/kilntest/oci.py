@@ -27,6 +27,8 @@ class Entry:
     link: str = ""
     uid: int = 0
     gid: int = 0
+    device: tuple = (0, 0)
+    xattrs: dict = dataclasses.field(default_factory=dict)  # {name: bytes}
 
 
 def directory(path, mode=0o755):
@@ -49,6 +51,10 @@ def layer_tar(entries):
             info = tarfile.TarInfo(entry.path)
             info.mode, info.type, info.linkname = entry.mode, entry.type, entry.link
             info.uid, info.gid, info.size = entry.uid, entry.gid, len(entry.data)
+            info.devmajor, info.devminor = entry.device
+            info.pax_headers = {
+                f"SCHILY.xattr.{name}": value.decode("utf-8", "surrogateescape") for name, value in entry.xattrs.items()
+            }
             tar.addfile(info, io.BytesIO(entry.data))
     return buffer.getvalue()
 
