@@ -1,0 +1,40 @@
+"""One daemon for all cases, and a few builds at once; a case runs when a test that wants it is chosen."""
+
+import concurrent.futures
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from differ.room import Room  # noqa: E402
+from kilntest import hoststate  # noqa: E402
+from kilntest.daemon import Daemon  # noqa: E402
+
+AT_ONCE = 3
+
+
+@pytest.fixture(scope="package")
+def room(tmp_path_factory, daemon_program, clients):
+    """The room, with a daemon in it. Afterwards the host is as it was."""
+    folder = tmp_path_factory.mktemp("differential")
+    before = hoststate.HostState.take()
+    with Room(folder / "room") as room:  # noqa: SIM117
+        with Daemon(daemon_program, folder / "daemon", config=room.daemon_config(), **room.daemon_options()) as daemon:
+            yield room.attach(clients / "buildctl", daemon.address)
+    left = hoststate.lasting_additions(before, hoststate.HostState.take)
+    assert not left, "left behind:\n" + "\n".join(left)
+
+
+@pytest.fixture(scope="package")
+def observed(request, room, pytestconfig):
+    """observed(case) is what it did. All cases of the chosen tests are begun at once, a few of them run."""
+    calls = [getattr(item, "callspec", None) for item in request.session.items]
+    chosen = [call.params["case"] for call in calls if call and "case" in call.params]
+    real = pytestconfig.getoption("--daemon") == "buildkitd"
+    with concurrent.futures.ThreadPoolExecutor(1 if real else AT_ONCE) as pool:
+        running = {case.id: pool.submit(room.observe, case) for case in chosen}
+        yield lambda case: running[case.id].result()
+        for one in running.values():
+            one.cancel()
