@@ -3,26 +3,11 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/time.h"
 #include "llb/source_key.h"
 #include "oci/media_type.h"
 #include "store/store.h"
 
 namespace kiln::source {
-namespace {
-
-// The times of the history entries that made a layer, in order.
-std::vector<std::optional<WallTime>> LayerTimes(const oci::ImageConfig& config) {
-  std::vector<std::optional<WallTime>> times;
-  for (const oci::History& entry : config.history) {
-    if (entry.empty_layer) continue;
-    auto time = ParseRfc3339(entry.created);
-    times.push_back(time.ok() ? std::optional(*time) : std::nullopt);
-  }
-  return times;
-}
-
-}  // namespace
 
 Status CheckDigest(const ImageSpec& spec, const Digest& top) {
   if (!spec.checksum || *spec.checksum == top) return OkStatus();
@@ -95,7 +80,6 @@ Result<std::vector<store::LazyLayer>> ImageSource::Layers(const ImageDocuments& 
     return FailedPrecondition("{}: mismatched image rootfs and manifest layers", spec_.ref);
   }
   TRY_ASSIGN(const std::vector<Digest> diff_ids, DiffIds(documents));
-  const auto times = LayerTimes(documents.config);
   std::vector<store::LazyLayer> layers;
   for (size_t i = 0; i < diff_ids.size(); ++i) {
     if (!oci::IsLayer(blobs[i].media_type)) {
@@ -106,7 +90,6 @@ Result<std::vector<store::LazyLayer>> ImageSource::Layers(const ImageDocuments& 
     layer.blob = blobs[i];
     layer.diff_id = diff_ids[i];
     layer.locators = {origin_->locator()};
-    if (times.size() == blobs.size()) layer.created = times[i];
     layer.description = "pulled from " + spec_.ref;
     layers.push_back(std::move(layer));
   }
