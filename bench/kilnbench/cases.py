@@ -132,8 +132,8 @@ def push(lab, table, rounds):
             memory = Line(f"push {size} MiB, {compression}: peak memory", "bytes")
             bytes_line = Line(f"push {size} MiB, {compression}: bytes", "bytes", Budget(1.15), Budget(1.15))
             text = f"FROM base\nRUN --mount=from=big,target=/src cp -r /src /big && echo {lab.unique()} > /n\n"
-            request = Request(_dockerfile(lab, text), contexts={"base": layout, "big": big})
-            with lab.sides() as sides, Registry(lab.path("registry")) as registry:
+            with lab.corner(), lab.sides() as sides, Registry(lab.path("registry")) as registry:
+                request = Request(_dockerfile(lab, text), contexts={"base": layout, "big": big})
                 for side in lab.in_turn(sides):
                     request.outputs = []
                     side.build(request)

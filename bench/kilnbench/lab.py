@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import time
@@ -112,6 +113,17 @@ class Lab:
     def path(self, name):
         """A path that is not in use yet."""
         return self.folder / f"{name}{next(self._count)}"
+
+    @contextlib.contextmanager
+    def corner(self):
+        """What gets a path in here is removed at the end: for cases whose large files would fill the disk."""
+        outer, self.folder = self.folder, self.path("corner")
+        self.folder.mkdir()
+        try:
+            yield
+        finally:
+            shutil.rmtree(self.folder)
+            self.folder = outer
 
     def in_turn(self, sides):
         self._turn += 1
