@@ -30,6 +30,7 @@ RUNS = {
 }
 # What changes in a source file, and the steps that must run again for it; all others come from the cache.
 CHANGES = {
+    "c-scratch": ("main.c", "hello from C", "hello from C again", {"COPY main.c", "gcc", "COPY --from=build"}),
     "go-service": ("main.go", "// A service", "// This service", {"COPY *.go", "go vet", "COPY --from=build"}),
     "node-service": ("server.js", '"not a number"', '"no number"', {"COPY server.js", "--check", "COPY --from=build"}),
     "python-service": (

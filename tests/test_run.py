@@ -213,6 +213,32 @@ def test_network_host(new_daemon, clients, busybox_layout, tmp_path, listener):
     assert build.read("name") == "buildkitsandbox\n"
 
 
+def test_insecure_step_needs_the_entitlement(build):
+    done = build("FROM base\nRUN --security=insecure true\n", check=False)
+    assert done.returncode != 0
+    assert "security.insecure is not allowed" in done.stderr
+
+
+def test_insecure_step(new_daemon, clients, busybox_layout, tmp_path):
+    daemon = new_daemon(arguments=["--allow-insecure-entitlement", "security.insecure"])
+    build = Builder(Buildctl(clients / "buildctl", daemon.address), busybox_layout, tmp_path)
+    dockerfile = """
+FROM base
+RUN grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status >/sandbox
+RUN --security=insecure grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status >/insecure \\
+  && mkdir /mnt && mount -t tmpfs tmpfs /mnt && echo hidden >/mnt/file && test -w /proc/sys/kernel/hostname
+RUN --security=sandbox ! mount -t tmpfs tmpfs /mnt
+"""
+    build(dockerfile, allow=["security.insecure"])
+    sandbox, insecure = (dict(line.split(":\t") for line in build.read(f).splitlines()) for f in ("sandbox", "insecure"))
+    assert (sandbox["CapEff"], sandbox["Seccomp"]) == ("00000000a80425fb", "2")
+    own = dict(
+        line.split(":\t", 1) for line in pathlib.Path(f"/proc/{daemon.pid}/status").read_text().splitlines() if "\t" in line
+    )
+    assert (insecure["CapEff"], insecure["Seccomp"]) == (own["CapEff"], "0")
+    assert list((build.out / "mnt").iterdir()) == []
+
+
 def test_exit_code_and_output_are_shown(build):
     done = build("FROM base\nRUN echo to-out; echo to-err >&2; exit 7\n", check=False)
     assert done.returncode != 0
