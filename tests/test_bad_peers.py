@@ -15,7 +15,7 @@ FAULTS = [
     "name-too-long", "order-wrong", "order-twice", "parent-missing", "parent-is-file", "parent-is-symlink",
     "hardlink-to-nothing", "hardlink-climbs", "hardlink-to-later", "hardlink-to-folder", "content-too-short",
     "content-too-long", "size-negative", "data-never-asked-for", "data-of-unknown-file", "error-from-sender",
-    "ends-in-listing", "ends-in-content", "unknown-packet",
+    "ends-in-listing", "ends-in-content", "malformed", "unknown-packet",
 ]  # fmt: skip
 
 

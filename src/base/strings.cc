@@ -9,6 +9,28 @@
 namespace kiln {
 namespace {
 
+constexpr std::string_view kReplacementCharacter = "\xef\xbf\xbd";
+
+// How many bytes the first character of a text that is not empty has; 0 if it is not valid UTF-8.
+size_t FirstCharacter(std::string_view text) {
+  const auto lead = static_cast<unsigned char>(text[0]);
+  const size_t more = lead < 0x80                   ? 0
+                      : lead >= 0xc2 && lead < 0xe0 ? 1
+                      : lead >= 0xe0 && lead < 0xf0 ? 2
+                      : lead >= 0xf0 && lead < 0xf5 ? 3
+                                                    : 4;
+  if (more == 4 || more >= text.size()) return 0;
+  uint32_t point = more == 0 ? lead : lead & (0x3fU >> more);
+  for (size_t k = 1; k <= more; ++k) {
+    const auto next = static_cast<unsigned char>(text[k]);
+    if ((next & 0xc0) != 0x80) return 0;
+    point = point << 6 | (next & 0x3fU);
+  }
+  if (more == 2 && (point < 0x800 || (point >= 0xd800 && point < 0xe000))) return 0;
+  if (more == 3 && (point < 0x10000 || point > 0x10ffff)) return 0;
+  return more + 1;
+}
+
 constexpr std::string_view kSpace = " \t\r\n\v\f";
 char LowerChar(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 char UpperChar(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
@@ -185,25 +207,23 @@ std::optional<std::string> Base64Decode(std::string_view text) {
 }
 
 bool IsValidUtf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    auto lead = static_cast<unsigned char>(text[i]);
-    size_t more = lead < 0x80                   ? 0
-                  : lead >= 0xc2 && lead < 0xe0 ? 1
-                  : lead >= 0xe0 && lead < 0xf0 ? 2
-                  : lead >= 0xf0 && lead < 0xf5 ? 3
-                                                : 4;
-    if (more == 4 || i + more >= text.size()) return false;
-    uint32_t point = more == 0 ? lead : lead & (0x3fU >> more);
-    for (size_t k = 1; k <= more; ++k) {
-      auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xc0) != 0x80) return false;
-      point = point << 6 | (next & 0x3fU);
-    }
-    if (more == 2 && (point < 0x800 || (point >= 0xd800 && point < 0xe000))) return false;
-    if (more == 3 && (point < 0x10000 || point > 0x10ffff)) return false;
-    i += more + 1;
+  while (!text.empty()) {
+    const size_t bytes = FirstCharacter(text);
+    if (bytes == 0) return false;
+    text.remove_prefix(bytes);
   }
   return true;
+}
+
+std::string ToValidUtf8(std::string_view text) {
+  std::string valid;
+  valid.reserve(text.size());
+  while (!text.empty()) {
+    const size_t bytes = FirstCharacter(text);
+    valid += bytes > 0 ? text.substr(0, bytes) : kReplacementCharacter;
+    text.remove_prefix(std::max<size_t>(bytes, 1));
+  }
+  return valid;
 }
 
 std::string NearestName(std::string_view word, const std::vector<std::string>& names) {

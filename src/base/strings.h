@@ -35,6 +35,9 @@ std::string Base64Encode(std::string_view bytes);
 // Standard alphabet, padding required as written; nullopt on any other byte.
 std::optional<std::string> Base64Decode(std::string_view text);
 bool IsValidUtf8(std::string_view text);
+// Bytes that are not part of a valid character become U+FFFD, one each: what a protobuf string must
+// be.
+std::string ToValidUtf8(std::string_view text);
 
 // The name of `names` nearest to `word` (Levenshtein, at most 2 edits and fewer than its length),
 // or "".

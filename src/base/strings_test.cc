@@ -50,6 +50,13 @@ TEST(StringsTest, ChecksUtf8) {
   }
 }
 
+TEST(StringsTest, ToValidUtf8ReplacesOnlyWhatIsNotValid) {
+  EXPECT_EQ(ToValidUtf8("grün €𝄞"), "grün €𝄞");
+  EXPECT_EQ(ToValidUtf8("bad\xffname\xc3"), "bad\uFFFDname\uFFFD");
+  EXPECT_EQ(ToValidUtf8("\xed\xa0\x80"), "\uFFFD\uFFFD\uFFFD");
+  EXPECT_EQ(ToValidUtf8(""), "");
+}
+
 TEST(StringsTest, SuggestsTheNearestName) {
   EXPECT_EQ(NearestName("COPPY", {"RUN", "COPY", "CMD"}), "COPY");
   EXPECT_EQ(NearestName("zzzzzz", {"RUN", "COPY"}), "");

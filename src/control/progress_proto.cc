@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/strings.h"
+
 namespace kiln::control {
 namespace {
 
@@ -33,11 +35,11 @@ size_t AddVertex(const progress::Vertex& vertex, StatusResponse* batch) {
   auto* out = batch->add_vertexes();
   out->set_digest(vertex.digest.ToString());
   for (const Digest& input : vertex.inputs) out->add_inputs(input.ToString());
-  out->set_name(vertex.name);
+  out->set_name(ToValidUtf8(vertex.name));
   out->set_cached(vertex.cached);
   if (vertex.started) ToProto(*vertex.started, out->mutable_started());
   if (vertex.completed) ToProto(*vertex.completed, out->mutable_completed());
-  out->set_error(vertex.error);
+  out->set_error(ToValidUtf8(vertex.error));
   if (vertex.group) {
     out->mutable_progressgroup()->set_id(vertex.group->id);
     out->mutable_progressgroup()->set_name(vertex.group->name);
@@ -48,9 +50,9 @@ size_t AddVertex(const progress::Vertex& vertex, StatusResponse* batch) {
 
 size_t AddStatus(const progress::VertexStatus& status, StatusResponse* batch) {
   auto* out = batch->add_statuses();
-  out->set_id(status.id);
+  out->set_id(ToValidUtf8(status.id));
   out->set_vertex(status.vertex.ToString());
-  out->set_name(status.name);
+  out->set_name(ToValidUtf8(status.name));
   out->set_current(status.current);
   out->set_total(status.total);
   ToProto(status.timestamp, out->mutable_timestamp());

@@ -3,11 +3,13 @@
 #include <google/protobuf/any.pb.h>
 #include <google/rpc/status.pb.h>
 
+#include "base/strings.h"
+
 namespace kiln::rpc {
 
 void ToProto(const Error& error, google::rpc::Status* out) {
   out->set_code(static_cast<int>(error.code()));
-  out->set_message(error.ToString());
+  out->set_message(ToValidUtf8(error.ToString()));
   for (const auto& detail : error.details()) {
     google::protobuf::Any* any = out->add_details();
     any->set_type_url(detail.type_url);

@@ -1,6 +1,8 @@
 #include "session/files.h"
 
+#include <grpcpp/impl/codegen/proto_utils.h>
 #include <grpcpp/impl/codegen/rpc_method.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/sync_stream.h>
 #include <moby/filesync/v1/filesync.grpc.pb.h>
 
@@ -30,8 +32,9 @@ class Stream {
     for (const auto& [key, value] : metadata) call_.context().AddMetadata(key, value);
     const grpc::internal::RpcMethod rpc_method(method, grpc::internal::RpcMethod::BIDI_STREAMING,
                                                channel_);
-    stream_.reset(grpc::internal::ClientReaderWriterFactory<Message, Message>::Create(
-        channel_.get(), rpc_method, &call_.context()));
+    stream_.reset(
+        grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
+            channel_.get(), rpc_method, &call_.context()));
   }
   ~Stream() {
     if (finished_) return;
@@ -39,24 +42,38 @@ class Stream {
     stream_->Finish();
   }
 
-  bool Read(Message* message) { return stream_->Read(message); }
+  // Decodes by itself: to gRPC, a message that is none is the end of the reading, and the call goes
+  // on for as long as the client likes.
+  bool Read(Message* message) {
+    grpc::ByteBuffer bytes;
+    if (!stream_->Read(&bytes)) return false;
+    malformed_ = !grpc::SerializationTraits<Message>::Deserialize(&bytes, message).ok();
+    if (malformed_) Cancel();
+    return !malformed_;
+  }
   bool Write(const Message& message, bool more) {
+    grpc::ByteBuffer bytes;
+    bool own = false;
+    if (!grpc::SerializationTraits<Message>::Serialize(message, &bytes, &own).ok()) return false;
     grpc::WriteOptions options;
     if (more) options.set_buffer_hint();
-    return stream_->Write(message, options);
+    return stream_->Write(bytes, options);
   }
   void WritesDone() { stream_->WritesDone(); }
   void Cancel() { call_.context().TryCancel(); }
   Status Finish() {
     finished_ = true;
-    return call_.End(stream_->Finish());
+    Status end = call_.End(stream_->Finish());
+    if (malformed_) return InvalidArgument("the client sent a malformed message");
+    return end;
   }
 
  private:
   Call call_;
   std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<grpc::ClientReaderWriter<Message, Message>> stream_;
+  std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> stream_;
   bool finished_ = false;
+  bool malformed_ = false;
 };
 
 class WirePackets final : public filesync::PacketStream {

@@ -8,6 +8,7 @@ import (
 	"github.com/moby/buildkit/session/filesync"
 	"github.com/tonistiigi/fsutil/types"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // faulty plays a sender that breaks the protocol.
@@ -133,6 +134,13 @@ var faults = map[string]func(stream) error{
 			return err
 		}
 		return data(s, packet.ID, "half of it")
+	},
+	"malformed": func(s stream) error {
+		// On the wire a packet whose listing entry is no message.
+		if err := s.SendMsg(&anypb.Any{Value: []byte{0xff, 0xff, 0xff}}); err != nil {
+			return err
+		}
+		return serve(s, "")
 	},
 	"unknown-packet": func(s stream) error {
 		if err := s.Send(&types.Packet{Type: 77}); err != nil {
