@@ -1,12 +1,18 @@
-// A Dockerfile from parse to marshalled LLB, in a world where every image exists.
+// A Dockerfile from parse to marshalled LLB with every build check, in a world where every image
+// exists; then what is said about it, and what `kiln check --fix` makes of it.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
+#include "dockerfile/lint_fix.h"
+#include "dockerfile/lint_report.h"
+#include "dockerfile/parser.h"
 #include "dockerfile/plan.h"
+#include "dockerfile/subrequests.h"
 #include "llb/marshal.h"
 
 namespace {
@@ -31,6 +37,7 @@ class AnyHost final : public Host {
   Result<std::optional<std::string>> ReadFile(const llb::Output&,
                                               const std::string& path) override {
     if (path == "Dockerfile") return std::optional<std::string>(dockerfile_);
+    if (path == ".dockerignore") return std::optional<std::string>("*.md\ndir/**\n");
     return std::optional<std::string>();
   }
   Result<std::optional<std::string>> ReadPrefix(const llb::Output& tree, const std::string& path,
@@ -56,8 +63,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Options options;
   const auto loaded = LoadDockerfile(options, host);
   if (!loaded.ok()) return 0;
-  const auto plan = MakePlan(options, *loaded, host);
+  LintConfig every_check;
+  every_check.experimental_all = true;
+  std::vector<Finding> findings;
+  Linter linter(every_check, [&](const Finding& finding) { findings.push_back(finding); });
+  const auto plan = MakePlan(options, *loaded, host, {&linter, nullptr, false});
+  LintText(loaded->source, findings);
+  LintJson(*loaded, findings, plan.ok() ? nullptr : &plan.error()).size();
+  const auto fixed = FixFindings(loaded->source, findings);
+  // What can be parsed can be mended.
+  CHECK(fixed.ok() || !Parse(loaded->source).ok());
   if (!plan.ok()) return 0;
+  Options outline;
+  outline.request_id = "frontend.outline";
+  (void)AnswerSubrequest(outline, *loaded, host, [](const Finding&) {}).ok();
   ResultMetadata(*plan);
   for (const PlatformPlan& platform : plan->platforms) {
     // What lowering accepts is a graph that can be written down, but for steps without arguments.

@@ -36,6 +36,11 @@ std::string WrittenKeyword(const Instruction& instruction);
 
 using ReportFinding = std::function<void(const Finding&)>;
 
+// Of one conversion; further ones are not reported.
+inline constexpr int kMaxFindings = 1000;
+// Of one finding; what it is about may be a long heredoc.
+inline constexpr int kMaxFindingLines = 1000;
+
 // The build checks of one conversion. CheckFile comes first; the rest is seen while the file is
 // lowered. Findings come in the order in which BuildKit finds them.
 class Linter final : public LowerObserver {
@@ -81,6 +86,9 @@ class Linter final : public LowerObserver {
   void Report(Rule rule, LineRange lines, std::string message,
               const std::vector<std::string>& comments = {});
   void Report(const Step& step, Rule rule, std::string message);
+  // NearestVariable, for as long as the file does not make it expensive.
+  std::string Nearest(const std::string& word, const std::vector<std::string>& names);
+  bool IsCheap(std::size_t names);
 
   // lint_file.cc
   void CheckParsed(const Instruction& instruction);
@@ -132,6 +140,8 @@ class Linter final : public LowerObserver {
   std::unique_ptr<PatternMatcher> matcher_;
   std::map<int, StageChecks> stages_;
   std::set<std::string_view> violated_;
+  int reported_ = 0;
+  std::size_t compared_ = 0;  // names, all in all
 };
 
 }  // namespace kiln::dockerfile

@@ -6,7 +6,6 @@
 
 #include "base/strings.h"
 #include "dockerfile/lint.h"
-#include "dockerfile/suggest.h"
 #include "oci/platform.h"
 #include "oci/reference.h"
 
@@ -201,9 +200,9 @@ void Linter::CheckPlatform(const Stage& stage, const Expanded& platform, const V
 void Linter::ReportUndefinedInFrom(const Stage& stage, const Expanded& expanded,
                                    const std::set<std::string>& known) {
   for (const std::string& name : expanded.missing) {
-    if (known.contains(name)) continue;
+    if (known.contains(name) || reported_ >= kMaxFindings) continue;
     std::string message = fmt::format("FROM argument '{}' is not declared", name);
-    const std::string nearest = NearestVariable(name, {known.begin(), known.end()});
+    const std::string nearest = Nearest(name, {known.begin(), known.end()});
     if (!nearest.empty()) message += fmt::format(" (did you mean {}?)", nearest);
     Report(Rule::kUndefinedArgInFrom, stage.head.lines, std::move(message), stage.head.comments);
   }

@@ -43,7 +43,8 @@ Json SourceJson(const LoadedDockerfile& loaded) {
 
 Json LocationJson(LineRange lines) {
   Json ranges = Json::array();
-  for (int line = lines.first; line <= lines.last; ++line) {
+  const int last = std::min(lines.last, lines.first + kMaxFindingLines - 1);
+  for (int line = lines.first; line <= last; ++line) {
     ranges.push_back({{"start", {{"line", line}}}, {"end", {{"line", line}}}});
   }
   return {{"ranges", std::move(ranges)}};

@@ -13,7 +13,6 @@
 #include "dockerfile/lint.h"
 #include "dockerfile/lower_stage.h"
 #include "dockerfile/mount.h"
-#include "dockerfile/suggest.h"
 
 namespace kiln::dockerfile {
 namespace {
@@ -125,10 +124,11 @@ bool Linter::Words(const Step& step, const std::vector<std::string>& texts,
 void Linter::ReportUndefined(const Step& step, const std::set<std::string>& missing) {
   for (const std::string& name : missing) {
     const auto& args = step.state.args;
+    if (reported_ >= kMaxFindings || !IsCheap(args.size())) return;
     const bool declared = std::any_of(args.begin(), args.end(),
                                       [&](const Arg::Item& item) { return item.key == name; });
     if (declared || IsScanSwitch(name)) continue;
-    const std::string nearest = NearestVariable(name, NamesOf(step.state.env));
+    const std::string nearest = Nearest(name, NamesOf(step.state.env));
     if (step.checks.unknown_base && nearest.empty()) continue;
     std::string message = fmt::format("Usage of undefined variable '${}'", name);
     if (!nearest.empty()) message += fmt::format(" (did you mean ${}?)", nearest);

@@ -183,7 +183,7 @@ class Lowering {
         queue.push_back(*stage);
       } else if (!names_.Last(ToLower(name))) {  // a later stage is refused when it is used
         TRY_ASSIGN(const External* image, externals_.Need(name, in_.platform, lines));
-        copied_from_.insert(image);
+        copied_from_.emplace_back(image, lines);
         extra_trees_ = true;
       }
     }
@@ -201,7 +201,7 @@ class Lowering {
     for (const StageWork& work : work_) {
       if (work.reached && work.external != nullptr) show(*work.external, work.stage->head.lines);
     }
-    for (const External* image : copied_from_) show(*image, image->lines);
+    for (const auto& [image, lines] : copied_from_) show(*image, lines);
   }
 
   Status FindTriggers(std::deque<int>& queue) {
@@ -415,7 +415,7 @@ class Lowering {
   std::optional<std::int64_t> epoch_;
   std::vector<StageWork> work_;
   bool extra_trees_ = false;
-  std::set<const External*> copied_from_;
+  std::vector<std::pair<const External*, LineRange>> copied_from_;
 };
 
 }  // namespace

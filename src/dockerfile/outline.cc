@@ -91,16 +91,8 @@ std::set<std::string> OutlineObserver::UsedByFrom(const From& from) const {
 }
 
 void OutlineObserver::OnStage(const Stage& stage, int base) {
-  std::set<std::string>& used = used_by_from_[stage.index];
-  used = UsedByFrom(stage.from);
-  if (base >= 0) {
-    const std::set<std::string>& inherited = used_by_from_[base];
-    used.insert(inherited.begin(), inherited.end());
-    bases_[stage.index] = base;
-  }
-  StageOutline& outline = stages_[stage.index];
-  outline.definitions = global_definitions_;
-  outline.used = used;
+  if (base >= 0) bases_[stage.index] = base;
+  stages_[stage.index].used = UsedByFrom(stage.from);
 }
 
 void OutlineObserver::After(const Instruction& instruction, LineRange lines,
@@ -180,10 +172,12 @@ void OutlineObserver::Collect(int index, Found& found) const {
     while (!names.empty()) {
       const std::string name = std::move(names.back());
       names.pop_back();
-      const auto definition = stage.definitions.find(name);
-      if (definition == stage.definitions.end()) continue;
-      found.args.try_emplace(name, definition->second.arg);
-      for (const std::string& use : definition->second.uses) {
+      const auto own = stage.definitions.find(name);
+      const auto global = global_definitions_.find(name);
+      if (own == stage.definitions.end() && global == global_definitions_.end()) continue;
+      const Definition& definition = own != stage.definitions.end() ? own->second : global->second;
+      found.args.try_emplace(name, definition.arg);
+      for (const std::string& use : definition.uses) {
         if (seen.insert(use).second) names.push_back(use);
       }
     }

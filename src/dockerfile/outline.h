@@ -57,7 +57,7 @@ class OutlineObserver final : public LowerObserver {
     std::set<std::string> uses;  // variables in its default
   };
   struct StageOutline {
-    std::map<std::string, Definition> definitions;
+    std::map<std::string, Definition> definitions;  // its own; others are the globals'
     std::set<std::string> used;
     std::map<std::string, Outline::Need> secrets;
     std::map<std::string, Outline::Need> agents;
@@ -82,7 +82,6 @@ class OutlineObserver final : public LowerObserver {
   StageNames names_;
   Variables globals_;
   std::map<std::string, Definition> global_definitions_;
-  std::map<int, std::set<std::string>> used_by_from_;
   std::map<int, int> bases_;
   std::map<int, StageOutline> stages_;
 };
