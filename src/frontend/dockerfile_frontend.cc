@@ -57,6 +57,9 @@ Status CheckImports(const dockerfile::Options& options) {
   return OkStatus();
 }
 
+// The file goes with each finding, as clients want it, until so much has been sent.
+constexpr std::size_t kMaxToldBytes = std::size_t{16} << 20;
+
 // Findings of build checks become warnings of the step that has loaded the Dockerfile.
 Result<dockerfile::ReportFinding> Warner(const GatewayPtr& gateway,
                                          const dockerfile::LoadedDockerfile& loaded) {
@@ -70,8 +73,11 @@ Result<dockerfile::ReportFinding> Warner(const GatewayPtr& gateway,
   warning.info = progress::SourceInfo{loaded.source.filename, loaded.source.data, "Dockerfile",
                                       definition.SerializeAsString()};
   return dockerfile::ReportFinding(
-      [gateway, warning = std::move(warning)](const dockerfile::Finding& finding) {
+      [gateway, warning = std::move(warning), told = std::make_shared<std::size_t>(0),
+       loaded_bytes = loaded.source.data.size()](const dockerfile::Finding& finding) {
         progress::VertexWarning one = warning;
+        *told += loaded_bytes;
+        if (*told > kMaxToldBytes) one.info.reset();
         one.short_text = finding.Short();
         one.detail = {std::string(finding.rule->description)};
         one.url = dockerfile::PageOf(*finding.rule);
