@@ -192,8 +192,8 @@ def test_failed_step_shows_output_and_excerpt(cli, tmp_path):
 @pytest.mark.parametrize(
     "flags",
     [
-        *(["--sbom=true"], ["--provenance=mode=max"], ["--attest", "type=sbom"], ["--check"]),
-        *(["--call", "outline"], ["--builder", "x"], ["--policy", "filename=x"], ["--cache-from", "type=gha"]),
+        *(["--sbom=true"], ["--provenance=mode=max"], ["--attest", "type=sbom"]),
+        *(["--builder", "x"], ["--policy", "filename=x"], ["--cache-from", "type=gha"]),
         *(["--cache-to", "type=registry,ref=x"], ["--nonsense"], ["--squash"], ["--memory", "1g"], ["--device", "x"]),
     ],
     ids=lambda flags: flags[0],

@@ -10,6 +10,7 @@
 #include "base/strings.h"
 #include "client/display_model.h"
 #include "client/step_numbers.h"
+#include "cmd/command.h"
 #include "cmd/error_report.h"
 #include "cmd/interrupt.h"
 #include "cmd/registry_logins.h"
@@ -65,8 +66,14 @@ std::string LogCommand(const BuildFlags& flags, const std::string& ref,
   return "";
 }
 
+// How the user names the Dockerfile.
+std::string ShownName(const BuildFlags& flags) {
+  if (flags.file == "-" || (flags.context == "-" && flags.file.empty())) return "stdin";
+  return flags.file.empty() ? JoinPath(flags.context, "Dockerfile") : flags.file;
+}
+
 Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* spawner,
-           std::string* where_to_look) {
+           std::string* where_to_look, int* exit_status) {
   TRY_ASSIGN(auto mode, client::ParseDisplayMode(flags.quiet ? "quiet" : flags.progress));
   TRY_ASSIGN(auto prepared, Prepare(flags));
   TRY_ASSIGN(auto engine, OpenEngine(choice, spawner));
@@ -90,6 +97,13 @@ Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* sp
     return std::move(report).error();
   }
   TRY(WriteFiles(flags, *report));
+  if (!prepared.call.name.empty()) {
+    const CallReport called = ReportCall(prepared.call, report->metadata, ShownName(flags));
+    Print(called.out);
+    if (!called.error.empty()) std::fprintf(stderr, "ERROR: %s", called.error.c_str());
+    *exit_status = called.status;
+    return OkStatus();
+  }
   if (flags.quiet) std::printf("%s\n", ImageId(report->exporter_response).c_str());
   return OkStatus();
 }
@@ -98,8 +112,9 @@ Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* sp
 
 int RunBuild(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* spawner) {
   std::string where_to_look;
-  Status status = Run(flags, choice, spawner, &where_to_look);
-  if (status.ok()) return 0;
+  int exit_status = 0;
+  Status status = Run(flags, choice, spawner, &where_to_look, &exit_status);
+  if (status.ok()) return exit_status;
   std::string text = DescribeError(status.error());
   if (!where_to_look.empty()) text += "The whole log of that step: " + where_to_look + "\n";
   std::fputs(text.c_str(), stderr);

@@ -363,6 +363,16 @@ Status AddOutputs(const BuildFlags& flags, PreparedBuild& build) {
   return ConnectOutputs(build);
 }
 
+// Asks about the Dockerfile instead of building it: nothing is written then.
+Status AddCall(const BuildFlags& flags, PreparedBuild& build) {
+  TRY_ASSIGN(build.call, ParseCallMethod(flags.check ? "check" : flags.call));
+  if (build.call.name.empty()) return AddOutputs(flags, build);
+  auto& attrs = build.request.frontend_attrs;
+  attrs["requestid"] = "frontend." + build.call.name;
+  attrs["frontend.caps"] = "moby.buildkit.frontend.subrequests+forward";
+  return OkStatus();
+}
+
 Status CheckSecret(const client::Secret& secret) {
   // A variable that is not set is a secret that is not there: steps say whether they need it.
   if (secret.file.empty()) return OkStatus();
@@ -575,7 +585,7 @@ Result<PreparedBuild> Prepare(const BuildFlags& flags) {
   }
   for (const auto& tag : flags.tags)
     TRY_CTX(oci::Reference::ParseNormalized(tag), "invalid tag {}", Quoted(tag));
-  TRY(AddOutputs(flags, build));
+  TRY(AddCall(flags, build));
   TRY(AddSecrets(flags, build));
   TRY(AddSsh(flags, build));
   TRY(AddCaches("--cache-from", flags.cache_from, build.request.cache_imports));

@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "client/build.h"
 #include "client/display.h"
+#include "cmd/call_report.h"
 #include "cmd/docker_load.h"
 
 namespace kiln::cmd {
@@ -43,6 +44,8 @@ struct BuildFlags {
   bool push = false;
   bool load = false;
   bool quiet = false;
+  std::string call;  // --call as written
+  bool check = false;
 
   // Where the engine is.
   std::string addr;
@@ -55,6 +58,7 @@ struct PreparedBuild {
   client::BuildRequest request;
   // Set if an output goes to a Docker engine.
   std::shared_ptr<DockerLoad> docker;
+  CallMethod call;
   // Folder made for a Dockerfile read from standard input; removed with this.
   std::string temporary_dir;
 
@@ -62,6 +66,7 @@ struct PreparedBuild {
   PreparedBuild(PreparedBuild&& other) noexcept
       : request(std::move(other.request)),
         docker(std::move(other.docker)),
+        call(std::move(other.call)),
         temporary_dir(std::exchange(other.temporary_dir, {})) {}
   PreparedBuild& operator=(PreparedBuild&&) = delete;
   ~PreparedBuild();

@@ -115,7 +115,7 @@ TEST_F(BuildFlagsTest, RefusesByName) {
       {{"-", "-f", "-"}, "standard input"},
       {{dir_ + "/missing"}, "missing"},
       {{dir_, "--sbom", "true"}, "--sbom"},
-      {{dir_, "--check"}, "--check"},
+      {{dir_, "--call", "outline,form=json"}, "--call"},
       {{dir_, "--build-context", "x"}, "--build-context"},
       {{dir_, "--network", "bridge"}, "--network"},
       {{dir_, "-o", "type=oci,dest"}, "--output"},

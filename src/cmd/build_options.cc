@@ -8,9 +8,8 @@ namespace kiln::cmd {
 namespace {
 
 // Flags of docker buildx build that kiln knows of and does not serve.
-constexpr const char* kUnserved[] = {"--attest", "--builder", "--call",       "--check",
-                                     "--debug",  "--policy",  "--provenance", "--sbom",
-                                     "--device", "--resource"};
+constexpr const char* kUnserved[] = {"--attest",     "--builder", "--debug",  "--policy",
+                                     "--provenance", "--sbom",    "--device", "--resource"};
 // Those that docker build had for its older builder, and takes to this day without heeding them.
 constexpr const char* kOfOldBuilder[] = {"--compress",    "--isolation",  "--security-opt",
                                          "--squash",      "-m,--memory",  "--memory-swap",
@@ -85,6 +84,10 @@ void AddBuildOptions(CLI::App& app, BuildFlags& flags) {
   app.add_flag("--pull", flags.pull, "Resolve image names anew");
   app.add_flag("--push", flags.push, "Push the image: -o type=image,push=true");
   app.add_flag("--load", flags.load, "Load the image into Docker: -o type=docker");
+  app.add_option("--call", flags.call,
+                 "Ask instead of building: check, outline, targets (or build), and "
+                 "[,format=json][,ignorestatus=true]");
+  app.add_flag("--check", flags.check, "Check the Dockerfile: --call=check");
   app.add_flag("-q,--quiet", flags.quiet, "Print only the image ID");
   app.add_option("--addr", flags.addr,
                  "Daemon to use, unix://… or tcp://… (also KILN_HOST, BUILDKIT_HOST); without one, "
@@ -99,6 +102,8 @@ void AddBuildOptions(CLI::App& app, BuildFlags& flags) {
   kiln build --target test --build-arg GO=1.22 -o out .
   kiln build --build-context base=oci-layout://./base -o type=oci,dest=image.tar .
   kiln build --secret id=npm,src=$HOME/.npmrc --ssh default .
+  kiln build --check .
+  kiln build --call outline,format=json --target app .
   kiln build --build-arg VERSION --no-cache-filter deps --metadata-file meta.json .)");
 }
 

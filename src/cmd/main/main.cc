@@ -11,6 +11,7 @@
 #include "cmd/build_command.h"
 #include "cmd/build_options.h"
 #include "cmd/cache_commands.h"
+#include "cmd/check_command.h"
 #include "cmd/daemon_command.h"
 #include "cmd/fsck_command.h"
 #include "cmd/history_commands.h"
@@ -115,9 +116,13 @@ int ClientMain(int argc, char** argv) {
   bool repair = false;
   fsck_command->add_option("--root", fsck_root, "Where they are");
   fsck_command->add_flag("--repair", repair, "Drop what is broken; builds make it anew");
+  CheckFlags check;
+  CLI::App* check_command = app.add_subcommand("check", "Check a Dockerfile, without building it");
+  AddCheckOptions(*check_command, check);
   if (auto status = Parse(app, argc, argv)) return *status;
   if (debug) SetLogLevel(LogLevel::kDebug);
   if (fsck_command->parsed()) return RunFsck(fsck_root, repair);
+  if (check_command->parsed()) return RunCheck(check);
   for (const Subcommand& command : commands) {
     if (command.app->parsed()) return RunSubcommand(command);
   }

@@ -1,0 +1,139 @@
+#include "cmd/call_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "cmd/build_flags.h"
+#include "dockerfile/lint_report.h"
+
+namespace kiln::cmd {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string Find(const std::map<std::string, std::string>& metadata, const std::string& key) {
+  const auto found = metadata.find(key);
+  return found == metadata.end() ? "" : found->second;
+}
+
+// What a lint result says, read back.
+struct LintResult {
+  struct Warning {
+    std::string rule;
+    std::string url;
+    std::string detail;
+    dockerfile::LineRange lines;
+  };
+  dockerfile::SourceFile source;
+  std::vector<Warning> warnings;
+  bool failed = false;
+  std::string message;
+  dockerfile::LineRange failed_at;
+};
+
+dockerfile::LineRange LinesOf(const Json& location) {
+  dockerfile::LineRange lines;
+  if (!location.is_object() || !location.contains("ranges")) return lines;
+  for (const Json& range : location["ranges"]) {
+    const int line = range.value("/start/line"_json_pointer, 0);
+    if (lines.first == 0) lines.first = line;
+    lines.last = std::max(lines.last, line);
+  }
+  return lines;
+}
+
+LintResult ReadLint(const std::string& text, const std::string& file) {
+  LintResult result;
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return result;
+  result.source.filename = file;
+  result.source.data =
+      Base64Decode(json.value("/sources/0/data"_json_pointer, "")).value_or(std::string());
+  for (const Json& warning : json.value("warnings", Json::array())) {
+    result.warnings.push_back({warning.value("ruleName", ""), warning.value("url", ""),
+                               warning.value("detail", ""),
+                               LinesOf(warning.value("location", Json()))});
+  }
+  if (const auto error = json.find("buildError"); error != json.end() && error->is_object()) {
+    result.failed = true;
+    result.message = error->value("message", "");
+    result.failed_at = LinesOf(error->value("location", Json()));
+  }
+  return result;
+}
+
+void ReportLint(const LintResult& lint, CallReport& report) {
+  const std::size_t count = lint.warnings.size();
+  if (count == 1) report.out += "Check complete, 1 warning has been found!\n";
+  if (count > 1) report.out += fmt::format("Check complete, {} warnings have been found!\n", count);
+  std::vector<LintResult::Warning> sorted = lint.warnings;
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const auto& a, const auto& b) { return a.lines.first < b.lines.first; });
+  for (const auto& warning : sorted) {
+    report.out += "\nWARNING: " + warning.rule;
+    if (!warning.url.empty()) report.out += " - " + warning.url;
+    report.out += "\n" + warning.detail + "\n" + dockerfile::Excerpt(lint.source, warning.lines);
+  }
+  if (!lint.failed && count == 0) report.out += "Check complete, no warnings found.\n";
+  if (lint.failed && count > 0) report.out += "\n";
+}
+
+}  // namespace
+
+Result<CallMethod> ParseCallMethod(const std::string& text) {
+  CallMethod method;
+  if (text.empty()) return method;
+  TRY_ASSIGN(const auto fields, ParseCsv(text));
+  for (const std::string& field : fields) {
+    const auto cut = Cut(field, "=");
+    if (!cut) {
+      if (!method.name.empty()) return InvalidArgument("invalid value {} for --call", Quoted(text));
+      method.name = field;
+    } else if (cut->first == "format") {
+      method.json = cut->second == "json";
+    } else if (cut->first == "ignorestatus") {
+      const auto value = ParseBool(cut->second);
+      if (!value) return InvalidArgument("invalid ignorestatus value in --call: {}", cut->second);
+      method.ignore_status = *value;
+    } else {
+      return InvalidArgument("invalid field {} in --call: want format or ignorestatus",
+                             Quoted(field));
+    }
+  }
+  if (method.name == "check") method.name = "lint";
+  if (method.name == "build") return CallMethod();
+  return method;
+}
+
+CallReport ReportCall(const CallMethod& method, const std::map<std::string, std::string>& metadata,
+                      const std::string& file) {
+  CallReport report;
+  const std::string json = Find(metadata, "result.json");
+  const std::string text = Find(metadata, "result.txt");
+  if (method.name == "lint") {
+    const LintResult lint = ReadLint(json, file);
+    if (method.json) {
+      report.out = json + "\n";
+    } else {
+      ReportLint(lint, report);
+    }
+    if (lint.failed) {
+      report.status = 1;
+      report.error = lint.message + "\n" + dockerfile::Excerpt(lint.source, lint.failed_at);
+    }
+  } else {
+    report.out = method.json || text.empty() ? json + "\n" : text;
+  }
+  const auto status = ParseInt(Find(metadata, "result.statuscode"));
+  if (report.status == 0 && !method.ignore_status && status) {
+    report.status = static_cast<int>(*status);
+  }
+  return report;
+}
+
+}  // namespace kiln::cmd
