@@ -106,6 +106,7 @@ void Recorder::Complete(const Status& solved, const pb::SolveResponse& response)
   if (log_) {
     record_.mutable_logs()->set_size(log_->size());
     record_.mutable_logs()->set_digest(log_->digest().ToString());
+    log_.reset();
   }
   std::string external;
   if (!solved.ok()) {

@@ -76,6 +76,8 @@ class StatusStream final : public grpc::ServerWriteReactor<StatusResponse> {
   void EndLocked(const grpc::Status& status) {
     if (shared_->stream == nullptr) return;
     shared_->stream = nullptr;
+    // It holds what is shared, by its callback, and the build's whole progress.
+    shared_->reader.reset();
     Finish(status);
   }
 
