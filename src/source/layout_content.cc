@@ -1,5 +1,7 @@
 #include "source/layout_content.h"
 
+#include <algorithm>
+
 #include "archive/stream.h"
 #include "base/error.h"
 #include "session/content.h"
@@ -47,9 +49,15 @@ template <typename Call>
 std::invoke_result_t<Call, session::Session&> LayoutContent::AtSession(
     const progress::Activity& activity, const Call& call) const {
   if (!session_id_.empty()) {
-    auto pinned = sessions_.Get(activity, session_id_);
-    if (pinned.ok()) return call(**pinned);
-    TRY(activity.Check());
+    // That of a build long ended is not waited for: where a layer lies is remembered with it.
+    const std::vector<std::string> mine = activity.sessions->SessionIds();
+    session::SessionPtr pinned = sessions_.Find(session_id_);
+    if (pinned == nullptr && std::find(mine.begin(), mine.end(), session_id_) != mine.end()) {
+      auto awaited = sessions_.Get(activity, session_id_);
+      if (awaited.ok()) pinned = std::move(*awaited);
+      TRY(activity.Check());
+    }
+    if (pinned != nullptr) return call(*pinned);
   }
   return session::Any(sessions_, activity, call);
 }
