@@ -329,7 +329,23 @@ Result<std::unique_ptr<Store>> Store::Open(StoreOptions options) {
   return std::unique_ptr<Store>(new Store(std::move(impl)));
 }
 
+// Directories that their last holder left dirty and could not remove, on a full disk.
+static void RemoveDirty(Store::Impl& store) {
+  std::set<std::string> nums;
+  const Status read = store.database->Read([&](SqliteConnection& db) -> Status {
+    TRY_ASSIGN(nums, TextSet(db, "SELECT CAST(num AS TEXT) FROM records WHERE kind=3 AND dirty=1"));
+    return OkStatus();
+  });
+  if (!read.ok() || nums.empty()) return;
+  for (const std::string& num : nums) {
+    if (auto removed = store.Remove(*ParseInt(num)); !removed.ok())
+      LOG_WARNING("removing directory {}: {}", num, removed.error());
+  }
+  store.janitor->Drain();
+}
+
 void Store::Impl::Close() {
+  if (database != nullptr && janitor != nullptr) RemoveDirty(*this);
   if (indexes != nullptr) indexes->Trim(true);
   fetch_pool.reset();
   cpu_pool.reset();
