@@ -1,5 +1,7 @@
 #include "ops/file_actions.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "base/glob.h"
@@ -17,12 +19,20 @@ store::NodeMeta MetaOf(int32_t mode, const std::optional<FileOwner>& owner, int6
           .mtime = TimestampOf(timestamp_ns)};
 }
 
+// Fails as `what` ("open /a/b") if what holds `path` is not there.
+Status NeedParent(const std::string& path, std::string_view what,
+                  const store::LayerWriter& writer) {
+  TRY_ASSIGN(auto parent, writer.Stat(DirName(path)));
+  if (!parent) return NotFound("{}: no such file or directory", what);
+  return OkStatus();
+}
+
 Status RemoveOne(const std::string& path, bool allow_not_found, store::LayerWriter& writer) {
   std::string clean = store::CleanAbsolute(path);
   if (clean == "/") return InvalidArgument("rmPath: invalid empty path");
   if (!allow_not_found) {
     TRY_ASSIGN(auto entry, writer.Stat(clean, store::Follow::kNo));
-    if (!entry) return NotFound("lstat {}: no such file or directory", clean);
+    if (!entry) return NotFound("stat {}: no such file or directory", clean);
   }
   return writer.RemoveTree(clean);
 }
@@ -45,7 +55,10 @@ Status MakeDirectory(const pb::FileActionMkDir& action, const std::optional<File
       return FailedPrecondition("mkdir {}: not a directory", action.path());
     return OkStatus();
   }
-  if (!action.makeparents()) return writer.MakeDir(path, meta);
+  if (!action.makeparents()) {
+    TRY(NeedParent(path, fmt::format("mkdir {}", action.path()), writer));
+    return writer.MakeDir(path, meta);
+  }
   TRY_ASSIGN(auto created, writer.MakeDirs(path, meta));
   // Making a directory's child touched it: set its time again, innermost last touched.
   if (meta.mtime)
@@ -58,17 +71,11 @@ Status MakeFile(const pb::FileActionMkFile& action, const std::optional<FileOwne
                 store::LayerWriter& writer) {
   store::NodeMeta meta = MetaOf(action.mode(), owner, action.timestamp());
   TRY_ASSIGN(std::string path, writer.Resolve(action.path()));
+  // What is there is replaced, not written to: nothing of it is kept.
   TRY_ASSIGN(auto existing, writer.Stat(path));
-  if (existing) {
-    if (existing->info.IsDirectory())
-      return FailedPrecondition("open {}: is a directory", action.path());
-    meta.mode = existing->info.mode & 07777;
-    if (!owner) {
-      meta.uid = existing->info.uid;
-      meta.gid = existing->info.gid;
-    }
-    TRY_ASSIGN(meta.xattrs, writer.Xattrs(*existing));
-  }
+  if (existing && existing->info.IsDirectory())
+    return FailedPrecondition("rename {}: file exists", action.path());
+  TRY(NeedParent(path, fmt::format("open {}", action.path()), writer));
   return writer.WriteFile(path, action.data(), meta);
 }
 
@@ -78,6 +85,9 @@ Status MakeSymlink(const pb::FileActionSymlink& action, const std::optional<File
   TRY_ASSIGN(auto existing, writer.Stat(path));
   if (existing)
     return AlreadyExists("symlink {} {}: file exists", action.oldpath(), action.newpath());
+  const std::string what = fmt::format("symlink {} {}", action.oldpath(), action.newpath());
+  if (action.oldpath().empty()) return NotFound("{}: no such file or directory", what);
+  TRY(NeedParent(path, what, writer));
   return writer.Symlink(action.oldpath(), path, MetaOf(0777, owner, action.timestamp()));
 }
 
