@@ -129,7 +129,7 @@ class Applier {
     }
     TRY(Create(entry, name, keep, content));
     if (hides_below) TRY(sys::SetXattrAt(parent_.get(), name, opaque_name_, "y"));
-    if (entry.type == EntryType::kHardlink) return OkStatus();
+    if (entry.type == EntryType::kHardlink) return SetAttributesOfLinked(entry, name);
     TRY(SetAttributes(parent_.get(), name, entry));
     if (entry.type == EntryType::kDirectory) {
       directories_.emplace_back(entry.path, entry.mtime);
@@ -231,6 +231,15 @@ class Applier {
     for (const auto& [key, value] : entry.xattrs) TRY(SetXattr(dir, name, entry, key, value));
     if (entry.type == EntryType::kSymlink) return OkStatus();
     return sys::ChmodAt(dir, name, entry.mode);
+  }
+
+  // A second name of a file brings attributes too; those of the last name count.
+  Status SetAttributesOfLinked(const TarEntry& entry, const std::string& name) {
+    TRY_ASSIGN(const sys::FileInfo info, sys::StatAt(parent_.get(), name));
+    TarEntry attributes = entry;
+    attributes.type = info.IsSymlink() ? EntryType::kSymlink : EntryType::kFile;
+    TRY(SetAttributes(parent_.get(), name, attributes));
+    return sys::SetTimesAt(parent_.get(), name, entry.mtime, entry.mtime);
   }
 
   // trusted.* would let a layer forge overlayfs's own marks, user.overlay.* likewise.

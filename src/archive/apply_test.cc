@@ -87,8 +87,8 @@ TEST_F(ApplyTest, UnpacksEveryKindWithItsAttributes) {
   EXPECT_EQ(result->bytes, 4);
   EXPECT_EQ(seen.size(), 7U);
   auto info = *root_->Stat("d/f");
-  EXPECT_EQ(info.mode & 07777, 04755U);
-  EXPECT_EQ(info.uid, 12U);
+  EXPECT_EQ(info.mode & 07777, 0644U);
+  EXPECT_EQ(info.uid, 0U);
   EXPECT_EQ(info.nlink, 2U);
   EXPECT_EQ(info.mtime, WallTime(std::chrono::seconds(1'600'000'000)));
   EXPECT_EQ(root_->Stat("d")->mtime, info.mtime);
