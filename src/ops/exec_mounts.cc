@@ -34,6 +34,21 @@ bool IsRoot(const pb::Mount& mount) { return mount.dest() == "/"; }
 
 std::string CacheLockName(const pb::Mount& mount) { return "cache mount " + CacheId(mount); }
 
+Status RenewCaches(store::Store& store, const llb::Vertex& vertex) {
+  if (!vertex.metadata.ignore_cache()) return OkStatus();
+  for (const pb::Mount& mount : vertex.op.exec().mounts()) {
+    if (mount.mounttype() != pb::CACHE || mount.input() != kNone) continue;
+    const store::NamedDirOptions options{
+        .key = "cache:" + CacheId(mount),
+        .description = fmt::format("cached mount {} from exec {}", mount.dest(),
+                                   fmt::join(vertex.op.exec().meta().args(), " ")),
+        .keep_if_dirty = true,
+        .renew = true};
+    TRY(store.OpenNamedDir({}, options));
+  }
+  return OkStatus();
+}
+
 class ExecMounts::Preparer {
  public:
   Preparer(ExecMounts& out, const ExecServices& exec, const progress::Activity& activity,
@@ -124,7 +139,8 @@ class ExecMounts::Preparer {
           .sharing = SharingOf(mount),
           .keep_if_dirty = true,
           .initial = input,
-          .renew = out_.vertex_->metadata.ignore_cache()};
+          // Others were renewed when the definition was loaded.
+          .renew = !input.is_scratch() && out_.vertex_->metadata.ignore_cache()};
       TRY_ASSIGN(store::NamedDir dir, store_.OpenNamedDir(activity_, options));
       found = out_.caches_.emplace(key, std::move(dir)).first;
     }

@@ -52,6 +52,10 @@ class ExecMounts {
   std::vector<std::variant<store::SnapshotRef, Pending>> outputs_;
 };
 
+// Cache mounts of a step that is to ignore the cache: empty from now on, once for the whole build,
+// so that what its earlier steps put there is found by later ones. Called when it is loaded.
+Status RenewCaches(store::Store& store, const llb::Vertex& vertex);
+
 // The name under which the solver locks a LOCKED cache mount.
 std::string CacheLockName(const pb::Mount& mount);
 

@@ -258,6 +258,7 @@ class ExecOp final : public SnapshotOp {
 Result<solver::OpPtr> MakeExecOp(const Services& services, const ExecServices& exec,
                                  const llb::Vertex& vertex, const OpOptions& options) {
   TRY_ASSIGN(llb::KeyMap key, llb::KeyMapOf(vertex));
+  TRY(RenewCaches(services.store, vertex));
   return solver::OpPtr(std::make_shared<ExecOp>(services, exec, vertex, options, std::move(key)));
 }
 

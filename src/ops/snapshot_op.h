@@ -32,6 +32,8 @@ class SnapshotOp : public solver::Op, public std::enable_shared_from_this<Snapsh
   SnapshotOp(const Services& services, llb::Vertex vertex, OpOptions options, llb::KeyMap key);
 
   int output_count() const override { return output_count_; }
+  // What rests on nothing is seen, as sources are, even where its result is known.
+  bool ShowsKeyMap() const override { return vertex_.inputs.empty(); }
   solver::OpIdentity identity() const override;
   void KeyMap(int part, progress::Activity activity,
               solver::Callback<solver::KeyMapPart> done) override;
