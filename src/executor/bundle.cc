@@ -86,7 +86,8 @@ Status Bundle::MountRoot() {
 }
 
 Status Bundle::PrepareMounts() {
-  points_ = {{"/etc/resolv.conf", false}, {"/etc/hosts", false}};
+  points_ = {{.target = "/etc/resolv.conf", .directory = false, .first = true},
+             {.target = "/etc/hosts", .directory = false, .first = true}};
   for (size_t i = 0; i < spec_.mounts.size(); ++i) {
     const StepMount& mount = spec_.mounts[i];
     TRY_ASSIGN_CTX(SpecMount prepared, Prepare(mount, i), "mount {}", mount.target);
@@ -111,7 +112,9 @@ Result<SpecMount> Bundle::Prepare(const StepMount& mount, size_t number) {
     TRY_ASSIGN(sys::FileInfo info, sys::StatAt(AT_FDCWD, prepared.source));
     directory = info.IsDirectory();
   }
-  points_.push_back({prepared.target, directory});
+  // The runtime gives a tmpfs the mode of what it finds at its place.
+  const mode_t mode = prepared.type == "tmpfs" ? 01777 : 0755;
+  points_.push_back({.target = prepared.target, .directory = directory, .mode = mode});
   return prepared;
 }
 

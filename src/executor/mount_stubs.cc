@@ -51,7 +51,7 @@ Result<MountStubs> MountStubs::Make(sys::RootedPath root, std::vector<Point> poi
     bool covered = std::any_of(points.begin(), points.end(), [&](const Point& other) {
       return IsBelow(point.target, other.target);
     });
-    if (covered) continue;
+    if (covered && !point.first) continue;
     if (auto made = stubs.MakeOne(point, recursive); !made.ok()) {
       (void)stubs.Remove().ok();
       return std::move(made.error().AddContext(fmt::format("mount point {}", point.target)));
@@ -69,7 +69,10 @@ Status MountStubs::MakeOne(const Point& point, bool recursive) {
   TRY_ASSIGN(KeepTimes times, KeepTimes::Of(root_, parent));
   TRY_ASSIGN(std::vector<std::string> directories,
              root_.MakeDirs(point.directory ? path : DirName(path)));
-  if (point.directory) directories.pop_back();
+  if (point.directory) {
+    directories.pop_back();
+    if (point.mode != 0755) TRY(root_.Chmod(path, point.mode));
+  }
   if (recursive) made_.insert(made_.end(), directories.begin(), directories.end());
   if (!point.directory) TRY(root_.OpenFile(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644));
   made_.push_back(path);

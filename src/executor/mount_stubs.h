@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 #include <vector>
 
@@ -16,6 +18,8 @@ class MountStubs {
   struct Point {
     std::string target;
     bool directory = true;
+    mode_t mode = 0755;  // of a directory
+    bool first = false;  // mounted before all others: none of them is above it yet
   };
 
   // `recursive`: directories made above a mount point are stubs too, else they stay. A target below

