@@ -107,8 +107,23 @@ class Copier {
   }
 
   Status Finish(Level& level) {
-    if (!level.dir || level.keeps_meta) return OkStatus();
+    if (!level.dir) return OkStatus();
+    if (level.keeps_meta) return FinishKept(level);
     return writer_.FinishDir(*level.dir, level.meta);
+  }
+
+  // What was there keeps all but its time, as upstream has it: what COPY makes of a folder does not
+  // depend on when.
+  Status FinishKept(const Level& level) {
+    if (level.dir->path == "/") return OkStatus();
+    TRY_ASSIGN(const auto entry, writer_.Stat(level.dir->path));
+    if (!entry) return OkStatus();
+    NodeMeta meta{.mode = entry->info.mode & 07777,
+                  .uid = entry->info.uid,
+                  .gid = entry->info.gid,
+                  .mtime = HeadFor(*level.source->node).mtime};
+    TRY_ASSIGN(meta.xattrs, writer_.Xattrs(*entry));
+    return writer_.SetMeta(level.dir->path, meta);
   }
 
   // Where replacing is asked for, what has another type goes.

@@ -109,8 +109,10 @@ Result<SnapshotRef> Store::Diff(const progress::Activity& activity, const Snapsh
       const std::vector<RecordPtr> below = Visible(now, i);
       TRY_ASSIGN(const bool pure, impl_->IsPureChange(now[i], below));
       if (!pure) {
+        CommitOptions commit = options;
+        commit.description = now[i]->row.description;  // it stands for that layer
         TRY_ASSIGN(SnapshotRef part,
-                   impl_->ComputeDiff(activity, below, Visible(now, i + 1), options));
+                   impl_->ComputeDiff(activity, below, Visible(now, i + 1), commit));
         parts.push_back(std::move(part));
         continue;
       }

@@ -89,6 +89,7 @@ Result<std::shared_ptr<NamedState>> Store::Impl::TakeNamed(const NamedDirOptions
     state->dirs = DirsOf(row.num);
     state->sharing = wanted.sharing;
     state->keep_if_dirty = wanted.keep_if_dirty;
+    state->description = wanted.description;
     slot = state;
     return state;
   }
@@ -110,6 +111,7 @@ Result<std::shared_ptr<NamedState>> Store::Impl::NewNamed(const progress::Activi
   state->dirs = DirsOf(row.num);
   state->sharing = wanted.sharing;
   state->keep_if_dirty = wanted.keep_if_dirty;
+  state->description = wanted.description;
   state->is_new = wanted.initial.is_scratch();
   state->discard = true;  // until it is whole
   {
@@ -279,6 +281,7 @@ Result<SnapshotRef> Store::Freeze(NamedDir dir, bool received) {
   row.kind = RecordKind::kNamed;
   row.local = true;
   row.type = std::string(kTypeLocalSource);
+  row.description = dir.state_->description;
   row.created = impl_->clock->Now();
   auto state = std::make_shared<RecordState>(std::move(row));
   state->frozen = dir.state_;

@@ -65,6 +65,7 @@ struct NamedState {
   Store::Impl* store = nullptr;
   int64_t num = 0;
   std::string id;
+  std::string description;  // as its user says
   SnapshotDirs dirs;
   Sharing sharing = Sharing::kPrivate;
   bool keep_if_dirty = false;
