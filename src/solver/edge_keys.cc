@@ -39,7 +39,7 @@ void Engine::OnPart(Vertex& vertex, Result<KeyMapPart> part) {
   Status valid = part.ok() ? CheckPart(vertex, *part) : Status(part.error());
   EndTicket(vertex.key_map, valid.ok() ? "" : valid.error().ToString(), !valid.ok());
   if (!valid.ok()) {
-    FailWaiting(vertex, std::nullopt, valid.error());
+    FailWaiting(vertex, std::nullopt, valid.error().AddContext("failed to load cache key"));
     return;
   }
   if (IsRandom(part->digest) && vertex.is_root()) {

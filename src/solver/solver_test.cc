@@ -69,7 +69,7 @@ TEST_F(SolverTest, ErrorOfAKeyMapFailsTheStep) {
   graph.Add("A", world_.NewOp("a", {InputKey{}}), {{"I"}});
   auto build = Load("one", graph);
   const auto answer = world_.Ask(build, "A");
-  EXPECT_EQ(answer->error(), "no such tag");
+  EXPECT_EQ(answer->error(), "failed to load cache key: no such tag");
   EXPECT_EQ(answer->result->error().code(), Code::kNotFound);
   EXPECT_EQ(build.sink->Story("I"), (Story{"announce", "start", "error: no such tag"}));
   EXPECT_EQ(world_.Stats().open_asks, 0u);
