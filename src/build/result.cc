@@ -92,7 +92,6 @@ Result<std::vector<ResultPlatform>> PlatformsOf(const BuildResult& result) {
     return InvalidArgument("build result contains multiple refs without platforms mapping");
   }
   oci::Platform platform = oci::HostPlatform();
-  if (auto found = result.ref ? result.ref->platform() : std::nullopt) platform = *found;
   if (auto it = result.metadata.find(std::string(kImageConfigKey)); it != result.metadata.end()) {
     if (auto found = PlatformOfConfig(it->second)) platform = *found;
   }

@@ -368,7 +368,7 @@ class Lowering {
         steps += step ? 1 : 0;
       }
     };
-    count(work.triggers);
+    steps += static_cast<int>(work.triggers.size());  // every trigger, as upstream counts
     count(work.stage->instructions);
     return steps;
   }

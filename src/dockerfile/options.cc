@@ -29,7 +29,7 @@ using Setter = Status (*)(Options&, const std::string&);
 Status SetPlatforms(Options& options, const std::string& value) {
   for (const auto& text : Split(value, ',')) {
     TRY_ASSIGN_CTX(oci::Platform platform, oci::ParsePlatform(Trim(text)),
-                   "failed to parse target platform {}", Quoted(text));
+                   "failed to parse target platform {}", text);
     options.platforms.push_back(oci::Normalize(std::move(platform)));
   }
   return OkStatus();

@@ -73,6 +73,8 @@ class ArchiveExporter final : public Exporter {
     if (auto it = result.metadata.find("image.name");
         attributes_.name_from_metadata && it != result.metadata.end()) {
       for (auto part : Split(it->second, ',')) texts.emplace_back(part);
+    } else if (attributes_.name_from_metadata) {
+      texts.emplace_back("*");  // nobody named it: refused below
     }
     std::vector<oci::Reference> names;
     for (const auto& text : texts) {

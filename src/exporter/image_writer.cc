@@ -1,5 +1,7 @@
 #include "exporter/image_writer.h"
 
+#include <fmt/chrono.h>
+
 #include <set>
 
 #include "base/log.h"
@@ -152,8 +154,9 @@ class Writer {
       options.clamp = ClampFor(image);
       rewriting.emplace(
           activity_, *services_.clock, vertex_,
-          fmt::format("rewriting layers with source-date-epoch {} ({})", *image.epoch_seconds,
-                      FormatRfc3339(WallTime(std::chrono::seconds(*image.epoch_seconds)))));
+          fmt::format("rewriting layers with source-date-epoch {} ({:%Y-%m-%d %H:%M:%S} +0000 UTC)",
+                      *image.epoch_seconds,
+                      std::chrono::sys_seconds(std::chrono::seconds(*image.epoch_seconds))));
     } else if (attributes_.rewrite_timestamp) {
       LOG_WARNING("rewrite-timestamp is specified, but no source-date-epoch was found");
     }
@@ -204,10 +207,7 @@ class Writer {
     manifest.media_type = attributes_.oci_types ? oci::kOciManifest : oci::kDockerManifest;
     manifest.config = image.config.descriptor;
     for (const auto& layer : image.layers) manifest.layers.push_back(layer.descriptor);
-    if (attributes_.oci_types) {
-      manifest.annotations =
-          AnnotationsFor(Annotation::Target::kManifest, &image.platform.platform);
-    }
+    manifest.annotations = AnnotationsFor(Annotation::Target::kManifest, &image.platform.platform);
     image.manifest = MakeDocument(oci::Encode(manifest), manifest.media_type);
     Report("exporting manifest " + image.manifest.descriptor.digest.ToString());
     Report("exporting config " + image.config.descriptor.digest.ToString());

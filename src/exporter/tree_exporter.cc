@@ -161,7 +161,8 @@ class TreeExporter final : public Exporter {
       return SendOne(activity, session, *Merge(parts, split), true, "copying files", vertex);
     }
     return ForEachParallel(*services_.blocking, kParallelPlatforms, parts.size(), [&](size_t i) {
-      std::string id = parts.size() == 1 ? "copying files" : "copying files " + parts[i].id;
+      std::string id =
+          parts.size() == 1 && !split ? "copying files" : "copying files " + parts[i].id;
       return SendOne(activity, session, *TreeOf(parts[i], split), false, id, vertex);
     });
   }

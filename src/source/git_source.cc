@@ -1,5 +1,7 @@
 #include "source/git_source.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "base/error.h"
@@ -66,8 +68,11 @@ Result<store::SnapshotRef> GitTree::MakeOnce(const progress::Activity& activity,
   if (known) return known;
   store::CommitOptions options;
   options.type = store::kTypeGitCheckout;
-  options.description = "git snapshot for " + RedactRemote(spec_.remote) + "#" +
-                        (spec_.ref.empty() ? revision.commit : spec_.ref);
+  // Without a ref: the branch that HEAD names.
+  std::string_view asked = revision.ref.empty() ? revision.commit : revision.ref;
+  if (asked.starts_with("refs/heads/")) asked.remove_prefix(std::string_view("refs/heads/").size());
+  options.description = fmt::format("git snapshot for {}#{}", RedactRemote(spec_.remote),
+                                    spec_.ref.empty() ? asked : spec_.ref);
   options.labels[kSnapshotLabel] = label;
   const auto make = [&]() -> Result<store::SnapshotRef> {
     TRY(repository.Fetch(*git, revision));
