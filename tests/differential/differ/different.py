@@ -1,4 +1,129 @@
-"""Where kiln differs from buildkitd on purpose: docs/differences.md says why."""
+"""Where kiln differs from buildkitd on purpose: the headings of docs/differences.md, and the cases that show it. What
+kiln does there is recorded too, in on_purpose.json (`record --on-purpose`)."""
 
-# {case: {key of its observation: what it is with kiln}}
-DIFFERENT = {}
+import fnmatch
+import functools
+import json
+import pathlib
+
+FILE = pathlib.Path(__file__).parents[1] / "on_purpose.json"
+DOCUMENT = pathlib.Path(__file__).parents[3] / "docs/differences.md"
+
+ROWS = {
+    "Mistakes in a definition are found when it is loaded": [
+        "copies/action unknown",
+        "copies/input *",
+        "copies/no output",
+        "copies/output *",
+        "execs/bind content hash where it cannot be",
+        "execs/* unknown",
+        "execs/mount of an unknown type",
+        "execs/output missing",
+        "execs/root of another type",
+        "load/exec with a missing input",
+        "load/index too high",
+        "load/merge of nothing",
+        "load/no scheme",
+        "load/unknown op",
+        "load/unknown scheme",
+        "outputs/annotations on a descriptor, Docker's types",
+        "outputs/archive with a bad name",
+        "outputs/docker, a bad name",
+        "outputs/image, push by digest with a tag",
+        "sources/blob without a digest",
+        "sources/git, bad checksum",
+        "sources/git, name like a flag",
+        "sources/image with a bad name",
+        "sources/image without a digest",
+        "sources/image, bad limit",
+        "sources/image, limit below zero",
+        "sources/image, no layers at all",
+        "sources/local bad list",
+        "sources/registry with a bad name",
+        "sources/registry without a host",
+        "sources/registry, bad mode",
+    ],
+    "Messages say what is wrong": [
+        "copies/copy bad mode in words",
+        "copies/copy file to new place without parents",
+        "copies/copy include bad",
+        "copies/copy wildcard bad",
+        "copies/mkdir with parents over a file",
+        "copies/unpack into a file",
+        "dockerfiles/missing stage",
+        "dockerfiles/two platforms in one tree",
+        "dockerfiles/two platforms, annotated for a third",
+        "execs/hosts with a bad address",
+        "execs/working directory that is a file",
+        "load/garbage op",
+        "outputs/* bad",
+        "outputs/archive of any name",
+        "outputs/*, bad",
+        "outputs/* bad epoch",
+        "outputs/* bad flag",
+        "outputs/*, bad epoch",
+        "outputs/*, bad flag",
+        "outputs/configuration given",
+        "outputs/image, nobody to push to",
+        "sources/git, folder that is a file",
+        "sources/git, missing *",
+        "sources/image missing",
+        "sources/image of an older variant",
+        "sources/image of another architecture",
+        "sources/image without our platform",
+        "sources/image that does not add up",
+        "sources/local bad pattern",
+        "sources/local missing",
+        "sources/web, *",
+    ],
+    "What makes no sense is refused, not overlooked": [
+        "outputs/image, push without a name",
+        "outputs/image, unpacked and rewritten",
+        "sources/git, bad times",
+        "sources/image of a missing store",
+        "sources/image of no store",
+        "sources/local bad comparison",
+    ],
+    "Attributes are followed where buildkitd overlooks them": [
+        "outputs/annotations of a platform",
+        "outputs/tar split",
+    ],
+    "Links that lead nowhere can be removed, block devices stay block devices": [
+        "copies/rm of a broken link",
+        "copies/special*",
+        "outputs/all kinds",
+        "outputs/tar of all kinds",
+    ],
+    "Changes of folders are noticed": ["changes/mode of a folder", "sources/local missing session"],
+    "A root that is thrown away may be written to": ["execs/root without output"],
+    "Archives are valid and the same every time": [
+        "dockerfiles/base alone",
+        "dockerfiles/on a base, overridden",
+        "dockerfiles/scratch alone",
+        "merges/diff of nothing",
+        "merges/diff of the same",
+        "outputs/nothing*",
+        "random_graphs/3",
+        "sources/image without layers",
+        "sources/local names only*",
+    ],
+    "Progress shows more": [
+        "changes/base with the same layers",
+        "dockerfiles/target *",
+        "outputs/image, unpacked",
+        "outputs/layout",
+        "outputs/pushed*",
+        "sources/image of all kinds",
+    ],
+    "A difference holds nothing but the difference": ["merges/diff of a merge", "merges/diff of images"],
+}
+
+
+@functools.cache
+def observations():
+    """{case: what kiln does}."""
+    return json.loads(FILE.read_text()) if FILE.exists() else {}
+
+
+def rows_of(name):
+    return [row for row, patterns in ROWS.items() if any(fnmatch.fnmatchcase(name, one) for one in patterns)]

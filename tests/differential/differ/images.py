@@ -55,12 +55,20 @@ def describe(tar):
 
 
 def over_base(lines, base):
-    """Of a tree, what the base does not have, and what of the base is not there."""
-    base, plain = {line.rstrip("/") for line in base}, [line.rstrip("/") for line in lines]
-    if not base & set(plain):
-        return lines
-    missing = [f"- {line}" for line in sorted(base - set(plain))]
-    return [line for line, short in zip(lines, plain, strict=True) if short not in base] + missing
+    """Of a tree, what the base does not have, and what of the base is not there. That a folder of the base was touched
+    is no difference."""
+    known, plain = {_untimed(line) for line in base}, [_untimed(line) for line in lines]
+    if not any(line.split(" ")[-1] == "busybox" for line in plain):
+        return lines  # of something else
+    missing = [f"- {line}" for line in sorted(known - set(plain))]
+    return [line for line, short in zip(lines, plain, strict=True) if short not in known] + missing
+
+
+def _untimed(line):
+    if not line.startswith("d "):
+        return line
+    kind, mode, owner, _, path = line.split(" ", 4)
+    return f"{kind} {mode} {owner} {path.rstrip('/')}"
 
 
 def describe_bytes(data):

@@ -15,8 +15,8 @@ ID = re.compile(r"\b(?=[0-9]*[a-z])(?=[a-z]*[0-9])[0-9a-z]{25}\b")
 # buildkitd's own names: of a state with another one merged in, of where it mounted something to work on it.
 TWO_IDS = re.compile("<id>::<id>")
 MOUNTED = re.compile(r"/[^ ]*/cachemounts/buildkit\d+")
-# A layer is described by whoever pulled it first.
-PULLED = re.compile(r"pulled from [^ |\"]+")
+# A layer is described by whoever pulled it first, if that happened at all.
+PULLED = re.compile(r"pulled from [^ |\"]+|created by buildkit")
 # kiln says of what kind an error is, and the client prints that before the text.
 KIND = re.compile(
     r"(?<=error: failed to solve: )(InvalidArgument|NotFound|PermissionDenied|Unavailable|FailedPrecondition): "
