@@ -192,7 +192,7 @@ TEST_F(JobTest, FailuresNameVertexAndLines) {
   EXPECT_EQ(result.error().code(), Code::kUnknown);
   EXPECT_NE(result.error().FindDetail(llb::kVertexDetailType), nullptr);
   EXPECT_NE(result.error().FindDetail(llb::kSourceDetailType), nullptr);
-  EXPECT_EQ(recorder->vertices()["step"].error, "lstat /none: no such file or directory");
+  EXPECT_EQ(recorder->vertices()["step"].error, "stat /none: no such file or directory");
 }
 
 TEST_F(JobTest, MissingSourcesOfCopiesAreReportedAsUpstreamDoes) {
