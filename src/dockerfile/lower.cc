@@ -298,7 +298,9 @@ class Lowering {
     state.steps = CountSteps(work);
     External* external = work.replacement != nullptr ? work.replacement : work.external;
     if (external == nullptr) return OkStatus();
-    if (external->failure) return *external->failure;
+    if (external->failure) {
+      return WithNearestTree(*external->failure, external->name, names_.All());
+    }
     return BeginFrom(context, *external, work);
   }
 
@@ -383,7 +385,9 @@ class Lowering {
       return names_.TooLate(name, user, *later, mount);
     External* external = externals_.Find(name, in_.platform);
     if (external == nullptr) return Internal("{} was not looked up", name);
-    if (external->failure) return *external->failure;
+    if (external->failure) {
+      return WithNearestTree(*external->failure, external->name, names_.All());
+    }
     return FromTree{external->Tree("FROM " + external->ref, in_.options), external->local};
   }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <numeric>
 #include <utility>
 
@@ -11,6 +12,10 @@ namespace kiln::dockerfile {
 namespace {
 
 constexpr std::size_t kMaxEdits = 2;
+
+constexpr const char* kWellKnownImages[] = {
+    "alpine", "busybox", "debian", "docker",   "fedora", "golang", "httpd", "mariadb", "mysql",
+    "nginx",  "node",    "php",    "postgres", "python", "redis",  "ruby",  "rust",    "ubuntu"};
 
 // Insertions, deletions and replacements between two words; anything above kMaxEdits if there are
 // many more.
@@ -43,6 +48,16 @@ std::string NearestVariable(std::string_view word, const std::vector<std::string
     nearest = name;
   }
   return nearest;
+}
+
+Error WithNearestTree(Error error, std::string_view name, std::vector<std::string> stages) {
+  stages.insert(stages.end(), std::begin(kWellKnownImages), std::end(kWellKnownImages));
+  const std::string nearest = NearestVariable(name, stages);
+  if (nearest.empty()) return error;
+  Error out(error.code(), error.message() + " (did you mean " + nearest + "?)");
+  for (const std::string& context : error.contexts()) out.AddContext(context);
+  for (const ErrorDetail& detail : error.details()) out.AddDetail(detail);
+  return out;
 }
 
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates) {
