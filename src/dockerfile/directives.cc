@@ -84,7 +84,7 @@ Result<bool> DirectiveArea::Accept(std::string_view line) {
   *seen = true;
   if (directive->name == "escape") {
     if (directive->value != "\\" && directive->value != "`") {
-      return Unknown("invalid escape token {}: must be ` or \\", Quoted(directive->value));
+      return Unknown("invalid escape token '{}' does not match ` or \\", directive->value);
     }
     escape_ = directive->value.front();
   }

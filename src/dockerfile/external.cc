@@ -41,7 +41,7 @@ llb::Output External::Tree(const std::string& vertex_name, const Options& option
   vertex.platform = platform;
   vertex.name = vertex_name;
   vertex.locations = std::move(locations);
-  if (!command.empty()) vertex.description["com.docker.dockerfile.v1.command"] = command;
+  if (!command.empty()) vertex.description[std::string(kCommandKey)] = command;
   if (!context_key.empty()) vertex.name = fmt::format("[context {}] {}", context_key, ref);
   if (request->oci_layout) {
     if (!context_key.empty())
@@ -140,10 +140,16 @@ Status Externals::OpenContext(External& external, const std::string& value) {
 }
 
 Status Externals::OpenImage(External& external, const std::string& ref) {
-  TRY_ASSIGN_CTX(const auto parsed, oci::Reference::ParseNormalized(ref),
-                 "failed to parse stage name {}", Quoted(ref));
+  const auto parsed = oci::Reference::ParseNormalized(ref);
+  if (!parsed.ok()) {
+    const std::string& why = parsed.error().message();
+    // The name stands there already.
+    return Unknown(
+        "failed to parse stage name {}: {}", Quoted(ref),
+        why.starts_with("invalid reference format: \"") ? "invalid reference format" : why);
+  }
   ImageRequest request;
-  request.ref = parsed.WithDefaultTag().ToString();
+  request.ref = parsed->WithDefaultTag().ToString();
   request.platform = external.platform;
   request.resolve_mode = options_.resolve_mode;
   if (!external.context_key.empty()) {

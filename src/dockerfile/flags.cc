@@ -37,6 +37,7 @@ Result<Flags> Flags::Parse(std::span<const FlagSpec> specs, const std::vector<st
     }
     if (spec->kind == FlagKind::kBool) {
       const std::string value = cut ? ToLower(cut->second) : "true";
+      if (value.empty()) return Unknown("missing a value on flag: --{}", name);
       if (value != "true" && value != "false") {
         return Unknown("expecting boolean value for flag --{}, not: {}", name, cut->second);
       }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/digest.h"
@@ -29,6 +30,9 @@ struct ImageInfo {
   std::optional<Digest> digest;  // of the top object
   std::string config;            // JSON
 };
+
+// Where a vertex's description has the instruction as written.
+inline constexpr std::string_view kCommandKey = "com.docker.dockerfile.v1.command";
 
 // What lowering must ask the world for. All calls may block and come from the thread that lowers.
 class Host {

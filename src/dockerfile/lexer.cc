@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "dockerfile/directives.h"
 #include "dockerfile/errors.h"
+#include "dockerfile/grammar.h"
 #include "dockerfile/heredoc.h"
 #include "dockerfile/words.h"
 
@@ -120,7 +121,9 @@ class Lexer {
       continued = TakeContinuation(next, out_.escape);
       logical.text += next;
     }
+    while (!logical.text.empty() && IsBlank(logical.text.back())) logical.text.pop_back();
     if (!IsValidUtf8(logical.text)) return Unknown("instruction is not valid UTF-8");
+    TRY(CheckGrammar(logical.text, out_.escape));
     if (gap) out_.empty_continuations.push_back({start_, number_});
     if (logical.text.find("<<") != std::string::npos && MayHoldHeredoc(logical.text, out_.escape)) {
       logical.heredocs = HeredocsOf(logical.text);
@@ -134,7 +137,12 @@ class Lexer {
 
   Status ReadBody(Heredoc& heredoc) {
     while (!left_.empty()) {
-      TRY_ASSIGN(const std::string_view line, Next());
+      const auto next = Next();
+      if (!next.ok()) {
+        --number_;  // such a line counts as the end of the file
+        break;
+      }
+      const std::string_view line = *next;
       std::string_view end = TrimLineEnd(line);
       while (heredoc.strip_tabs && end.starts_with('\t')) end.remove_prefix(1);
       if (end == heredoc.name) return OkStatus();

@@ -180,9 +180,6 @@ Status StageLowering::AddInlineFile(const Heredoc& heredoc, llb::CopyAction acti
   llb::MkfileAction file;
   file.path = "/" + heredoc.name;
   file.data = HeredocText(heredoc);
-  if (heredoc.name.find('/') != std::string::npos || heredoc.name == "." || heredoc.name == "..") {
-    return Unknown("heredoc name {} can not be a file name", Quoted(heredoc.name));
-  }
   if (heredoc.expand) {
     ExpandOptions options;
     options.literal_quotes = true;
@@ -192,7 +189,6 @@ Status StageLowering::AddInlineFile(const Heredoc& heredoc, llb::CopyAction acti
   action.src = file.path;
   llb::VertexOptions options;
   options.name = "[internal] preparing inline document";
-  options.locations = LocationsOf(context_, lines_);
   action.from = llb::File({}, {std::move(file)}, std::move(options));
   action.exclude_patterns.clear();
   out.shown += " <<" + heredoc.name;

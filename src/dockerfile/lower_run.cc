@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "dockerfile/heredoc.h"
+#include "dockerfile/host.h"
 #include "dockerfile/lower_stage.h"
 
 namespace kiln::dockerfile {
@@ -77,6 +78,7 @@ Status StageLowering::Do(const Run& run) {
   TRY(AddMounts(run, spec));
   llb::VertexOptions options = StepOptions(NextPrefix(context_, state_) + ShownRunText(run));
   options.platform = state_.platform;
+  options.description[std::string(kCommandKey)] = current_->original;
   options.linux_resources = context_.options.linux_resources;
   const std::string history = RunHistory(spec.args);
   state_.tree = llb::Exec(std::move(spec), std::move(options)).root;
@@ -112,9 +114,9 @@ Result<std::vector<std::string>> StageLowering::RunArgs(const Run& run, llb::Exe
   file.data = body;
   llb::VertexOptions options;
   options.name = "[internal] preparing inline document";
-  options.locations = LocationsOf(context_, lines_);
   llb::ExecMount mount;
-  mount.dest = kPipeFolder.substr(0, kPipeFolder.size() - 1);
+  mount.dest = kPipeFolder;
+  mount.selector = "/";
   mount.source = llb::File({}, {std::move(file)}, std::move(options));
   mount.readonly = true;
   spec.mounts.push_back(std::move(mount));

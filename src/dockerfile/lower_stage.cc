@@ -121,9 +121,13 @@ std::string StageLowering::ShownText() const {
   const std::string& original = current_->original;
   const auto expanded = Word(original);
   std::string text = expanded.ok() ? *expanded : original;
-  for (std::size_t i = 0; i < current_->keyword.size() && i < text.size(); ++i) {
-    text[i] = current_->keyword[i];
-  }
+  return Shown(std::move(text));
+}
+
+// In upper case up to the first space, which a tab is not.
+std::string StageLowering::Shown(std::string text) const {
+  const std::string first = ToUpper(text.substr(0, text.find(' ')));
+  text.replace(0, first.size(), first);
   return trigger_ ? "ONBUILD " + text : text;
 }
 
@@ -143,18 +147,21 @@ std::string StageLowering::ShownRunText(const Run& run) const {
   ExpandOptions options;
   options.escape = context_.escape;
   options.keep_quotes = true;
+  options.keep_escapes = true;
   options.keep_unset = true;
   const std::string& original = current_->original;
   const auto expanded = Expand(original, lookup, options);
   std::string text = expanded.ok() ? expanded->text : original;
-  text.replace(0, std::min(text.size(), current_->keyword.size()), current_->keyword);
   const bool only_heredoc = run.command.heredocs.size() == 1 && run.command.args.size() == 1 &&
                             ParseHeredocWord(run.command.args[0]).has_value();
   if (only_heredoc) {
     const std::string body = HeredocText(run.command.heredocs[0]);
-    text += " (" + body.substr(0, body.find_first_of("\r\n")) + "...)";
+    const auto end = body.find('\n');
+    const std::string_view first = std::string_view(body).substr(0, end);
+    const bool more = end != std::string::npos && end + 1 < body.size();
+    text += fmt::format(" ({}{})", first.substr(0, first.find('\r')), more ? "..." : "");
   }
-  return trigger_ ? "ONBUILD " + text : text;
+  return Shown(std::move(text));
 }
 
 llb::VertexOptions StageLowering::StepOptions(std::string name) const {

@@ -129,6 +129,7 @@ class StageLowering {
   VariableLookup Lookup() const;
   // The command line as shown: keyword in upper case, variables replaced.
   std::string ShownText() const;
+  std::string Shown(std::string text) const;
   std::string ShownRunText(const Run& run) const;
   llb::VertexOptions StepOptions(std::string name) const;
   std::vector<std::string> ShellArgs(const std::string& command) const;

@@ -104,8 +104,7 @@ Body ParseRun(ParseInput& in) {
 Status ParsePaths(ParseInput& in, Copy& copy) {
   TRY_ASSIGN(auto json, ParseJsonStrings(in.rest));
   auto words = json ? std::move(*json) : BlankWords(in.rest);
-  if (words.empty()) return Unknown("{} requires at least two arguments", in.keyword);
-  if (words.size() == 1) {
+  if (words.size() < 2) {
     return Unknown(
         "{} requires at least two arguments, but only one was provided. Destination could not be "
         "determined",
@@ -113,14 +112,16 @@ Status ParsePaths(ParseInput& in, Copy& copy) {
   }
   copy.dest = std::move(words.back());
   words.pop_back();
-  if (!json && ParseHeredocWord(copy.dest)) {
+  if (ParseHeredocWord(copy.dest)) {
     return Unknown("{} cannot accept a heredoc as a destination", in.keyword);
   }
   std::size_t next = 0;
   for (auto& word : words) {
-    const bool heredoc = !json && next < in.heredocs.size() && ParseHeredocWord(word).has_value();
-    if (heredoc) {
+    auto heredoc = ParseHeredocWord(word);
+    if (heredoc && next < in.heredocs.size()) {
       copy.inline_files.push_back(std::move(in.heredocs[next++]));
+    } else if (heredoc) {  // in an array: a file with nothing in it
+      copy.inline_files.push_back(std::move(*heredoc));
     } else {
       copy.sources.push_back(std::move(word));
     }
@@ -238,6 +239,7 @@ Body ParseVolume(ParseInput& in) {
 }
 
 Body ParseShell(ParseInput& in) {
+  if (in.rest.empty()) return RequiresSome(in);
   TRY_ASSIGN(auto json, ParseJsonStrings(in.rest));
   if (!json) return Unknown("SHELL requires the arguments to be in JSON form");
   if (json->empty()) return RequiresSome(in);
@@ -269,7 +271,7 @@ Body ParseHealthcheck(ParseInput& in) {
   }
   TRY_ASSIGN(check.command, ParseCommand(rest));
   if (rest.empty() || check.command.args.empty()) {
-    return Unknown("missing command after HEALTHCHECK CMD");
+    return Unknown("Missing command after HEALTHCHECK CMD");
   }
   TRY_ASSIGN(check.interval_ns, DurationFlag(in, "interval"));
   TRY_ASSIGN(check.timeout_ns, DurationFlag(in, "timeout"));
@@ -298,10 +300,6 @@ Body ParseOnbuild(ParseInput& in) {
   for (const Heredoc& heredoc : in.heredocs) {
     onbuild.trigger += "\n" + heredoc.content + heredoc.name;
   }
-  LogicalLine line;
-  line.text = in.rest;
-  line.heredocs = std::move(in.heredocs);
-  TRY(ParseInstruction(std::move(line), in.escape));
   return onbuild;
 }
 
@@ -330,7 +328,7 @@ constexpr std::array<FlagSpec, 5> kHealthFlags = {{{"interval", kString},
 
 constexpr std::array<InstructionSpec, 18> kSpecs = {{
     {"ADD", kAddFlags, ParseCopy},
-    {"ARG", {}, ParseArg},
+    {"ARG", {}, ParseArg, true},
     {"CMD", {}, ParseCmd},
     {"COPY", kCopyFlags, ParseCopy},
     {"ENTRYPOINT", {}, ParseEntrypoint},
@@ -343,7 +341,7 @@ constexpr std::array<InstructionSpec, 18> kSpecs = {{
     {"ONBUILD", {}, ParseOnbuild},
     {"RUN", kRunFlags, ParseRun},
     {"SHELL", {}, ParseShell},
-    {"STOPSIGNAL", {}, ParseStopSignal},
+    {"STOPSIGNAL", {}, ParseStopSignal, true},
     {"USER", {}, ParseUser},
     {"VOLUME", {}, ParseVolume},
     {"WORKDIR", {}, ParseWorkdir},

@@ -27,6 +27,7 @@ struct InstructionSpec {
   std::string_view keyword;
   std::span<const FlagSpec> flags;
   ParseFunction parse = nullptr;
+  bool ignores_flags = false;  // known or not
 };
 
 std::span<const InstructionSpec> InstructionSpecs();

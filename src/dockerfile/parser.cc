@@ -52,7 +52,9 @@ Result<Instruction> ParseInstruction(LogicalLine line, char escape) {
   }
   ParseInput input;
   input.keyword = std::move(split.keyword);
-  TRY_ASSIGN(input.flags, Flags::Parse(spec->flags, split.flags));
+  if (!spec->ignores_flags) {
+    TRY_ASSIGN(input.flags, Flags::Parse(spec->flags, split.flags));
+  }
   input.rest = std::move(split.rest);
   input.heredocs = std::move(line.heredocs);
   input.escape = escape;
@@ -78,17 +80,15 @@ Status ParseInto(const SourceFile& file, Dockerfile& out) {
   for (LogicalLine& line : lexed.lines) {
     const LineRange lines = line.lines;
     auto instruction = ParseInstruction(std::move(line), out.escape);
-    Status status = instruction.ok() ? Place(std::move(instruction).value(), out)
-                                     : Status(std::move(instruction).error());
-    if (!status.ok()) {
-      Error error = std::move(status).error();
+    if (!instruction.ok()) {
+      Error error = std::move(instruction).error();
       error.AddContext(fmt::format("dockerfile parse error on line {}", lines.first));
       return WithSource(std::move(error), file, lines);
     }
+    TRY(WithSource(Place(std::move(instruction).value(), out), file, lines));
   }
   if (out.stages.empty()) {
-    return WithSource(Unknown("dockerfile contains no stages to build"), file,
-                      out.global_args.back().lines);
+    return Unknown("dockerfile contains no stages to build");
   }
   return OkStatus();
 }

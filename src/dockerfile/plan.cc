@@ -193,11 +193,10 @@ Result<LoadedDockerfile> LoadDockerfile(const Options& options, Host& host) {
                                   : SmallFiles(options, host, local, std::move(paths), local,
                                                "[internal] load build definition from " + filename);
   LoadedDockerfile loaded;
-  loaded.source.filename = filename;
+  loaded.source.filename = filename;  // also if the fallback is read
   TRY_ASSIGN_CTX(auto text, host.ReadFile(tree, filename), "failed to read dockerfile");
   if (!text && !fallback.empty()) {
     TRY_ASSIGN_CTX(text, host.ReadFile(tree, fallback), "failed to read dockerfile");
-    if (text) loaded.source.filename = fallback;
   }
   if (!text) {
     return Unknown("failed to read dockerfile: open {}: no such file or directory", filename);

@@ -63,17 +63,18 @@ Error WithNearestTree(Error error, std::string_view name, std::vector<std::strin
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates) {
   constexpr std::size_t kMaxWord = 128;
   if (word.empty() || word.size() > kMaxWord) return "";
-  std::vector<std::string> lower;
-  lower.reserve(candidates.size());
-  for (const auto& candidate : candidates) lower.push_back(ToLower(candidate));
-  const std::string nearest = NearestName(ToLower(word), lower);
-  if (nearest.empty()) return "";
-  for (std::size_t i = 0; i < lower.size(); ++i) {
-    if (lower[i] == nearest && candidates[i] != word) {
-      return " (did you mean " + candidates[i] + "?)";
-    }
+  const std::string lower = ToLower(word);
+  const std::string* nearest = nullptr;
+  std::size_t least = kMaxEdits + 1;
+  for (const std::string& candidate : candidates) {
+    if (candidate == word) continue;
+    const std::string other = ToLower(candidate);
+    const std::size_t edits = Edits(lower, other);
+    if (edits >= least) continue;
+    least = edits;
+    nearest = &candidate;
   }
-  return "";
+  return nearest == nullptr ? "" : " (did you mean " + *nearest + "?)";
 }
 
 }  // namespace kiln::dockerfile

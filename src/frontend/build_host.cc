@@ -58,7 +58,8 @@ std::vector<Result<dockerfile::ImageInfo>> BuildHost::ResolveImages(
 
 Result<dockerfile::ImageInfo> BuildHost::ResolveOne(const dockerfile::ImageRequest& request) {
   ImageQuery query{SourceOf(request), request.platform, request.log_name, /*with_config=*/true};
-  TRY_ASSIGN(ImageAnswer answer, gateway_->ResolveImage(activity_, query));
+  TRY_ASSIGN_CTX(ImageAnswer answer, gateway_->ResolveImage(activity_, query),
+                 "failed to resolve source metadata for {}", request.ref);
   dockerfile::ImageInfo info;
   if (const auto* image = std::get_if<llb::ImageSource>(&answer.id)) {
     info.ref = image->ref;

@@ -49,6 +49,24 @@ Status CheckSyntax(const dockerfile::Options& options, const dockerfile::LoadedD
   return dockerfile::WithSource(NotBuiltIn(syntax->word), loaded.source, syntax->lines);
 }
 
+// What a user did wrong carries no code, as stock clients expect: they print any other before the
+// message.
+Error WithoutCode(Error error) {
+  switch (error.code()) {
+    case Code::kInvalidArgument:
+    case Code::kNotFound:
+    case Code::kAlreadyExists:
+    case Code::kFailedPrecondition:
+    case Code::kOutOfRange:
+    case Code::kUnavailable:
+      error.set_code(Code::kUnknown);
+      break;
+    default:
+      break;
+  }
+  return error;
+}
+
 Status CheckImports(const dockerfile::Options& options) {
   for (const auto& import : options.cache_imports) {
     return Unimplemented("importing cache of type {} is not served by this build server",
@@ -100,6 +118,14 @@ bool IsBuiltInSyntax(const std::string& name) {
 Result<build::BuildResult> DockerfileFrontend::Solve(const progress::Activity& activity,
                                                      const GatewayPtr& gateway,
                                                      const Request& request) {
+  auto result = Convert(activity, gateway, request);
+  if (!result.ok()) return WithoutCode(std::move(result).error());
+  return result;
+}
+
+Result<build::BuildResult> DockerfileFrontend::Convert(const progress::Activity& activity,
+                                                       const GatewayPtr& gateway,
+                                                       const Request& request) {
   TRY_ASSIGN(const dockerfile::Options options, dockerfile::ParseOptions(request.opts));
   TRY(dockerfile::CheckCaps(options, /*forwardable=*/true));
   TRY(CheckImports(options));
@@ -122,7 +148,10 @@ Result<build::BuildResult> DockerfileFrontend::Solve(const progress::Activity& a
   result.metadata = dockerfile::ResultMetadata(plan);
   for (const auto& platform : plan.platforms) {
     TRY_ASSIGN(const pb::Definition definition, llb::Marshal(platform.root));
-    TRY_ASSIGN(build::ReferencePtr reference, gateway->job()->Load(definition));
+    build::ReferencePtr reference;  // none stands for an empty tree
+    if (definition.def_size() > 0) {
+      TRY_ASSIGN(reference, gateway->job()->Load(definition));
+    }
     if (plan.multi_platform) {
       result.refs[platform.id] = std::move(reference);
     } else {

@@ -9,6 +9,10 @@ class DockerfileFrontend final : public Frontend {
  public:
   Result<build::BuildResult> Solve(const progress::Activity& activity, const GatewayPtr& gateway,
                                    const Request& request) override;
+
+ private:
+  static Result<build::BuildResult> Convert(const progress::Activity& activity,
+                                            const GatewayPtr& gateway, const Request& request);
 };
 
 // `gateway.v0`. Serves images that the built-in frontend stands for; all others are refused by

@@ -13,7 +13,8 @@ MODIFIED = 1445412480  # Wed, 21 Oct 2015 07:28:00 GMT
 
 @dataclasses.dataclass
 class Page:
-    """`body` with its ETag; more `headers`; `length` to claim; `authorization` that is asked for; `endless` goes on."""
+    """`body` with its ETag and date (`modified`, or None); more `headers`; `length` to claim;
+    `authorization` that is asked for; `endless` goes on."""
 
     body: bytes = b""
     status: int = 200
@@ -75,7 +76,8 @@ class WebServer(LocalServer):
         body = page.body if status == 200 else b""
         handler.send_response(status)
         if status in (200, 304):
-            handler.send_header("Last-Modified", email.utils.formatdate(page.modified, usegmt=True))
+            if page.modified is not None:
+                handler.send_header("Last-Modified", email.utils.formatdate(page.modified, usegmt=True))
             if page.etag:
                 handler.send_header("ETag", etag)
         for name, value in page.headers.items():

@@ -4,6 +4,8 @@
 //	peer -addr ADDR fault NAME       sends a broken listing or content instead
 //	peer -addr ADDR solve            one base64 pb.Definition a line on stdin, each given to Control.Solve as it is;
 //	                                 prints one answer a line
+//	peer -addr ADDR lower            requests to the Dockerfile frontend on stdin, one JSON object a line; prints what
+//	                                 each was turned into: normalised graphs and metadata, or the error
 package main
 
 import (
@@ -27,7 +29,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-const deadline = 100 * time.Second
+const deadline = 10 * time.Minute // the caller has its own
 
 func main() {
 	addr := flag.String("addr", "", "the daemon")
@@ -66,8 +68,10 @@ func run(addr string, args []string) error {
 		return nil
 	case len(args) == 1 && args[0] == "solve":
 		return solveLines(ctx, c)
+	case len(args) == 1 && args[0] == "lower":
+		return lower(ctx, c)
 	}
-	return fmt.Errorf("usage: peer -addr ADDR sync DIR | fault NAME | faults | solve")
+	return fmt.Errorf("usage: peer -addr ADDR sync DIR | fault NAME | faults | solve | lower")
 }
 
 // build asks for the local source "context", served by files, and for nothing else.
