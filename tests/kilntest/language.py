@@ -257,6 +257,6 @@ def pages():
 
 
 def differences():
-    """{case id: why}: cases whose answer is not the real daemon's, as docs/differences.md explains."""
+    """{case id: why}: cases whose answer is not the real daemon's."""
     lines = (FOLDER / "differences.txt").read_text().splitlines()
     return dict(line.split(" ", 1) for line in lines if line and not line.startswith("#"))
