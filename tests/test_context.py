@@ -112,15 +112,14 @@ def test_files_of_odd_names_and_kinds(build):
     os.mkfifo(request.context / "in/pipe")
     (request.context / "in/dangling").symlink_to("nowhere")
     (request.context / "in/large").write_bytes(b"0123456789abcdef" * 200_000)
-    no_utf8 = os.fsencode(request.context / "in") + b"/no\xffutf8"
-    pathlib.Path(os.fsdecode(no_utf8)).write_text("any bytes")
-    os.symlink(b"no\xffutf8", os.fsencode(request.context / "in/link"))
+    no_utf8 = os.fsdecode(b"no\xffutf8")
+    (request.context / "in" / no_utf8).write_text("any bytes")
+    (request.context / "in/link").symlink_to(no_utf8)
     build.client.build(request)
     for name, text in odd.items():
         assert build.read(name.removeprefix("in/")) == text
     assert build.read("empty") == ""
-    assert os.listdir(os.fsencode(build.out)).count(b"no\xffutf8") == 1
-    assert os.readlink(os.fsencode(build.out / "link")) == b"no\xffutf8"
+    assert os.fsencode((build.out / "link").readlink()) == b"no\xffutf8"
     assert build.read("link") == "any bytes"
     assert (build.out / "pipe").is_fifo()
     assert str((build.out / "dangling").readlink()) == "nowhere"
