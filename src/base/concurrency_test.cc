@@ -50,6 +50,17 @@ TEST(EventLoopTest, RunsInOrderAndTimers) {
   EXPECT_EQ(seen, (std::vector<int>{0, 1, 2}));
 }
 
+TEST(EventLoopTest, StoppedTimersDoNotFire) {
+  EventLoop loop("test");
+  std::atomic<int> fired = 0;
+  loop.PostAfter(std::chrono::milliseconds(20), [&] { ++fired; });
+  loop.StopTimers();
+  loop.PostAfter(std::chrono::milliseconds(0), [&] { ++fired; });
+  std::this_thread::sleep_for(std::chrono::milliseconds(40));
+  loop.RunAndWait([] {});  // tasks still run
+  EXPECT_EQ(fired, 0);
+}
+
 TEST(ManualQueueTest, IsDrivenByHand) {
   ManualQueue queue;
   int runs = 0;

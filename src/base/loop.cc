@@ -21,6 +21,16 @@ EventLoop::~EventLoop() {
   thread_.join();
 }
 
+void EventLoop::StopTimers() {
+  decltype(timers_) dropped;
+  {
+    std::lock_guard lock(mutex_);
+    timers_stopped_ = true;
+    dropped.swap(timers_);
+  }
+  RunAndWait([] {});  // one may be running
+}
+
 void EventLoop::Post(std::function<void()> task) {
   {
     std::lock_guard lock(mutex_);
@@ -34,7 +44,8 @@ uint64_t EventLoop::PostAfter(nanoseconds delay, std::function<void()> task) {
   {
     std::lock_guard lock(mutex_);
     id = next_timer_++;
-    timers_.emplace(std::chrono::steady_clock::now() + delay, std::pair{id, std::move(task)});
+    if (!timers_stopped_)
+      timers_.emplace(std::chrono::steady_clock::now() + delay, std::pair{id, std::move(task)});
   }
   changed_.notify_one();
   return id;

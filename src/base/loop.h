@@ -37,6 +37,8 @@ class EventLoop final : public TaskQueue {
   void Post(std::function<void()> task) override;
   uint64_t PostAfter(nanoseconds delay, std::function<void()> task) override;
   void CancelTimer(uint64_t id) override;
+  // No timer fires after this. Must not be called on the loop's thread.
+  void StopTimers();
   bool OnLoopThread() const { return std::this_thread::get_id() == thread_.get_id(); }
   // Runs `task` on the loop and waits for it; must not be called on the loop's thread.
   void RunAndWait(std::function<void()> task);
@@ -50,6 +52,7 @@ class EventLoop final : public TaskQueue {
   std::multimap<SteadyTime, std::pair<uint64_t, std::function<void()>>> timers_;
   uint64_t next_timer_ = 1;
   bool stopping_ = false;
+  bool timers_stopped_ = false;
   std::thread thread_;
 };
 

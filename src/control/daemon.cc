@@ -1,5 +1,6 @@
 #include "control/daemon.h"
 
+#include <malloc.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -255,6 +256,8 @@ Status Daemon::Parts::OpenServices() {
   build_solver = std::make_unique<BuildSolver>(solve);
 
   ControlService::Parts parts;
+  // What builds needed goes back to the kernel: each thread's heap keeps it otherwise.
+  jobs.OnIdle([pool = blocking.get()] { pool->Submit([] { malloc_trim(0); }); });
   parts.jobs = &jobs;
   parts.sessions = &sessions;
   parts.poller = &poller;
@@ -363,6 +366,8 @@ void Daemon::Shutdown(std::chrono::milliseconds grace) {
     drained.wait(lock, [&] { return done; });
   }
   parts.server.reset();
+  // They speak of builds, and of pools that go before the loop does.
+  parts.timers.StopTimers();
 }
 
 }  // namespace kiln::control

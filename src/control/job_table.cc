@@ -37,9 +37,13 @@ void JobTable::End(const LiveJobPtr& job) {
   ended_.notify_all();
   Notify();
   loop_.PostAfter(kJobLinger, [this, job] {
-    std::lock_guard lock(mutex_);
-    const auto found = jobs_.find(job->ref);
-    if (found != jobs_.end() && found->second == job) jobs_.erase(found);
+    {
+      std::lock_guard lock(mutex_);
+      const auto found = jobs_.find(job->ref);
+      if (found != jobs_.end() && found->second == job) jobs_.erase(found);
+      if (!jobs_.empty()) return;
+    }
+    idle_();
   });
 }
 

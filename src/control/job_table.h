@@ -67,6 +67,8 @@ class JobTable {
   void CancelAll(const Error& reason);
   // From now on Add refuses with this.
   void Refuse(Error reason);
+  // Runs `idle` on the loop whenever the last job has been forgotten. Before the first Add.
+  void OnIdle(std::function<void()> idle) { idle_ = std::move(idle); }
   // Blocks until no job is active or the time is over; whether none is.
   bool WaitIdle(std::chrono::nanoseconds limit) const;
 
@@ -92,6 +94,7 @@ class JobTable {
   std::optional<Error> refusal_;
   std::map<uint64_t, Waiter> waiters_;
   uint64_t next_waiter_ = 1;
+  std::function<void()> idle_ = [] {};
 };
 
 }  // namespace kiln::control
