@@ -106,6 +106,10 @@ SourceText TextOf(std::string_view data, const std::vector<std::size_t>& starts,
     continued = TakeContinuation(next, escape);
     Append(out, next, lines.begin());
   }
+  while (!out.text.empty() && IsSpace(out.text.back())) {
+    out.text.pop_back();
+    out.offsets.pop_back();
+  }
   out.last_line = lines.number();
   FindWords(out);
   return out;

@@ -347,12 +347,12 @@ TEST_F(BridgeTest, GatewayServesTheOfficialNames) {
   }
 }
 
-TEST_F(BridgeTest, SubrequestsAreRefusedWithTheirName) {
+TEST_F(BridgeTest, UnknownSubrequestsAreRefusedWithTheirName) {
   build.files["local://dockerfile"]["Dockerfile"] = "FROM scratch\n";
   wire::SolveResponse response;
-  const Status status = SolveDockerfile({{"requestid", "frontend.outline"}}, &response);
+  const Status status = SolveDockerfile({{"requestid", "frontend.horoscope"}}, &response);
   ASSERT_FALSE(status.ok());
-  EXPECT_EQ(status.error().ToString(), "unsupported request frontend.outline");
+  EXPECT_EQ(status.error().ToString(), "unsupported request frontend.horoscope");
   EXPECT_NE(status.error().FindDetail("github.com/moby/buildkit/errdefs.Subrequest+json"), nullptr);
 }
 
