@@ -37,7 +37,7 @@ CHANGES = {
         "service.py",
         '"""Answers',
         '"""Replies',
-        {"COPY service.py", "unittest", "COPY --from=test"},
+        {"COPY service.py", "WORKDIR /app", "unittest"},
     ),
 }
 

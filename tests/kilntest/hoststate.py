@@ -83,10 +83,13 @@ class DaemonState:
 
 
 def differences(before, after):
-    """Lines like "mounts: + /x" for what came and went, per field."""
+    """Lines like "mounts: + /x" for what came and went, per field. A child that takes another name stays the same."""
     lines = []
     for field in dataclasses.fields(before):
         old, new = list(getattr(before, field.name)), list(getattr(after, field.name))
+        if field.name == "children":
+            known = {value.split()[0]: value for value in old}
+            new = [known.get(value.split()[0], value) for value in new]
         for value in list(new):
             if value in old:
                 old.remove(value)

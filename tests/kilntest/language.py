@@ -157,8 +157,8 @@ ABBREVIATIONS = {
     '"args":["/bin/sh","-c",': '"sh":[',
     '"File":"Dockerfile",': "",
     "docker.io/library/": "library/",
-    r',\"comment\":\"buildkit.dockerfile.v0\"': r",\"by\":1",
-    r'{\"created\":\"2020-02-02T02:02:02Z\",\"created_by\":\"kilntest\"}': r"{\"base\":1}",
+    r",\"comment\":\"buildkit.dockerfile.v0\"": r",\"by\":1",
+    r"{\"created\":\"2020-02-02T02:02:02Z\",\"created_by\":\"kilntest\"}": r"{\"base\":1}",
     '"timestamp":"-1"': '"time":1',
     '"secondaryInput":"-1"': '"second":1',
 }

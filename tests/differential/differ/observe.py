@@ -17,6 +17,8 @@ TWO_IDS = re.compile("<id>::<id>")
 MOUNTED = re.compile(r"/[^ ]*/cachemounts/buildkit\d+")
 # A layer is described by whoever pulled it first, if that happened at all.
 PULLED = re.compile(r"pulled from [^ |\"]+|created by buildkit")
+# The same commit by another name is the same layer, described by whoever asked first.
+REVISION = re.compile(r"(?<=git snapshot for http://<git>/repo\.git)#[^ |\"]+")
 # kiln says of what kind an error is, and the client prints that before the text.
 KIND = re.compile(
     r"(?<=error: failed to solve: )(InvalidArgument|NotFound|PermissionDenied|Unavailable|FailedPrecondition): "
@@ -36,7 +38,7 @@ class Words:
     def clean_known(self, text):
         for value, name in self.known.items():
             text = text.replace(value, name)
-        return PULLED.sub("pulled", text)
+        return REVISION.sub("", PULLED.sub("pulled", text))
 
     def clean_archived(self, text):
         return BLOB.sub("<blob>", text)
