@@ -80,7 +80,8 @@ def test_no_cache_runs_again(client, request_of):
     client.build(request_of())
     again = client.build(request_of(no_cache=True)).stderr
     assert len(plain.steps(again)) == 6
-    assert not any(plain.steps(again).values()), again
+    # What WORKDIR makes depends on nothing: that it takes from the cache, as buildkitd does.
+    assert [name for name, cached in plain.steps(again).items() if cached] == ["[build 1/5] WORKDIR /work"], again
 
 
 @by(CLIENTS)

@@ -41,6 +41,7 @@ struct KeyValue {
 // checked, except that `from` holds no variable.
 struct MountSpec {
   std::vector<std::pair<std::string, std::optional<std::string>>> fields;
+  std::string problem;  // why the keys are wrong; said when the step is lowered
   std::string text;
   // The stage, context or image named by `from`, empty if there is none.
   std::string from() const;
@@ -54,12 +55,17 @@ struct From {
   std::string as_keyword;
 };
 
+struct Device {
+  std::string name;
+  bool required = false;
+};
+
 struct Run {
   CommandText command;
   std::vector<MountSpec> mounts;
   std::string network;   // "", default, none, host
   std::string security;  // "", sandbox, insecure
-  std::vector<std::string> devices;
+  std::vector<Device> devices;
 };
 
 // COPY and ADD.

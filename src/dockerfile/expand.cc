@@ -165,7 +165,8 @@ class Expansion {
     } else if (std::string_view("@*#?-$!").find(text_[at_]) != std::string_view::npos) {
       ++at_;
     } else {
-      while (IsNameChar(Peek())) ++at_;
+      // Bytes beyond ASCII are taken for letters: they come in whole characters.
+      while (IsNameChar(Peek()) || static_cast<unsigned char>(Peek()) >= 0x80) ++at_;
     }
     return std::string(text_.substr(begin, at_ - begin));
   }

@@ -42,7 +42,7 @@ llb::Output External::Tree(const std::string& vertex_name, const Options& option
   vertex.name = vertex_name;
   vertex.locations = std::move(locations);
   if (!command.empty()) vertex.description[std::string(kCommandKey)] = command;
-  if (!context_key.empty()) vertex.name = fmt::format("[context {}] {}", context_key, ref);
+  if (!context_key.empty()) vertex.name = fmt::format("[context {}] {}", context_key, written_ref);
   if (request->oci_layout) {
     if (!context_key.empty())
       vertex.name = fmt::format("[context {}] OCI load from client", context_key);
@@ -120,11 +120,12 @@ Status Externals::OpenContext(External& external, const std::string& value) {
   if (scheme == "local") return OpenLocal(external, rest);
   if (scheme == "input") return OpenInput(external, rest);
   llb::VertexOptions vertex;
-  vertex.name = fmt::format("[context {}] load from {}", external.context_key, value);
+  vertex.name = "[internal] load git source " + value;
   const bool ssh = scheme == "ssh";
   TRY_ASSIGN(auto git, ParseGitRef(value));
   if (git && !ssh) {
-    external.fixed = llb::Source(llb::Format(*git), std::move(vertex));
+    external.source = llb::Format(*git);
+    external.fixed = llb::Source(*external.source, std::move(vertex));
     external.resolved = true;
     return OkStatus();
   }
@@ -132,7 +133,9 @@ Status Externals::OpenContext(External& external, const std::string& value) {
     llb::HttpSource http;
     http.url = value;
     http.filename = "context";
-    external.fixed = llb::Source(llb::Format(http), std::move(vertex));
+    vertex.name = fmt::format("[context {}] {}", external.context_key, value);
+    external.source = llb::Format(http);
+    external.fixed = llb::Source(*external.source, std::move(vertex));
     external.resolved = true;
     return OkStatus();
   }
@@ -143,6 +146,7 @@ Status Externals::OpenImage(External& external, const std::string& ref) {
   const auto parsed = oci::Reference::ParseNormalized(ref);
   if (!parsed.ok()) {
     const std::string& why = parsed.error().message();
+    if (!external.context_key.empty()) return Unknown("{}", why);
     // The name stands there already.
     return Unknown(
         "failed to parse stage name {}: {}", Quoted(ref),
@@ -161,6 +165,7 @@ Status Externals::OpenImage(External& external, const std::string& ref) {
     request.log_name = "[internal] load metadata for " + request.ref;
   }
   external.request = std::move(request);
+  external.written_ref = ref;
   return OkStatus();
 }
 
@@ -168,7 +173,7 @@ Status Externals::OpenImage(External& external, const std::string& ref) {
 Status Externals::OpenOciLayout(External& external, const std::string& value) {
   const auto at = value.find('@');
   if (at == std::string::npos)
-    return Unknown("oci-layout reference {} must have digest", Quoted(value));
+    return Unknown("oci-layout reference {} has no digest", Quoted(value));
   TRY_ASSIGN_CTX(const Digest digest, Digest::Parse(value.substr(at + 1)),
                  "could not parse oci-layout reference {}", Quoted(value));
   const auto parsed = oci::Reference::ParseNormalized(ContextName(external.name));
@@ -262,7 +267,9 @@ void Externals::ResolvePending() {
       status = Internal("image {} was not looked up", external.name);
     else if (!answers[i].ok())
       status = std::move(answers[i]).error();
-    if (!status.ok()) external.failure = std::move(status.error().AddContext(external.name));
+    if (status.ok()) continue;
+    external.failure = std::move(status).error();
+    if (external.context_key.empty()) external.failure->AddContext(external.name);
   }
 }
 
@@ -273,7 +280,9 @@ Status Externals::Adopt(External& external, const ImageInfo& info) {
   external.config.config.unknown.clear();
   TRY_ASSIGN(const auto ref,
              oci::Reference::ParseNormalized(info.ref.empty() ? external.request->ref : info.ref));
-  external.ref = info.digest ? ref.WithDigest(*info.digest).ToString() : ref.ToString();
+  // Of a context's image, the tag is looked up again when it is needed; a layout has none.
+  const bool pinned = info.digest && (external.context_key.empty() || external.request->oci_layout);
+  external.ref = pinned ? ref.WithDigest(*info.digest).ToString() : ref.ToString();
   external.scratch = IsEmptyImage(external.config);
   if (external.config.platform.empty()) external.config.platform = external.platform;
   return OkStatus();

@@ -30,8 +30,10 @@ struct External {
 
   // Known once resolved:
   bool scratch = false;
-  std::string ref;    // images: pinned
-  llb::Output fixed;  // contexts that are no images
+  std::string ref;                        // images: pinned, but for those of contexts
+  std::string written_ref;                // of a context's image
+  llb::Output fixed;                      // contexts that are no images
+  std::optional<llb::SourceSpec> source;  // where `fixed` comes from, if from a remote place
   LocalTree* local = nullptr;
   oci::ImageConfig config;  // of an image, or what a tree without one starts from
   bool has_config = false;

@@ -121,6 +121,15 @@ bool IsHttpUrl(std::string_view text) {
   return text.starts_with("http://") || text.starts_with("https://");
 }
 
+std::string UrlFilename(std::string_view url) {
+  const std::string_view path = url.substr(0, url.find_first_of("?#"));
+  const auto scheme = path.find("://");
+  std::string_view after_host = scheme == std::string_view::npos ? path : path.substr(scheme + 3);
+  const auto slash = after_host.rfind('/');
+  const std::string name(slash == std::string_view::npos ? "" : after_host.substr(slash + 1));
+  return name.empty() ? "__unnamed__" : name;
+}
+
 bool IsScpStyle(std::string_view text) {
   const auto at = text.find('@');
   if (at == std::string_view::npos || at == 0) return false;

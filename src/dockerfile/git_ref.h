@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "base/result.h"
@@ -14,6 +15,8 @@ Result<std::optional<llb::GitSource>> ParseGitRef(std::string_view text);
 
 // http:// or https://
 bool IsHttpUrl(std::string_view text);
+// The last name in a URL's path, "__unnamed__" if it has none.
+std::string UrlFilename(std::string_view url);
 // user@host:path
 bool IsScpStyle(std::string_view text);
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -50,6 +51,12 @@ class Host {
                                                         std::size_t bytes) = 0;
   // The tree given with the request under that name (`input:` contexts).
   virtual Result<std::optional<llb::Output>> Input(const std::string& name) = 0;
+  // When the content of a remote source was made, in seconds: a git ref's commit, a file's
+  // Last-Modified. nullopt: nobody says. Shown as a step of that name.
+  virtual Result<std::optional<std::int64_t>> SourceTime(const llb::SourceSpec& /*source*/,
+                                                         const std::string& /*log_name*/) {
+    return std::optional<std::int64_t>();
+  }
   // Where steps run: the first platform of the first worker.
   virtual oci::Platform build_platform() const = 0;
   // The session that local sources are read from.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "dockerfile/epoch.h"
 #include "dockerfile/errors.h"
 #include "dockerfile/external.h"
 #include "dockerfile/globals.h"
@@ -41,7 +42,7 @@ class Lowering {
                GlobalVariables(in_.options, in_.file, in_.source,
                                AutomaticVariables(in_.options, in_.file, in_.host.build_platform(),
                                                   in_.platform)));
-    TRY_ASSIGN(epoch_, Epoch());
+    TRY(SetEpoch());
     TRY(OpenStages());
     TRY_ASSIGN(const int target, Target());
     TRY(Reach(target));
@@ -56,19 +57,19 @@ class Lowering {
  private:
   const Stage& StageAt(int index) const { return in_.file.stages[static_cast<std::size_t>(index)]; }
 
-  Result<std::optional<std::int64_t>> Epoch() const {
-    std::string text = in_.options.BuildArg("SOURCE_DATE_EPOCH").value_or("");
-    if (text.empty()) {
-      const auto global = globals_.find("SOURCE_DATE_EPOCH");
-      if (global != globals_.end()) text = global->second;
+  // From now on the variable holds what it stands for, if that is known.
+  Status SetEpoch() {
+    std::string text = in_.options.BuildArg(kEpochArg).value_or("");
+    const auto global = globals_.find(kEpochArg);
+    if (text.empty() && global != globals_.end()) text = global->second;
+    TRY_ASSIGN(epoch_, ResolveEpoch(text, in_, globals_, externals_));
+    if (global == globals_.end()) return OkStatus();
+    if (epoch_) {
+      global->second = fmt::format("{}", *epoch_);
+    } else {
+      globals_.erase(global);
     }
-    if (text.empty()) return std::optional<std::int64_t>();
-    const auto seconds = ParseInt(text);
-    // Beyond this, nanoseconds do not fit.
-    if (!seconds || *seconds < 0 || *seconds > 9'000'000'000) {
-      return Unknown("invalid SOURCE_DATE_EPOCH: {}: only a number of seconds is served", text);
-    }
-    return seconds;
+    return OkStatus();
   }
 
   // Expands what FROM lines say.
@@ -226,7 +227,6 @@ class Lowering {
       for (const std::string& text : texts) {
         auto trigger = ParseTrigger(text, in_.file.escape);
         if (!trigger.ok()) {
-          trigger.error().AddContext(fmt::format("ONBUILD {}", text));
           return WithSource(std::move(trigger).error(), in_.source, lines);
         }
         TRY(WithSource(ReachFroms(work, *trigger, lines, queue), in_.source, lines));
@@ -255,6 +255,8 @@ class Lowering {
       if (work.replacement != nullptr) continue;
       if (in_.observer != nullptr) in_.observer->OnStage(*work.stage, work.base_stage);
       StageLowering lowering(context, work.state);
+      // Every trigger counts, but not for the FROM before them.
+      work.state.steps += static_cast<int>(work.triggers.size());
       for (const Instruction& trigger : work.triggers) {
         TRY(lowering.ApplyTrigger(trigger, work.stage->head.lines));
       }
@@ -287,6 +289,11 @@ class Lowering {
       Inherit(work_[static_cast<std::size_t>(work.base_stage)], state);
       state.image.config.on_build.clear();
       state.cmd_seen = false;
+      // What the configuration says moves behind what ARG added.
+      if (work_[static_cast<std::size_t>(work.base_stage)].external == nullptr ||
+          !work_[static_cast<std::size_t>(work.base_stage)].external->scratch) {
+        AdoptImageConfig(state);
+      }
       if (state.local != nullptr) state.local->UseAll();
     } else {
       state.platform = work.platform;
@@ -370,7 +377,6 @@ class Lowering {
         steps += step ? 1 : 0;
       }
     };
-    steps += static_cast<int>(work.triggers.size());  // every trigger, as upstream counts
     count(work.stage->instructions);
     return steps;
   }

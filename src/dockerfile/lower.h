@@ -27,8 +27,9 @@ struct LowerInput {
   oci::Platform platform;  // of the result
   bool explicit_platform = false;
   FromTree main_context;
-  LowerObserver* observer = nullptr;  // may be null
-  bool all_stages = false;            // also those that the target does not need
+  std::optional<llb::SourceSpec> main_source;  // of a context at a remote place
+  LowerObserver* observer = nullptr;           // may be null
+  bool all_stages = false;                     // also those that the target does not need
 };
 
 struct Lowered {

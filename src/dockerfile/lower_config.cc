@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "dockerfile/duration.h"
+#include "dockerfile/epoch.h"
 #include "dockerfile/lower_stage.h"
 #include "dockerfile/owner.h"
 
@@ -62,7 +63,7 @@ Result<std::vector<std::string>> ParsePorts(std::string_view text) {
   const std::string proto = slash ? ToLower(slash->second) : "tcp";
   std::string_view ports = slash ? slash->first : text;
   if (proto != "tcp" && proto != "udp" && proto != "sctp") {
-    return Unknown("invalid proto: {}", Quoted(proto));
+    return Unknown("invalid port: {}: invalid proto: {}", Quoted(text), proto);
   }
   if (const auto colon = ports.rfind(':'); colon != std::string_view::npos) {
     ports = ports.substr(colon + 1);
@@ -110,7 +111,11 @@ Status StageLowering::Do(const Arg& arg) {
     if (item.value) {
       TRY_ASSIGN(known.value, Word(*item.value));
     }
-    if (const auto given = context_.options.BuildArg(item.key)) {
+    auto given = context_.options.BuildArg(item.key);
+    if (given && item.key == kEpochArg) {  // what it stands for
+      given = context_.epoch ? std::optional(fmt::format("{}", *context_.epoch)) : std::nullopt;
+    }
+    if (given) {
       known.value = *given;
     } else if (!item.value) {
       const auto global = context_.globals.find(item.key);
@@ -152,16 +157,17 @@ Status StageLowering::Do(const Workdir& workdir) {
   if (path.empty()) path = "/";
   state_.cwd = path;
   state_.image.config.working_dir = path;
-  const std::string name = NextPrefix(context_, state_) + ShownText();
   if (path != "/") {
+    const std::string name = NextPrefix(context_, state_) + ShownText();
     llb::MkdirAction mkdir;
-    mkdir.path = path;
+    mkdir.path = CleanPath(path);
     mkdir.make_parents = true;
     if (!state_.image.config.user.empty()) {
       TRY_ASSIGN(mkdir.owner, ParseOwner(state_.image.config.user));
     }
     if (context_.epoch) mkdir.timestamp_ns = *context_.epoch * 1000000000;
     llb::VertexOptions options = StepOptions(name);
+    options.ignore_cache = false;
     state_.tree = llb::File(state_.tree, {std::move(mkdir)}, std::move(options));
     state_.local = nullptr;
   }
@@ -212,11 +218,12 @@ Status StageLowering::Do(const Healthcheck& check) {
 
 Status StageLowering::Do(const Expose& expose) {
   std::vector<std::string> words;
-  for (const auto& text : expose.ports) {
+  std::vector<std::string> written = expose.ports;
+  std::sort(written.begin(), written.end());  // before variables are replaced
+  for (const auto& text : written) {
     TRY_ASSIGN(auto expanded, Words(text));
     words.insert(words.end(), expanded.begin(), expanded.end());
   }
-  std::sort(words.begin(), words.end());
   std::string shown;
   for (const auto& word : words) {
     TRY_ASSIGN(auto ports, ParsePorts(word));

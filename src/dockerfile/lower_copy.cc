@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "dockerfile/git_ref.h"
 #include "dockerfile/heredoc.h"
+#include "dockerfile/host.h"
 #include "dockerfile/lower_stage.h"
 #include "dockerfile/owner.h"
 #include "llb/caps.h"
@@ -16,6 +17,7 @@ namespace kiln::dockerfile {
 // What a COPY or ADD turns into, and how its history shows it.
 struct StageLowering::PathList {
   std::vector<llb::FileAction> actions;
+  std::string written_dest;  // expanded, as the history has it
   std::string dest;
   std::string chown;
   std::string chmod;
@@ -29,7 +31,15 @@ std::string DestPath(const std::string& cwd, const std::string& dest) {
   const bool folder = dest.empty() || dest == "." || dest.ends_with('/') || dest.ends_with("/.");
   std::string path = dest.starts_with('/') ? CleanPath(dest) : CleanPath("/" + cwd + "/" + dest);
   if (folder && path != "/") path += '/';
+  if (dest.ends_with("/.")) path += '.';
   return path;
+}
+
+bool HasName(const llb::Owner& owner) {
+  const auto named = [](const std::optional<llb::User>& user) {
+    return user && std::holds_alternative<std::string>(*user);
+  };
+  return named(owner.user) || named(owner.group);
 }
 
 // Only shown, not part of any digest: the same for the vertices of one instruction, different for
@@ -67,8 +77,8 @@ Status StageLowering::Do(const Copy& copy) {
     TRY_ASSIGN(from, context_.from(copy.from, state_.index, nullptr));
   }
   PathList paths;
-  TRY_ASSIGN(const std::string dest, Word(copy.dest));
-  paths.dest = DestPath(state_.cwd, dest);
+  TRY_ASSIGN(paths.written_dest, Word(copy.dest));
+  paths.dest = DestPath(state_.cwd, paths.written_dest);
   TRY_ASSIGN(paths.chown, Word(copy.chown));
   TRY_ASSIGN(paths.chmod, Word(copy.chmod));
   llb::CopyAction common;
@@ -77,34 +87,39 @@ Status StageLowering::Do(const Copy& copy) {
   common.exclude_patterns = copy.exclude;
   if (!paths.chown.empty()) {
     TRY_ASSIGN(common.owner, ParseOwner(paths.chown));
+    if (copy.link && HasName(*common.owner)) {
+      return Unknown(
+          "--chown={}: user and group names can't be resolved when used with --link, use numeric "
+          "uid[:gid] instead",
+          paths.chown);
+    }
   }
   if (!paths.chmod.empty()) TRY(SetMode(paths.chmod, common));
 
-  const bool link =
-      copy.link && copy.chmod.empty() && llb::IsServed("mergeop") && !state_.tree.scratch();
+  const bool link = copy.link && copy.chmod.empty() && llb::IsServed("mergeop");
   const std::string prefix = NextPrefix(context_, state_);
   const std::string shown = ShownText();
   llb::VertexOptions options = StepOptions(prefix + shown);
-  bool remote = link;
   for (const std::string& written : copy.sources) {
     TRY_ASSIGN(const std::string source, Word(written));
-    if (copy.checksum.empty() == false && copy.sources.size() + copy.inline_files.size() != 1) {
+    if (!copy.checksum.empty() && copy.sources.size() != 1) {
       return Unknown("checksum can't be specified for multiple sources");
     }
     bool taken = false;
-    TRY(AddRemote(copy, source, common, options, paths, taken));
-    remote = remote || taken;
+    TRY(AddRemote(copy, source, common, options.name, paths, taken));
     if (!taken) TRY(AddPath(copy, source, from, common, paths));
   }
   for (const Heredoc& heredoc : copy.inline_files) TRY(AddInlineFile(heredoc, common, paths));
 
-  if (remote) options.progress_group = GroupFor(state_, lines_, options.name);
+  if (link) options.progress_group = GroupFor(state_, lines_, options.name);
   const std::string history = CopyHistory(copy, paths);
   if (link) {
     llb::VertexOptions merge = options;
     merge.name = prefix + "LINK " + shown;
     llb::Output layer = llb::File({}, std::move(paths.actions), std::move(options));
-    state_.tree = llb::Merge({state_.tree, std::move(layer)}, std::move(merge));
+    state_.tree = state_.tree.scratch()
+                      ? std::move(layer)
+                      : llb::Merge({state_.tree, std::move(layer)}, std::move(merge));
   } else {
     state_.tree = llb::File(state_.tree, std::move(paths.actions), std::move(options));
   }
@@ -115,7 +130,7 @@ Status StageLowering::Do(const Copy& copy) {
 
 // Git and HTTP sources: ADD fetches them, COPY refuses them.
 Status StageLowering::AddRemote(const Copy& copy, const std::string& source, llb::CopyAction action,
-                                llb::VertexOptions options, PathList& out, bool& taken) {
+                                const std::string& name, PathList& out, bool& taken) {
   TRY_ASSIGN(auto git, ParseGitRef(source));
   const bool http = !git && IsHttpUrl(source);
   if (!git && !http) {
@@ -127,30 +142,31 @@ Status StageLowering::AddRemote(const Copy& copy, const std::string& source, llb
                : Unknown("source can't be a URL for COPY");
   }
   taken = true;
-  options.progress_group = GroupFor(state_, lines_, options.name);
+  llb::VertexOptions options;
+  options.name = name;
   TRY_ASSIGN(const std::string checksum, Word(copy.checksum));
   if (git) {
+    git->mtime.clear();
+    if (copy.keep_git_dir && git->keep_git_dir && !*copy.keep_git_dir) {
+      return Unknown("inconsistent keep-git-dir configuration");
+    }
     if (copy.keep_git_dir) git->keep_git_dir = *copy.keep_git_dir;
     if (!checksum.empty()) {
       if (!git->checksum.empty() && git->checksum != checksum) {
-        return Unknown("checksum conflicts: {} vs {}", git->checksum, checksum);
+        return Unknown("checksum mismatch {} != {}", Quoted(checksum), Quoted(git->checksum));
       }
       git->checksum = checksum;
     }
     action.from = llb::Source(llb::Format(*git), std::move(options));
     action.src = "/";
-    action.dir_copy_contents = true;
   } else {
     llb::HttpSource url;
     url.url = source;
-    const std::string path = source.substr(0, source.find_first_of("?#"));
-    const std::string after_host = path.substr(std::min(path.find("://") + 3, path.size()));
-    const auto slash = after_host.rfind('/');
-    url.filename = slash == std::string::npos ? "" : after_host.substr(slash + 1);
-    if (url.filename.empty()) url.filename = "__unnamed__";
+    url.filename = UrlFilename(source);
     if (!checksum.empty()) {
       TRY_ASSIGN(url.checksum, Digest::Parse(checksum));
     }
+    options.description[std::string(kCommandKey)] = "";
     action.from = llb::Source(llb::Format(url), std::move(options));
     action.src = "/" + url.filename;
     action.attempt_unpack = copy.unpack.value_or(false);
@@ -190,7 +206,6 @@ Status StageLowering::AddInlineFile(const Heredoc& heredoc, llb::CopyAction acti
   llb::VertexOptions options;
   options.name = "[internal] preparing inline document";
   action.from = llb::File({}, {std::move(file)}, std::move(options));
-  action.exclude_patterns.clear();
   out.shown += " <<" + heredoc.name;
   out.actions.emplace_back(std::move(action));
   return OkStatus();
@@ -201,7 +216,7 @@ std::string StageLowering::CopyHistory(const Copy& copy, const PathList& paths) 
   if (copy.parents) text += " --parents";
   if (!paths.chown.empty()) text += " --chown=" + paths.chown;
   if (!paths.chmod.empty()) text += " --chmod=" + paths.chmod;
-  return text + paths.shown + " " + paths.dest + " # buildkit";
+  return text + paths.shown + " " + paths.written_dest + " # buildkit";
 }
 
 }  // namespace kiln::dockerfile

@@ -57,10 +57,8 @@ llb::CacheSharing SharingOf(CacheSharing sharing) {
 }  // namespace
 
 Status StageLowering::Do(const Run& run) {
-  if (!run.devices.empty()) {
-    return Unimplemented("RUN --device is not served by this build server: {}", run.devices[0]);
-  }
   llb::ExecSpec spec;
+  for (const Device& device : run.devices) spec.devices.push_back({device.name, !device.required});
   spec.root = state_.tree;
   spec.env = state_.env.ToStrings();
   spec.cwd = state_.cwd;
@@ -73,7 +71,6 @@ Status StageLowering::Do(const Run& run) {
   AddGlobalSettings(spec);
   if (run.network == "none") spec.network = llb::NetworkMode::kNone;
   if (run.network == "host") spec.network = llb::NetworkMode::kHost;
-  if (run.network == "default") spec.network = llb::NetworkMode::kSandbox;
   if (run.security == "insecure") spec.security = llb::SecurityMode::kInsecure;
   TRY(AddMounts(run, spec));
   llb::VertexOptions options = StepOptions(NextPrefix(context_, state_) + ShownRunText(run));
@@ -93,7 +90,6 @@ Result<std::vector<std::string>> StageLowering::RunArgs(const Run& run, llb::Exe
                                                         std::string& text) {
   const CommandText& command = run.command;
   if (!command.shell) {
-    if (command.args.empty()) return Unknown("arguments are required");
     return command.args;
   }
   text = command.args.at(0);
@@ -152,14 +148,14 @@ Status StageLowering::AddMount(const Mount& mount, const std::string& written_ta
                                llb::ExecSpec& spec) {
   const bool file = mount.type == MountType::kSecret || mount.type == MountType::kSsh;
   std::string target = mount.target;
-  if (!file || !target.empty()) {
-    target = target.starts_with('/') ? CleanPath(target) : CleanPath(state_.cwd + "/" + target);
+  if (!file) {
+    if (!target.starts_with('/')) target = CleanPath("/" + state_.cwd + "/" + target);
     if (target == "/") return Unknown("invalid mount target \"/\"");
   }
   if (mount.type == MountType::kSecret) return AddSecret(mount, target, spec);
   if (mount.type == MountType::kSsh) {
     llb::SshMount ssh;
-    ssh.id = mount.id.empty() ? "default" : mount.id;
+    ssh.id = mount.id;
     ssh.target = target;
     ssh.uid = mount.uid.value_or(0);
     ssh.gid = mount.gid.value_or(0);
@@ -173,6 +169,10 @@ Status StageLowering::AddMount(const Mount& mount, const std::string& written_ta
     tmpfs.dest = std::move(target);
     tmpfs.tmpfs = llb::TmpfsMount{mount.size_bytes};
     tmpfs.readonly = mount.readonly.value_or(false);
+    // Taken for a mount of the whole context: its source is the root.
+    if (mount.from.empty() && context_.main_context.local != nullptr) {
+      context_.main_context.local->UseAll();
+    }
     spec.mounts.push_back(std::move(tmpfs));
     return OkStatus();
   }
@@ -228,8 +228,8 @@ Status StageLowering::AddSecret(const Mount& mount, const std::string& target,
     }
     secret.id = BaseName(mount.target);
   }
-  if (!mount.env.empty()) secret.env = mount.env;
-  if (mount.env.empty() || !target.empty()) {
+  secret.env = mount.env;
+  if (!mount.env || !target.empty()) {
     secret.target = target.empty() ? "/run/secrets/" + BaseName(secret.id) : target;
   }
   secret.uid = mount.uid.value_or(0);

@@ -74,7 +74,9 @@ void AdoptImageConfig(StageState& state) {
     state.image.config.env.push_back(fmt::format("PATH={}", kDefaultPath));
   }
   if (!state.image.config.working_dir.empty())
-    state.cwd = JoinPath("/", state.image.config.working_dir);
+    state.cwd = state.image.config.working_dir.starts_with('/')
+                    ? state.image.config.working_dir
+                    : JoinPath("/", state.image.config.working_dir);
   state.user = state.image.config.user;
 }
 

@@ -119,7 +119,7 @@ class StageLowering {
   Status AddPath(const Copy& copy, const std::string& source, const FromTree& from,
                  llb::CopyAction action, PathList& out);
   Status AddRemote(const Copy& copy, const std::string& source, llb::CopyAction action,
-                   llb::VertexOptions options, PathList& out, bool& taken);
+                   const std::string& name, PathList& out, bool& taken);
   Status AddInlineFile(const Heredoc& heredoc, llb::CopyAction action, PathList& out);
   std::string CopyHistory(const Copy& copy, const PathList& paths) const;
 

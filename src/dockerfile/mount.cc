@@ -1,5 +1,7 @@
 #include "dockerfile/mount.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <cctype>
 #include <utility>
@@ -83,7 +85,7 @@ Result<std::int64_t> ParseSize(std::string_view text) {
   double value = 0;
   double scale = 0;
   if (rest.empty() || rest.size() > 18 || !std::isdigit(static_cast<unsigned char>(rest[0]))) {
-    return Unknown("invalid size: {}", Quoted(text));
+    return Unknown("invalid value for size: {}", text);
   }
   for (const char c : rest) {
     if (c == '.' && scale == 0) {
@@ -92,11 +94,11 @@ Result<std::int64_t> ParseSize(std::string_view text) {
       value = value * 10 + (c - '0');
       scale *= 10;
     } else {
-      return Unknown("invalid size: {}", Quoted(text));
+      return Unknown("invalid value for size: {}", text);
     }
   }
   const double bytes = (scale > 0 ? value / scale : value) * static_cast<double>(unit);
-  if (bytes >= 9e18) return Unknown("invalid size: {}", Quoted(text));
+  if (bytes >= 9e18) return Unknown("invalid value for size: {}", text);
   return static_cast<std::int64_t>(bytes);
 }
 
@@ -105,22 +107,21 @@ bool HasOwner(MountType type) { return IsFile(type) || type == MountType::kCache
 
 class Resolver {
  public:
-  Status Apply(const std::string& key, const std::optional<std::string>& value) {
+  // Takes switches as they were written: messages name them so.
+  Status Apply(const std::string& written, const std::optional<std::string>& value) {
+    const std::string key(CanonicalKey(written));
     if (key == "type") {
       TRY_ASSIGN(const int type, OneOf(kTypes, *value, "mount type"));
       mount_.type = static_cast<MountType>(type);
       return OkStatus();
     }
-    if (IsSwitch(key)) return ApplySwitch(key, value);
+    if (IsSwitch(key)) return ApplySwitch(written, value);
     if (key == "mode" || key == "uid" || key == "gid") return ApplyNumber(key, *value);
     if (key == "from") mount_.from = *value;
     if (key == "source") mount_.source = *value;
     if (key == "target") mount_.target = *value;
     if (key == "id") mount_.id = *value;
-    if (key == "env") {
-      mount_.env = *value;
-      has_env_ = true;
-    }
+    if (key == "env") mount_.env = *value;
     if (key == "sharing") {
       TRY_ASSIGN(const int sharing, OneOf(kSharings, ToLower(*value), "sharing value"));
       mount_.sharing = static_cast<CacheSharing>(sharing);
@@ -128,8 +129,7 @@ class Resolver {
     }
     if (key == "size") {
       if (mount_.type != MountType::kTmpfs) {
-        return Unknown("size is not allowed for mount type '{}': write type=tmpfs before it",
-                       TypeName());
+        return Unknown("unexpected key 'size' for mount type '{}'", TypeName());
       }
       TRY_ASSIGN(mount_.size_bytes, ParseSize(*value));
     }
@@ -139,22 +139,17 @@ class Resolver {
   Result<Mount> Finish() {
     const MountType type = mount_.type;
     if (has_sharing_ && type != MountType::kCache) {
-      return Unknown("sharing is not allowed for mount type '{}'", TypeName());
-    }
-    if (has_env_ && type != MountType::kSecret) {
-      return Unknown("env is not allowed for mount type '{}'", TypeName());
+      return Unknown("invalid cache sharing set for {} mount", TypeName());
     }
     if (mount_.readonly && IsFile(type)) {
       return Unknown("readonly and readwrite are not allowed for mount type '{}'", TypeName());
     }
     if (!mount_.from.empty() && type != MountType::kBind && type != MountType::kCache) {
-      return Unknown("from is not allowed for mount type '{}'", TypeName());
+      return Unknown("{} mount should not have a from", TypeName());
     }
     if (!HasOwner(type) && (mount_.uid || mount_.gid || mount_.mode)) {
-      return Unknown("uid, gid and mode are not allowed for mount type '{}'", TypeName());
-    }
-    if (!mount_.id.empty() && !HasOwner(type)) {
-      return Unknown("id is not allowed for mount type '{}'", TypeName());
+      const std::string_view key = mount_.mode ? "mode" : mount_.uid ? "uid" : "gid";
+      return Unknown("{} not allowed for {} type mounts", key, Quoted(TypeName()));
     }
     if (!mount_.source.empty() && (type == MountType::kSsh || type == MountType::kTmpfs)) {
       return Unknown("{} does not support source", TypeName());
@@ -169,19 +164,19 @@ class Resolver {
  private:
   std::string_view TypeName() const { return kTypes[static_cast<std::size_t>(mount_.type)]; }
 
-  Status ApplySwitch(const std::string& key, const std::optional<std::string>& value) {
+  Status ApplySwitch(const std::string& written, const std::optional<std::string>& value) {
+    const std::string_view key = CanonicalKey(written);
     bool on = true;
     if (value) {
       const auto parsed = ParseBool(*value);
-      if (!parsed) return Unknown("invalid value for {}: {}", key, Quoted(*value));
+      if (!parsed) return Unknown("invalid value for {}: {}", written, *value);
       on = *parsed;
     }
     if (key == "readonly") mount_.readonly = on;
     if (key == "readwrite") mount_.readonly = !on;
     if (key == "required") {
       if (!IsFile(mount_.type)) {
-        return Unknown("required is not allowed for mount type '{}': write the type before it",
-                       TypeName());
+        return Unknown("unexpected key 'required' for mount type '{}'", TypeName());
       }
       mount_.required = on;
     }
@@ -191,7 +186,7 @@ class Resolver {
   Status ApplyNumber(const std::string& key, const std::string& value) {
     const auto number = ParseUint(value, key == "mode" ? 8 : 10);
     if (!number || *number > 0xffffffffU) {
-      return Unknown("invalid value {} for {}", Quoted(value), key);
+      return Unknown("invalid value {} for {}", value, key);
     }
     (key == "mode"  ? mount_.mode
      : key == "uid" ? mount_.uid
@@ -201,7 +196,6 @@ class Resolver {
 
   Mount mount_;
   bool has_sharing_ = false;
-  bool has_env_ = false;
 };
 
 }  // namespace
@@ -222,24 +216,25 @@ Result<MountSpec> ParseMountSpec(std::string_view text) {
     const auto cut = Cut(field, "=");
     const std::string written = ToLower(cut ? cut->first : std::string_view(field));
     const std::string_view key = CanonicalKey(written);
-    if (key.empty()) {
-      return Unknown("unexpected key '{}' in '{}'{}", written, field,
-                     DidYouMean(written, KeyNames()));
+    if (spec.problem.empty() && !cut && !IsSwitch(key)) {
+      spec.problem = fmt::format("invalid field '{}' must be a key=value pair", field);
+    } else if (spec.problem.empty() && key.empty()) {
+      spec.problem = fmt::format("unexpected key '{}' in '{}'{}", written, field,
+                                 DidYouMean(written, KeyNames()));
     }
-    if (!cut && !IsSwitch(key)) {
-      return Unknown("invalid field '{}' must be a key=value pair", field);
-    }
+    if (key.empty() || (!cut && !IsSwitch(key))) continue;
     std::optional<std::string> value;
     if (cut) value = std::string(cut->second);
     if (key == "from" && value->find('$') != std::string::npos) {
       return Unknown("'from' doesn't support variable expansion, define alias stage instead");
     }
-    spec.fields.emplace_back(key, std::move(value));
+    spec.fields.emplace_back(IsSwitch(key) ? std::string_view(written) : key, std::move(value));
   }
   return spec;
 }
 
 Result<Mount> ResolveMount(const MountSpec& spec, const ExpandWord& expand) {
+  if (!spec.problem.empty()) return Unknown("{}", spec.problem);
   Resolver resolver;
   for (const auto& [key, value] : spec.fields) {
     std::optional<std::string> expanded = value;

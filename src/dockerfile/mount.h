@@ -23,7 +23,7 @@ struct Mount {
   std::string target;
   std::optional<bool> readonly;  // absent: the type's default
   std::string id;
-  std::string env;
+  std::optional<std::string> env;
   CacheSharing sharing = CacheSharing::kShared;
   bool required = false;
   std::int64_t size_bytes = 0;

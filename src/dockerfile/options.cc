@@ -1,8 +1,12 @@
 #include "dockerfile/options.h"
 
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <type_traits>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -24,6 +28,30 @@ constexpr std::array<std::string_view, 15> kUlimits = {
     "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue", "nice",
     "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
 
+constexpr std::uint64_t kMaxCpu = 8192;
+
+// The words of stock clients' library for a text that is no JSON at all.
+std::string GoJsonError(std::string_view text) {
+  const std::string_view trimmed = Trim(text);
+  if (trimmed.empty()) return "unexpected end of JSON input";
+  if (std::string_view("[{\"tfn-0123456789").find(trimmed.front()) == std::string_view::npos) {
+    return fmt::format("invalid character '{}' looking for beginning of value", trimmed.front());
+  }
+  return "invalid JSON";
+}
+
+// The words of stock clients' library for a text that is no number.
+std::string NotANumber(std::string_view text, bool is_unsigned = false) {
+  return fmt::format("strconv.Parse{}: parsing {}: invalid syntax", is_unsigned ? "Uint" : "Int",
+                     Quoted(text));
+}
+
+bool IsIpAddress(const std::string& text) {
+  in6_addr address{};
+  return inet_pton(AF_INET, text.c_str(), &address) == 1 ||
+         inet_pton(AF_INET6, text.c_str(), &address) == 1;
+}
+
 using Setter = Status (*)(Options&, const std::string&);
 
 Status SetPlatforms(Options& options, const std::string& value) {
@@ -38,7 +66,7 @@ Status SetPlatforms(Options& options, const std::string& value) {
 Status SetMultiPlatform(Options& options, const std::string& value) {
   options.multi_platform = ParseBool(value);
   if (!options.multi_platform) {
-    return InvalidArgument("invalid boolean value for multi-platform: {}", Quoted(value));
+    return InvalidArgument("invalid boolean value for multi-platform: {}", value);
   }
   return OkStatus();
 }
@@ -46,8 +74,7 @@ Status SetMultiPlatform(Options& options, const std::string& value) {
 Status SetNoCache(Options& options, const std::string& value) {
   options.no_cache = value.empty();
   if (value.empty()) return OkStatus();
-  TRY_ASSIGN_CTX(const auto names, ParseCsv(value), "no-cache");
-  for (const auto& name : names) options.no_cache_stages.push_back(ToLower(Trim(name)));
+  for (const auto& name : Split(value, ',')) options.no_cache_stages.push_back(ToLower(name));
   return OkStatus();
 }
 
@@ -79,25 +106,37 @@ Status SetHosts(Options& options, const std::string& value) {
   TRY_ASSIGN_CTX(const auto fields, ParseCsv(ToLower(value)), "failed to parse additional hosts");
   for (const auto& field : fields) {
     const auto cut = Cut(field, "=");
-    if (!cut || cut->first.empty() || cut->second.empty()) {
-      return InvalidArgument("invalid key-value pair in add-hosts: {}", field);
+    if (!cut) {
+      return InvalidArgument("failed to parse additional hosts: invalid key-value pair {}", field);
+    }
+    if (!IsIpAddress(std::string(cut->second))) {
+      return InvalidArgument("failed to parse additional hosts: failed to parse IP {}",
+                             cut->second);
     }
     options.extra_hosts.push_back({std::string(cut->first), std::string(cut->second)});
   }
   return OkStatus();
 }
 
-Result<std::int64_t> Positive(std::string_view key, const std::string& value) {
+Error BadResource(std::string_view key, const std::string& value, std::string_view why) {
+  return InvalidArgument("failed to parse resource limits: invalid {} value: {}: {}", key, value,
+                         why);
+}
+
+Result<std::int64_t> Positive(std::string_view key, const std::string& value, bool is_unsigned) {
   const auto number = ParseInt(value);
-  if (!number || *number <= 0) {
-    return InvalidArgument("invalid {}: {} is not a positive number", key, Quoted(value));
+  if (!number || (is_unsigned && *number < 0)) {
+    return BadResource(key, value, NotANumber(value, is_unsigned));
   }
+  if (*number <= 0) return BadResource(key, value, "must be > 0");
   return *number;
 }
 
 Status SetShmSize(Options& options, const std::string& value) {
   const auto size = ParseInt(value);
-  if (!size || *size < 0) return InvalidArgument("failed to parse shm size: {}", Quoted(value));
+  if (!size || *size < 0) {
+    return InvalidArgument("failed to parse shm size: {}", NotANumber(value));
+  }
   options.shm_size_bytes = *size;
   return OkStatus();
 }
@@ -106,21 +145,27 @@ Status SetUlimits(Options& options, const std::string& value) {
   TRY_ASSIGN_CTX(const auto fields, ParseCsv(value), "failed to parse ulimits");
   for (const auto& field : fields) {
     const auto cut = Cut(field, "=");
-    if (!cut) return InvalidArgument("invalid ulimit argument: {}", field);
+    if (!cut) return InvalidArgument("failed to parse ulimit: invalid ulimit argument: {}", field);
     llb::Ulimit limit;
     limit.name = cut->first;
     if (std::find(kUlimits.begin(), kUlimits.end(), cut->first) == kUlimits.end()) {
-      return InvalidArgument("invalid ulimit type: {}", cut->first);
+      return InvalidArgument("failed to parse ulimit: invalid ulimit type: {}", cut->first);
     }
     const auto values = Split(cut->second, ':');
     const auto soft = ParseInt(values[0]);
     const auto hard = values.size() > 1 ? ParseInt(values[1]) : soft;
-    if (!soft || !hard || values.size() > 2 || *soft < -1 || *hard < -1) {
-      return InvalidArgument("invalid ulimit argument: {}", field);
+    if (!soft || !hard) {
+      return InvalidArgument("failed to parse ulimit: {}", NotANumber(values[soft ? 1 : 0]));
+    }
+    if (values.size() > 2 || *soft < -1 || *hard < -1) {
+      return InvalidArgument("failed to parse ulimit: invalid ulimit argument: {}", field);
     }
     if (*hard != -1 && (*soft == -1 || *soft > *hard)) {
-      return InvalidArgument("ulimit soft limit must be less than or equal to hard limit: {}",
-                             field);
+      return InvalidArgument(
+          "failed to parse ulimit: ulimit soft limit must be less than or equal to hard limit: {} "
+          "> "
+          "{}",
+          *soft, *hard);
     }
     limit.soft = *soft;
     limit.hard = *hard;
@@ -131,7 +176,10 @@ Status SetUlimits(Options& options, const std::string& value) {
 
 Status SetCacheImports(Options& options, const std::string& value) {
   const auto json = nlohmann::json::parse(value, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_array()) return InvalidArgument("failed to parse cache-imports: {}", Quoted(value));
+  if (!json.is_array()) {
+    return InvalidArgument("failed to unmarshal cache-imports ({}): {}", Quoted(value),
+                           GoJsonError(value));
+  }
   for (const auto& entry : json) {
     CacheImport import;
     if (!entry.is_object() || !entry.contains("Type") || !entry["Type"].is_string()) {
@@ -169,26 +217,40 @@ llb::LinuxResources& Resources(Options& options) {
 }
 
 template <typename T, T llb::LinuxResources::* member>
-Status SetResource(Options& options, const std::string& value) {
-  TRY_ASSIGN(const std::int64_t number, Positive("resource limit", value));
+Status SetResource(Options& options, const std::string& key, const std::string& value) {
+  if (value.empty()) return OkStatus();
+  TRY_ASSIGN(const std::int64_t number, Positive(key, value, std::is_unsigned_v<T>));
   Resources(options).*member = static_cast<T>(number);
   return OkStatus();
 }
 
 Status SetMemorySwap(Options& options, const std::string& value) {
+  if (value.empty()) return OkStatus();
   const auto number = ParseInt(value);
-  if (!number || (*number != -1 && *number <= 0)) {
-    return InvalidArgument("invalid memswap: {}", Quoted(value));
+  if (!number) return BadResource("memswap", value, NotANumber(value));
+  if (*number < -1 || *number == 0) {
+    return BadResource("memswap", value, "must be -1 (unlimited) or > 0");
   }
   Resources(options).memory_swap_bytes = *number;
   return OkStatus();
 }
 
 template <std::string llb::LinuxResources::* member>
-Status SetCpuset(Options& options, const std::string& value) {
-  for (const char c : value) {
-    if ((c < '0' || c > '9') && c != ',' && c != '-') {
-      return InvalidArgument("invalid cpuset: {}", Quoted(value));
+Status SetCpuset(Options& options, const std::string& key, const std::string& value) {
+  if (value.empty()) return OkStatus();
+  for (const std::string_view element : Split(value, ',')) {
+    const auto cut = Cut(element, "-");
+    const auto first = ParseUint(cut ? cut->first : element);
+    const auto last = cut ? ParseUint(cut->second) : first;
+    if (!first || !last || *first > *last) {
+      return BadResource(
+          key, value,
+          fmt::format("invalid cpuset {} {}", cut ? "range" : "element", Quoted(element)));
+    }
+    if (*last > kMaxCpu) {
+      return BadResource(key, value,
+                         fmt::format("cpuset {} {} exceeds maximum {}", cut ? "range" : "element",
+                                     Quoted(element), kMaxCpu));
     }
   }
   Resources(options).*member = value;
@@ -219,11 +281,11 @@ Status RefuseSbom(Options&, const std::string&) {
 }
 
 Status RefuseCopyImage(Options&, const std::string&) {
-  return InvalidArgument("support for override-copy-image was removed");
+  return InvalidArgument("support for \"override-copy-image\" was removed in BuildKit 0.11");
 }
 
 using LR = llb::LinuxResources;
-const std::array<std::pair<std::string_view, Setter>, 33> kSetters = {{
+const std::array<std::pair<std::string_view, Setter>, 27> kSetters = {{
     {"filename", SetFilename},
     {"target", SetString<&Options::target>},
     {"platform", SetPlatforms},
@@ -236,13 +298,7 @@ const std::array<std::pair<std::string_view, Setter>, 33> kSetters = {{
     {"ulimit", SetUlimits},
     {"cgroup-parent", SetString<&Options::cgroup_parent>},
     {"hostname", SetString<&Options::hostname>},
-    {"memory", SetResource<std::int64_t, &LR::memory_bytes>},
     {"memswap", SetMemorySwap},
-    {"cpushares", SetResource<std::uint64_t, &LR::cpu_shares>},
-    {"cpuperiod", SetResource<std::uint64_t, &LR::cpu_period_us>},
-    {"cpuquota", SetResource<std::int64_t, &LR::cpu_quota_us>},
-    {"cpusetcpus", SetCpuset<&LR::cpuset_cpus>},
-    {"cpusetmems", SetCpuset<&LR::cpuset_mems>},
     {"cache-imports", SetCacheImports},
     {"cache-from", SetCacheFrom},
     {"context", SetString<&Options::context>},
@@ -257,6 +313,17 @@ const std::array<std::pair<std::string_view, Setter>, 33> kSetters = {{
     {"attest:provenance", Nothing},
     {"override-copy-image", RefuseCopyImage},
     {"gateway-devel", Nothing},
+}};
+
+// Their messages name the key.
+using KeyedSetter = Status (*)(Options&, const std::string& key, const std::string& value);
+const std::array<std::pair<std::string_view, KeyedSetter>, 6> kKeyedSetters = {{
+    {"memory", SetResource<std::int64_t, &LR::memory_bytes>},
+    {"cpushares", SetResource<std::uint64_t, &LR::cpu_shares>},
+    {"cpuperiod", SetResource<std::uint64_t, &LR::cpu_period_us>},
+    {"cpuquota", SetResource<std::int64_t, &LR::cpu_quota_us>},
+    {"cpusetcpus", SetCpuset<&LR::cpuset_cpus>},
+    {"cpusetmems", SetCpuset<&LR::cpuset_mems>},
 }};
 
 using Table = std::map<std::string, std::string> Options::*;
@@ -277,6 +344,9 @@ Status Apply(Options& options, const std::string& key, const std::string& value)
   }
   for (const auto& [name, setter] : kSetters) {
     if (name == key) return setter(options, value);
+  }
+  for (const auto& [name, setter] : kKeyedSetters) {
+    if (name == key) return setter(options, key, value);
   }
   if (key.starts_with("input:") || key.starts_with("vcs:")) return OkStatus();
   if (key.starts_with("attest:")) {
@@ -305,10 +375,20 @@ Status ApplyBuiltInArgs(Options& options) {
   if (const auto value = options.BuildArg("BUILDKIT_DOCKERFILE_CHECK")) {
     TRY(LintConfigOf(options, ""));
   }
+  if (const auto value = options.BuildArg("BUILDKIT_GIT_ADVICE"); value && !value->empty()) {
+    const auto on = ParseBool(*value);
+    if (!on) {
+      return InvalidArgument(
+          "failed to parse build-arg:BUILDKIT_GIT_ADVICE: strconv.ParseBool: parsing {}: invalid "
+          "syntax",
+          Quoted(*value));
+    }
+  }
   if (options.BuildArg("BUILDKIT_ATTEST_SBOM")) return RefuseSbom(options, "");
   if (const auto value = options.BuildArg("BUILDKIT_DISABLE_FILEOP");
       value && ParseBool(*value).value_or(false)) {
-    return InvalidArgument("support for BUILDKIT_DISABLE_FILEOP was removed");
+    return InvalidArgument(
+        "support for \"BUILDKIT_DISABLE_FILEOP\" build-arg was removed in BuildKit 0.11");
   }
   return OkStatus();
 }
@@ -333,7 +413,8 @@ Result<Options> ParseOptions(const std::map<std::string, std::string>& attrs) {
   }
   TRY(ApplyBuiltInArgs(options));
   if (options.multi_platform == false && options.platforms.size() > 1) {
-    return InvalidArgument("multiple platforms specified, but multi-platform is disabled");
+    return InvalidArgument(
+        "conflicting config: returning multiple target platforms is not allowed");
   }
   return options;
 }

@@ -47,7 +47,11 @@ bool IsSymbolic(std::string_view text) {
 Result<llb::Owner> ParseOwner(std::string_view text) {
   llb::Owner owner;
   const auto cut = Cut(text, ":");
-  TRY_ASSIGN(owner.user, ParseUser(cut ? cut->first : text, text));
+  if (cut && cut->first.empty()) {
+    owner.user = llb::User(std::uint32_t{0});
+  } else {
+    TRY_ASSIGN(owner.user, ParseUser(cut ? cut->first : text, text));
+  }
   if (cut && !cut->second.empty()) {
     TRY_ASSIGN(owner.group, ParseUser(cut->second, text));
   }
@@ -64,6 +68,8 @@ Status SetMode(std::string_view text, llb::CopyAction& action) {
     action.mode_str = text;
     return OkStatus();
   }
+  // Only what looks like a number is told what numbers there are.
+  if (text.empty() || text[0] < '0' || text[0] > '9') return Unknown("invalid syntax");
   return Unknown("invalid chmod parameter: '{}'. it should be octal string and between 0 and 07777",
                  text);
 }

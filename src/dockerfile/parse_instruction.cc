@@ -7,10 +7,12 @@
 
 #include "base/strings.h"
 #include "base/time.h"
+#include "dockerfile/csv.h"
 #include "dockerfile/heredoc.h"
 #include "dockerfile/lexer.h"
 #include "dockerfile/mount.h"
 #include "dockerfile/parser.h"
+#include "dockerfile/suggest.h"
 #include "dockerfile/words.h"
 
 namespace kiln::dockerfile {
@@ -75,13 +77,38 @@ Body ParseFrom(ParseInput& in) {
   return from;
 }
 
-Status CheckOneOf(std::string_view flag, std::string_view value,
+Status CheckOneOf(std::string_view message, std::string_view value,
                   std::initializer_list<std::string_view> allowed) {
   if (value.empty()) return OkStatus();
   for (const auto name : allowed) {
     if (value == name) return OkStatus();
   }
-  return Unknown("{} {} is not valid", flag, Quoted(value));
+  return Unknown("{}", ReplaceAll(message, "{}", Quoted(value)));
+}
+
+// NAME[,required][,name=NAME]
+Result<Device> ParseDevice(std::string_view text) {
+  TRY_ASSIGN_CTX(const auto fields, ParseCsv(text), "failed to parse csv devices");
+  Device device;
+  for (const std::string& field : fields) {
+    const auto cut = Cut(field, "=");
+    const std::string key = ToLower(cut ? cut->first : std::string_view(field));
+    if (&field == &fields.front() && (!cut || (key != "required" && key != "name"))) {
+      device.name = field;
+    } else if (key == "required") {
+      const auto on = cut ? ParseBool(cut->second) : std::optional(true);
+      if (!on) return Unknown("invalid value for required: {}", cut->second);
+      device.required = *on;
+    } else if (!cut) {
+      return Unknown("invalid field '{}' must be a key=value pair", field);
+    } else if (key == "name") {
+      device.name = cut->second;
+    } else {
+      return Unknown("unexpected key '{}' in '{}'{}", key, field,
+                     DidYouMean(key, {"name", "required"}));
+    }
+  }
+  return device;
 }
 
 Body ParseRun(ParseInput& in) {
@@ -92,9 +119,12 @@ Body ParseRun(ParseInput& in) {
   }
   run.network = in.flags.String("network");
   run.security = in.flags.String("security");
-  run.devices = in.flags.Strings("device");
-  TRY(CheckOneOf("network mode", run.network, {"default", "none", "host"}));
-  TRY(CheckOneOf("security", run.security, {"sandbox", "insecure"}));
+  for (const auto& text : in.flags.Strings("device")) {
+    TRY_ASSIGN(Device device, ParseDevice(text));
+    run.devices.push_back(std::move(device));
+  }
+  TRY(CheckOneOf("invalid network mode {}", run.network, {"default", "none", "host"}));
+  TRY(CheckOneOf("security {} is not valid", run.security, {"sandbox", "insecure"}));
   TRY_ASSIGN(run.command, ParseCommand(in.rest));
   run.command.heredocs = std::move(in.heredocs);
   return run;
@@ -249,9 +279,10 @@ Body ParseShell(ParseInput& in) {
 Result<std::int64_t> DurationFlag(const ParseInput& in, std::string_view name) {
   const std::string text = in.flags.String(name);
   if (text.empty()) return 0;
-  TRY_ASSIGN(const nanoseconds duration, ParseDuration(text));
+  TRY_ASSIGN_CTX(const nanoseconds duration, ParseDuration(text), "time");
   const std::int64_t ns = duration.count();
-  if (ns != 0 && ns < 1000000) return Unknown("interval {} cannot be less than 1ms", Quoted(name));
+  if (ns < 0) return Unknown("Interval {} cannot be negative", Quoted(name));
+  if (ns != 0 && ns < 1000000) return Unknown("Interval {} cannot be less than 1ms", Quoted(name));
   return ns;
 }
 
@@ -267,7 +298,7 @@ Body ParseHealthcheck(ParseInput& in) {
     return check;
   }
   if (type != "CMD") {
-    return Unknown("unknown type {} in HEALTHCHECK (try CMD)", Quoted(type));
+    return Unknown("Unknown type {} in HEALTHCHECK (try CMD)", Quoted(type));
   }
   TRY_ASSIGN(check.command, ParseCommand(rest));
   if (rest.empty() || check.command.args.empty()) {
@@ -279,9 +310,10 @@ Body ParseHealthcheck(ParseInput& in) {
   TRY_ASSIGN(check.start_interval_ns, DurationFlag(in, "start-interval"));
   if (const std::string retries = in.flags.String("retries"); !retries.empty()) {
     const auto count = ParseInt(retries);
-    if (!count || *count < 0 || *count > std::numeric_limits<int>::max()) {
-      return Unknown("--retries must be a number of at least 0, not {}", Quoted(retries));
+    if (!count || *count > std::numeric_limits<int>::max()) {
+      return Unknown("strconv.ParseInt: parsing {}: invalid syntax", Quoted(retries));
     }
+    if (*count < 0) return Unknown("--retries cannot be negative ({})", *count);
     check.retries = static_cast<int>(*count);
   }
   return check;

@@ -45,6 +45,7 @@ struct Remote {
   llb::Output tree;
   // The tree is one downloaded file of that name, the Dockerfile itself; "": a tree like others.
   std::string dockerfile;
+  std::optional<llb::SourceSpec> source;  // unless it came with the request
 };
 
 // A file at a URL: an archive, which is unpacked, or a Dockerfile.
@@ -54,16 +55,19 @@ Result<Remote> DownloadedContext(const std::string& url, Host& host) {
   http.filename = kDownloadName;
   llb::VertexOptions vertex;
   vertex.name = "[internal] load remote build context";
-  llb::Output file = llb::Source(llb::Format(http), std::move(vertex));
+  const llb::SourceSpec source = llb::Format(http);
+  llb::Output file = llb::Source(source, std::move(vertex));
   TRY_ASSIGN_CTX(const auto begin, host.ReadPrefix(file, kDownloadName, kArchiveMagicBytes),
                  "failed to read downloaded context");
-  if (!begin || !LooksLikeArchive(*begin)) return Remote{std::move(file), kDownloadName};
+  if (!begin || !LooksLikeArchive(*begin)) {
+    return Remote{std::move(file), kDownloadName, source};
+  }
   llb::CopyAction unpack;
   unpack.from = std::move(file);
   unpack.src = std::string("/") + kDownloadName;
   unpack.dest = "/";
   unpack.attempt_unpack = true;
-  return Remote{llb::File({}, {std::move(unpack)}), ""};
+  return Remote{llb::File({}, {std::move(unpack)}), "", source};
 }
 
 // The `context` option, if it names something remote; nullopt: the client's folder.
@@ -71,7 +75,7 @@ Result<std::optional<Remote>> RemoteContext(const Options& options, Host& host) 
   using Found = std::optional<Remote>;
   if (options.context.empty()) {
     TRY_ASSIGN(auto input, host.Input("context"));
-    return input ? Found(Remote{*std::move(input), ""}) : Found();
+    return input ? Found(Remote{*std::move(input), "", {}}) : Found();
   }
   std::string text = options.context;
   if (text.starts_with("github.com/")) text = "https://" + text;
@@ -87,19 +91,22 @@ Result<std::optional<Remote>> RemoteContext(const Options& options, Host& host) 
     }
     llb::VertexOptions vertex;
     vertex.name = "[internal] load git source " + options.context;
-    return Found(Remote{llb::Source(llb::Format(*git), std::move(vertex)), ""});
+    llb::SourceSpec source = llb::Format(*git);
+    llb::Output tree = llb::Source(source, std::move(vertex));
+    return Found(Remote{std::move(tree), "", std::move(source)});
   }
   if (IsHttpUrl(text)) {
     TRY_ASSIGN(Remote remote, DownloadedContext(text, host));
     return Found(std::move(remote));
   }
-  return InvalidArgument("invalid context {}: neither a git nor an http(s) URL", Quoted(text));
+  return Found();  // the client's folder, whatever the option says
 }
 
 Result<std::optional<Remote>> RemoteDockerfile(const Options& options, Host& host) {
   if (!options.dockerfile_local.empty()) return std::optional<Remote>();
   TRY_ASSIGN(auto input, host.Input("dockerfile"));
-  if (input) return std::optional(Remote{*std::move(input), ""});
+  if (input) return std::optional(Remote{*std::move(input), "", {}});
+  if (options.context.empty()) return std::optional<Remote>();
   return RemoteContext(options, host);
 }
 
@@ -124,7 +131,6 @@ llb::Output Subfolder(llb::Output tree, const std::string& subdir) {
   copy.src = CleanPath("/" + subdir);
   copy.dest = "/";
   copy.dir_copy_contents = true;
-  copy.create_dest_path = true;
   return llb::File({}, {std::move(copy)});
 }
 
@@ -164,6 +170,16 @@ Status ParseAndCheck(const Options& options, const LoadedDockerfile& loaded, con
     extras.linter->CheckFile(options, loaded.source, file, parsed.ok(), automatic);
   }
   return parsed;
+}
+
+// As a frontend says it: lists that nothing was ever put in are not there.
+std::string ConfigJson(const oci::ImageConfig& image) {
+  std::string json = oci::Encode(image);
+  if (image.history.empty()) json = ReplaceAll(json, "\"history\":[],", "");
+  if (image.rootfs.diff_ids.empty()) {
+    json = ReplaceAll(json, "\"diff_ids\":[]", "\"diff_ids\":null");
+  }
+  return json;
 }
 
 nlohmann::ordered_json PlatformJson(const oci::Platform& platform) {
@@ -246,6 +262,7 @@ Result<Plan> MakePlan(const Options& options, const LoadedDockerfile& loaded, Ho
                            platform,
                            !options.platforms.empty(),
                            context,
+                           remote ? remote->source : std::nullopt,
                            first ? &watchers : nullptr,
                            extras.all_stages};
     TRY_ASSIGN(Lowered lowered, Lower(input));
@@ -263,9 +280,9 @@ std::map<std::string, std::string> ResultMetadata(const Plan& plan) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const PlatformPlan& platform : plan.platforms) {
     const std::string suffix = plan.multi_platform ? "/" + platform.id : "";
-    metadata["containerimage.config" + suffix] = oci::Encode(platform.image);
+    metadata["containerimage.config" + suffix] = ConfigJson(platform.image);
     if (platform.base_image) {
-      metadata["containerimage.base.config" + suffix] = oci::Encode(*platform.base_image);
+      metadata["containerimage.base.config" + suffix] = ConfigJson(*platform.base_image);
     }
     if (plan.epoch) metadata["source.date.epoch" + suffix] = fmt::format("{}", *plan.epoch);
     list.push_back({{"ID", platform.id}, {"Platform", PlatformJson(platform.platform)}});

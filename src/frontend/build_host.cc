@@ -6,6 +6,7 @@
 
 #include "base/digest.h"
 #include "base/parallel.h"
+#include "base/strings.h"
 #include "llb/marshal.h"
 
 namespace kiln::frontend {
@@ -15,6 +16,18 @@ std::string KeyOf(const dockerfile::ImageRequest& request) {
   return fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}", request.ref, oci::FormatAll(request.platform),
                      static_cast<int>(request.resolve_mode), request.log_name, request.oci_layout,
                      request.session_id, request.store_id);
+}
+
+// Of git's `committer NAME <MAIL> SECONDS ZONE`.
+std::optional<std::int64_t> CommitTime(std::string_view object) {
+  for (const std::string_view line : Split(object, '\n')) {
+    if (line.empty()) break;  // the message follows
+    if (!line.starts_with("committer ")) continue;
+    const auto words = Split(line, ' ');
+    if (words.size() < 3) break;
+    return ParseInt(words[words.size() - 2]);
+  }
+  return std::nullopt;
 }
 
 llb::SourceId SourceOf(const dockerfile::ImageRequest& request) {
@@ -109,6 +122,22 @@ Result<std::optional<llb::Output>> BuildHost::Input(const std::string& name) {
   }
   TRY_ASSIGN_CTX(llb::Output output, llb::FromDefinition(*found->second), "input {}", name);
   return std::optional<llb::Output>(std::move(output));
+}
+
+Result<std::optional<std::int64_t>> BuildHost::SourceTime(const llb::SourceSpec& source,
+                                                          const std::string& log_name) {
+  using Seconds = std::optional<std::int64_t>;
+  TRY_ASSIGN(llb::SourceId id, llb::ParseSource(source.identifier, source.attrs));
+  const SourceQuery query{
+      std::move(id), build_platform(), log_name, /*with_config=*/false, {}, /*git_objects=*/true};
+  TRY_ASSIGN(const SourceAnswer answer, gateway_->ResolveSource(activity_, query));
+  if (const auto* git = std::get_if<source::GitMeta>(&answer.meta)) {
+    return CommitTime(git->commit_object);
+  }
+  const auto* http = std::get_if<source::HttpMeta>(&answer.meta);
+  if (http == nullptr || !http->last_modified) return Seconds();
+  return Seconds(
+      std::chrono::floor<std::chrono::seconds>(*http->last_modified).time_since_epoch().count());
 }
 
 oci::Platform BuildHost::build_platform() const {

@@ -25,6 +25,8 @@ class BuildHost final : public dockerfile::Host {
   Result<std::optional<std::string>> ReadPrefix(const llb::Output& tree, const std::string& path,
                                                 std::size_t bytes) override;
   Result<std::optional<llb::Output>> Input(const std::string& name) override;
+  Result<std::optional<std::int64_t>> SourceTime(const llb::SourceSpec& source,
+                                                 const std::string& log_name) override;
   oci::Platform build_platform() const override;
   std::string session_id() const override { return gateway_->session_id(); }
 

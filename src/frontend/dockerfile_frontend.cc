@@ -147,7 +147,8 @@ Result<build::BuildResult> DockerfileFrontend::Convert(const progress::Activity&
   result.is_map = plan.multi_platform;
   result.metadata = dockerfile::ResultMetadata(plan);
   for (const auto& platform : plan.platforms) {
-    TRY_ASSIGN(const pb::Definition definition, llb::Marshal(platform.root));
+    TRY_ASSIGN_CTX(const pb::Definition definition, llb::Marshal(platform.root),
+                   "failed to marshal LLB definition");
     build::ReferencePtr reference;  // none stands for an empty tree
     if (definition.def_size() > 0) {
       TRY_ASSIGN(reference, gateway->job()->Load(definition));

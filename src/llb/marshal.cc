@@ -86,6 +86,16 @@ class Marshaller {
       pb::OpMetadata& first = (*definition_.mutable_metadata())[digest];
       if (metadata.ignore_cache()) first.set_ignore_cache(true);
       first.mutable_caps()->insert(metadata.caps().begin(), metadata.caps().end());
+      // Of what it is called, the last word.
+      for (const auto& [key, value] : metadata.description()) {
+        (*first.mutable_description())[key] = value;
+      }
+      if (metadata.has_progress_group())
+        *first.mutable_progress_group() = metadata.progress_group();
+      if (metadata.has_linux_resources()) {
+        *first.mutable_linux_resources() = metadata.linux_resources();
+      }
+      if (metadata.has_export_cache()) *first.mutable_export_cache() = metadata.export_cache();
     }
     return AddLocations(node, digest);
   }
