@@ -23,7 +23,7 @@ WORKDIR /work
 COPY --from=tools /tools/upper /usr/bin/
 COPY src/ ./
 RUN --mount=type=cache,target=/cache echo once >>/cache/log; \\
-    { echo "$GREETING $WHO"; cat *.txt; } | upper >out.txt
+    { echo "$GREETING $WHO"; cat [ab].txt; } | upper >out.txt
 
 FROM base AS test
 COPY --from=build /work/out.txt /

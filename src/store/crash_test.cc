@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
@@ -14,9 +15,11 @@
 namespace kiln::store {
 namespace {
 
-// bin/store_writer lies beside this test.
+// bin/store_writer lies beside this test. /proc/self/exe would say where, but not as seen from
+// within a chroot once the test has mounts of its own.
 std::string WriterProgram() {
-  return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / "store_writer").string();
+  const std::filesystem::path test = std::filesystem::absolute(program_invocation_name);
+  return (test.parent_path() / "store_writer").string();
 }
 
 // Runs the writer until it has said `lines` lines, then kills it wherever it is.
