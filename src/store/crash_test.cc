@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
@@ -15,20 +14,13 @@
 namespace kiln::store {
 namespace {
 
-// bin/store_writer lies beside this test. /proc/self/exe would say where, but not as seen from
-// within a chroot once the test has mounts of its own.
-std::string WriterProgram() {
-  const std::filesystem::path test = std::filesystem::absolute(program_invocation_name);
-  return (test.parent_path() / "store_writer").string();
-}
-
 // Runs the writer until it has said `lines` lines, then kills it wherever it is.
 std::string RunAndKill(const std::string& root, int lines) {
   CancelSource cancel;
   std::string said;
   int seen = 0;
   sys::Command command;
-  command.program = WriterProgram();
+  command.program = sys::ProgramBeside("store_writer");
   command.args = {root};
   command.on_output = [&](int stream, std::string_view data) {
     if (stream != 1) return;

@@ -16,11 +16,7 @@
 namespace kiln::sys {
 namespace {
 
-std::string ChildProgram() {
-  char path[4096];
-  ssize_t got = readlink("/proc/self/exe", path, sizeof path);
-  return DirName(std::string_view(path, static_cast<size_t>(got))) + "/sys_child";
-}
+std::string ChildProgram() { return ProgramBeside("sys_child"); }
 
 CommandResult RunChild(std::vector<std::string> args, Command command = {}) {
   command.program = ChildProgram();

@@ -1,6 +1,9 @@
 #include "sys/testing/test_spawner.h"
 
+#include <errno.h>
+
 #include <cstdlib>
+#include <filesystem>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -29,6 +32,10 @@ TempDir::TempDir() {
 TempDir::~TempDir() {
   if (auto unmounted = UnmountBelow(path_); !unmounted.ok()) LOG_ERROR("{}", unmounted.error());
   if (auto removed = RemoveTree(path_); !removed.ok()) LOG_ERROR("{}", removed.error());
+}
+
+std::string ProgramBeside(const std::string& name) {
+  return (std::filesystem::absolute(program_invocation_name).parent_path() / name).string();
 }
 
 }  // namespace kiln::sys

@@ -13,6 +13,10 @@ Spawner& TestSpawner();
 // For the test's main.
 void SetTestSpawner(Spawner* spawner);
 
+// The path of a program that was built beside the running test. (/proc/self/exe would say where it
+// lies, but not as seen from within a chroot once the test has mounts of its own.)
+std::string ProgramBeside(const std::string& name);
+
 // A new directory, removed with everything mounted and lying below it when the object goes.
 class TempDir {
  public:

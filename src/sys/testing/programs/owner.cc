@@ -32,9 +32,10 @@ std::string Self() {
 
 int main(int, char** argv) {
   std::string way = argv[1];
+  const std::string self = Self();  // before there are mounts of its own: see ProgramBeside
   auto spawner = kiln::sys::MainEarly({.mount_namespace_optional = true}).value();
   auto output = kiln::Pipe().value();
-  kiln::sys::ProcessRequest request{.program = kiln::DirName(Self()) + "/sys_child",
+  kiln::sys::ProcessRequest request{.program = kiln::DirName(self) + "/sys_child",
                                     .argv = {"child", "orphan", "wait"}};
   request.fds.push_back({std::move(output.second), 1});
   Child child = spawner->Start(std::move(request)).value();
