@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import random
 import socket
 import sys
 
@@ -15,6 +16,8 @@ from kilntest.build import Builder  # noqa: E402
 from kilntest.clients import Buildctl, Buildx, Kiln  # noqa: E402
 from kilntest.daemon import Daemon  # noqa: E402
 from kilntest.registry import Registry  # noqa: E402
+
+SEED = int(os.environ.get("KILN_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
 
 
 def pytest_addoption(parser):
@@ -85,6 +88,13 @@ def registry(tmp_path):
     """An empty registry of the test's own."""
     with Registry(tmp_path / "registry") as registry:
         yield registry
+
+
+@pytest.fixture
+def dice():
+    """Chance, another one in each run unless KILN_TEST_SEED says which."""
+    print(f"KILN_TEST_SEED={SEED}")  # shown when the test fails
+    return random.Random(SEED)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Nothing is lost: the daemon is killed, or the machine's power goes, at any moment of any build."""
 
 import os
-import random
 
 import pytest
 from kilntest import crash, hoststate, wait
@@ -9,19 +8,9 @@ from kilntest.build import Builder
 from kilntest.clients import Buildctl
 from kilntest.daemon import Daemon
 from kilntest.disk import CopyingDisk, Disk
+from kilntest.marks import soak
 
 pytestmark = pytest.mark.kiln_only
-SEED = int(os.environ.get("KILN_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
-
-
-def soak(count, seconds):
-    return pytest.param(count, marks=[pytest.mark.heavy, pytest.mark.timeout(seconds)])
-
-
-@pytest.fixture
-def dice():
-    print(f"KILN_TEST_SEED={SEED}")  # shown when the test fails
-    return random.Random(SEED)
 
 
 @pytest.fixture
@@ -41,7 +30,7 @@ def records(root):
     return {name for (name,) in crash.rows(root, "SELECT id FROM records WHERE kind<>3")}
 
 
-@pytest.mark.parametrize("kills", [5, soak(200, 3600)])
+@pytest.mark.parametrize("kills", [5, soak(200, seconds=3600)])
 def test_killed_at_any_moment(new_daemon, kiln, builders, unchanged_host, dice, kills, tmp_path):
     daemon = new_daemon()
     idle = hoststate.HostState.take()
@@ -103,7 +92,7 @@ def write_back(root, dice):
                 os.fsync(file.fileno())
 
 
-@pytest.mark.parametrize("losses", [3, soak(50, 3600)])
+@pytest.mark.parametrize("losses", [3, soak(50, seconds=3600)])
 def test_power_lost_at_any_moment(kilnd, kiln, builders, unchanged_host, dice, losses, tmp_path):
     with CopyingDisk(tmp_path / "disks.img", tmp_path / "disks") as disks:
         images = [disks.folder / f"lost{number}.img" for number in range(losses)]

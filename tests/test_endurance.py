@@ -9,14 +9,11 @@ import pytest
 from kilntest import crash, wait
 from kilntest.build import Builder
 from kilntest.clients import Buildctl
+from kilntest.marks import soak
 
 pytestmark = pytest.mark.kiln_only
 GROWTH = 8 << 20
 WARM_UP = 20
-
-
-def soak(*values, seconds):
-    return pytest.param(*values, marks=[pytest.mark.heavy, pytest.mark.timeout(seconds)])
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ happened, and the next build works."""
 
 import os
 import pathlib
-import random
 import shutil
 
 import pytest
@@ -13,19 +12,9 @@ from kilntest.clients import Buildctl
 from kilntest.daemon import Daemon
 from kilntest.disk import Disk
 from kilntest.faultproxy import FaultProxy
+from kilntest.marks import soak
 
 pytestmark = pytest.mark.kiln_only
-SEED = int(os.environ.get("KILN_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
-
-
-def soak(*values, seconds):
-    return pytest.param(*values, marks=[pytest.mark.heavy, pytest.mark.timeout(seconds)])
-
-
-@pytest.fixture
-def dice():
-    print(f"KILN_TEST_SEED={SEED}")  # shown when the test fails
-    return random.Random(SEED)
 
 
 @pytest.fixture

@@ -24,22 +24,6 @@ std::string_view TrimLeft(std::string_view text) {
   return text;
 }
 
-std::string_view TrimLineEnd(std::string_view line) {
-  while (line.ends_with('\n') || line.ends_with('\r')) line.remove_suffix(1);
-  return line;
-}
-
-// Takes a trailing escape character off; false if the line is not continued.
-bool TakeContinuation(std::string_view& line, char escape) {
-  std::string_view text = line;
-  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
-  if (!text.ends_with(escape)) return false;
-  text.remove_suffix(1);
-  if (text.ends_with(escape)) return false;
-  line = text;
-  return true;
-}
-
 // JSON forms hold no heredoc; of the others only three instructions do.
 bool MayHoldHeredoc(std::string_view text, char escape) {
   SplitInstruction split = SplitLogicalLine(text, escape);
@@ -160,6 +144,21 @@ class Lexer {
 };
 
 }  // namespace
+
+std::string_view TrimLineEnd(std::string_view line) {
+  while (line.ends_with('\n') || line.ends_with('\r')) line.remove_suffix(1);
+  return line;
+}
+
+bool TakeContinuation(std::string_view& line, char escape) {
+  std::string_view text = line;
+  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
+  if (!text.ends_with(escape)) return false;
+  text.remove_suffix(1);
+  if (text.ends_with(escape)) return false;
+  line = text;
+  return true;
+}
 
 Result<LexedFile> Lex(const SourceFile& file) {
   if (file.data.empty()) return Unknown("the Dockerfile cannot be empty");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -30,5 +31,10 @@ Result<LexedFile> Lex(const SourceFile& file);
 // For one instruction that stands outside a file (an ONBUILD trigger): its text with heredoc
 // bodies.
 Result<LogicalLine> LexInstruction(std::string_view text, char escape);
+
+// Without "\r\n" or the like.
+std::string_view TrimLineEnd(std::string_view line);
+// Takes a trailing escape character off; false if the line is not continued.
+bool TakeContinuation(std::string_view& line, char escape);
 
 }  // namespace kiln::dockerfile

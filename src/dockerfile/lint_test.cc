@@ -17,6 +17,7 @@
 #include "base/strings.h"
 #include "dockerfile/lint_report.h"
 #include "dockerfile/plan.h"
+#include "dockerfile/testing/case_names.h"
 #include "dockerfile/testing/fake_host.h"
 
 namespace kiln::dockerfile {
@@ -91,16 +92,6 @@ std::string FindingsOf(Request& request) {
   return out + fmt::format("{} error: {}\n", first, status.error().ToString());
 }
 
-std::vector<std::string> CaseFiles() {
-  std::vector<std::string> names;
-  if (!std::filesystem::exists(kCases)) return names;
-  for (const auto& entry : std::filesystem::directory_iterator(kCases)) {
-    if (entry.path().extension() == ".txt") names.push_back(entry.path().stem().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 class LintCasesTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(LintCasesTest, FindsWhatTheFileSays) {
@@ -124,13 +115,13 @@ TEST_P(LintCasesTest, FindsWhatTheFileSays) {
   if (std::getenv("KILN_ACCEPT") != nullptr) std::ofstream(path, std::ios::binary) << seen;
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, LintCasesTest, testing::ValuesIn(CaseFiles()),
+INSTANTIATE_TEST_SUITE_P(Golden, LintCasesTest, testing::ValuesIn(CaseNames(kCases)),
                          [](const auto& info) { return info.param; });
 
 // Every rule is shown at three places at least.
 TEST(LintCasesTest, CoverEveryRule) {
   std::map<std::string, int> counts;
-  for (const std::string& name : CaseFiles()) {
+  for (const std::string& name : CaseNames(kCases)) {
     for (const Section& section : ReadSections(fmt::format("{}/{}.txt", kCases, name))) {
       if (section.name != "want") continue;
       for (const std::string_view line : Split(section.body, '\n')) {

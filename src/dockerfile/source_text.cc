@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "dockerfile/lexer.h"
+
 namespace kiln::dockerfile {
 namespace {
 
@@ -23,9 +25,7 @@ class Lines {
   // Without its line end.
   std::string_view Next() {
     ++number_;
-    std::string_view line = data_.substr(begin(), end() - begin());
-    while (line.ends_with('\n') || line.ends_with('\r')) line.remove_suffix(1);
-    return line;
+    return TrimLineEnd(data_.substr(begin(), end() - begin()));
   }
 
  private:
@@ -33,17 +33,6 @@ class Lines {
   const std::vector<std::size_t>& starts_;
   int number_;
 };
-
-// Takes a trailing escape character off; false if the line is not continued.
-bool TakeContinuation(std::string_view& line, char escape) {
-  std::string_view text = line;
-  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
-  if (!text.ends_with(escape)) return false;
-  text.remove_suffix(1);
-  if (text.ends_with(escape)) return false;
-  line = text;
-  return true;
-}
 
 void Append(SourceText& out, std::string_view piece, std::size_t offset) {
   out.text += piece;
