@@ -51,3 +51,9 @@ def test_only_listed_skips_are_allowed(tmp_path):
     allowed.write_text("# none\nA.Three  # because\nB.*\n")
     skips = ["release: A.Three", "asan: B.Five", "release: A.Thirty"]
     assert tally.forbidden_skips(skips, allowed) == ["release: A.Thirty"]
+
+
+def test_results_broken_off_are_a_failure(tmp_path):
+    (tmp_path / "pytest.xml").write_text("<testsuites><testsuite>")
+    assert tally.read_cases(tmp_path / "pytest.xml", "tests").line() == "0 passed, 1 failed"
+    assert tally.read_cases(tmp_path / "missing.xml", "tests").line() == "0 passed, 1 failed"

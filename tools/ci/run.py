@@ -90,8 +90,6 @@ class Run:
         report = BUILD / "ci/pytest.xml"
         report.unlink(missing_ok=True)
         went_well = self.command(f"{venv}/bin/python", "-m", "pytest", "tests", "-q", f"--junitxml={report}")
-        if not report.exists():
-            return False
         found = tally.read_cases(report, "tests")
         if not went_well and not found.failures:
             found.failures.append("tests: pytest ended badly")

@@ -23,9 +23,14 @@ class Tally:
 
 
 def read_cases(path, stage):
-    """A JUnit-like file: GoogleTest's and pytest's differ only in how they mark a skip. A DISABLED_ case is a skip."""
+    """A JUnit-like file: GoogleTest's and pytest's differ only in how they mark a skip. A DISABLED_ case is a skip.
+    A file that is missing or broken off (a full disk, a crash) is one failure."""
     tally = Tally()
-    for case in ElementTree.parse(path).getroot().iter("testcase"):
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (OSError, ElementTree.ParseError) as error:
+        return Tally(failures=[f"{stage}: no results: {error}"])
+    for case in root.iter("testcase"):
         name = f"{stage}: {case.get('classname')}.{case.get('name')}"
         if case.find("failure") is not None or case.find("error") is not None:
             tally.failures.append(name)
