@@ -106,6 +106,19 @@ void Engine::RaiseInput(Edge& edge, size_t index, Level level) {
   MarkDirty(*input.edge);
 }
 
+// An input none of whose keys leads anywhere: to Slow, then for its content. False if that is
+// known, or there is nothing more to learn.
+bool Engine::RaiseUnmatched(Edge& edge, size_t index) {
+  if (edge.inputs[index].edge->level < Level::kSlow) {
+    RaiseInput(edge, index, Level::kSlow);
+    return true;
+  }
+  if (InputExhausted(edge, index)) return false;
+  RaiseInput(edge, index, Level::kDone);
+  WantDigest(edge, index);
+  return true;
+}
+
 // Asks inputs for their next level, cheapest first. False if there is nothing left to learn.
 bool Engine::Raise(Edge& edge) {
   Vertex& vertex = *edge.vertex;
@@ -130,18 +143,19 @@ bool Engine::Raise(Edge& edge) {
       if (unmatched[i] && !ChildrenOf(edge, source, i).empty()) unmatched[i] = false;
     }
   }
-  for (const bool turn : {true, false}) {
-    bool waiting = false;
+  // An unmatched input with a content digest ends up Done in any case: for its digest, or for the
+  // run. Each goes on by itself, so that steps beside each other run beside each other.
+  bool waiting = false;
+  for (size_t i = 0; i < edge.inputs.size(); ++i) {
+    if (unmatched[i]) waiting |= RaiseUnmatched(edge, i);
+  }
+  if (waiting) return true;
+  for (const Level level : {Level::kSlow, Level::kDone}) {
     for (size_t i = 0; i < edge.inputs.size(); ++i) {
-      if (unmatched[i] != turn || edge.inputs[i].edge->level >= Level::kSlow) continue;
-      RaiseInput(edge, i, Level::kSlow);
-      waiting = true;
-    }
-    if (waiting) return true;
-    for (size_t i = 0; i < edge.inputs.size(); ++i) {
-      if (unmatched[i] != turn || InputExhausted(edge, i)) continue;
-      RaiseInput(edge, i, Level::kDone);
-      WantDigest(edge, i);
+      if (unmatched[i] || InputExhausted(edge, i)) continue;
+      if (level == Level::kSlow && edge.inputs[i].edge->level >= Level::kSlow) continue;
+      RaiseInput(edge, i, level);
+      if (level == Level::kDone) WantDigest(edge, i);
       waiting = true;
     }
     if (waiting) return true;

@@ -146,6 +146,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool RootHit(const Edge& edge) const;
   void UpdateLevel(Edge& edge);
   bool Raise(Edge& edge);
+  bool RaiseUnmatched(Edge& edge, size_t input);
   void RaiseInput(Edge& edge, size_t input, Level level);
   bool KeysUnseen(const Edge& edge) const;
 

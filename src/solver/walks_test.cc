@@ -158,5 +158,83 @@ TEST_F(WalksTest, LostResultIsRepaired) {
   EXPECT_GT((*repaired.result)->generation(), (*answer->result)->generation());
 }
 
+// One copy on the other, each from a stage of its own: they are made beside each other, whether the
+// copies are known by content or not.
+class StagesTest : public Test {
+ protected:
+  static constexpr int kStages = 5;
+
+  // `round` is in the key of every step of a stage, never in what it makes.
+  TestWorld::Build Load(const std::string& round, const std::string& content) {
+    GraphBuilder graph;
+    graph.Add("copy0", world_.NewOp("base"));
+    runs_.clear();
+    copies_.clear();
+    for (int i = 1; i <= kStages; ++i) {
+      const std::string number = std::to_string(i);
+      FakeOpSpec run;
+      run.name = "run" + number;
+      run.digests = {FakeDigest("run" + number + round)};
+      run.body = [value = content + number](const RunContext&) -> Result<RunOutput> {
+        return RunOutput{{FakeValue(value)}, ""};
+      };
+      runs_.push_back(world_.NewOp(std::move(run)));
+      copies_.push_back(world_.NewOp("copy" + number, {InputKey{}, InputKey{"", true}}));
+      graph.Add("run" + number, runs_.back());
+      graph.Add("copy" + number, copies_.back(),
+                {{"copy" + std::to_string(i - 1)}, {"run" + number}});
+    }
+    auto build = world_.NewBuild(round);
+    world_.Load(build, graph);
+    return build;
+  }
+
+  void ExpectAllAtOnce(TestWorld::Build& build) {
+    world_.outside.Hold("run run");
+    const auto answer = world_.Ask(build, "copy" + std::to_string(kStages));
+    EXPECT_EQ(world_.outside.waiting().size(), size_t{kStages});
+    world_.outside.ReleaseAll();
+    world_.Settle();
+    EXPECT_TRUE(answer->ok()) << answer->error();
+    for (const auto& run : runs_) EXPECT_EQ(run->runs, 1);
+    build.job->Discard();
+    world_.Settle();
+  }
+  int CopyRuns() const {
+    int sum = 0;
+    for (const auto& copy : copies_) sum += copy->runs;
+    return sum;
+  }
+
+  TestWorld world_{[] {
+    SolverOptions options;
+    options.slots[static_cast<size_t>(SlotKind::kExec)] = kStages;
+    return options;
+  }()};
+  std::vector<std::shared_ptr<FakeOp>> runs_, copies_;
+};
+
+TEST_F(StagesTest, RunBesideEachOtherAtFirst) {
+  auto build = Load("one", "a");
+  ExpectAllAtOnce(build);
+  EXPECT_EQ(CopyRuns(), kStages);
+}
+
+TEST_F(StagesTest, RunBesideEachOtherWhereCopiesAreKnownByContent) {
+  auto first = Load("one", "a");
+  ExpectAllAtOnce(first);
+  auto second = Load("two", "a");
+  ExpectAllAtOnce(second);
+  EXPECT_EQ(CopyRuns(), 0);
+}
+
+TEST_F(StagesTest, RunBesideEachOtherWhereOneCopyIsNew) {
+  auto first = Load("one", "a");
+  ExpectAllAtOnce(first);
+  auto second = Load("two", "b");
+  ExpectAllAtOnce(second);
+  EXPECT_EQ(CopyRuns(), kStages);
+}
+
 }  // namespace
 }  // namespace kiln::solver
