@@ -8,6 +8,7 @@
 #include <array>
 #include <unordered_set>
 
+#include "archive/sparse.h"
 #include "base/strings.h"
 #include "sys/file_info.h"
 
@@ -205,14 +206,7 @@ class Applier {
       }
       TRY(cancel_.Check());
       if (options_.on_entry) hash_.Update(buffer_.data(), count);
-      const std::string_view data(buffer_.data(), count);
-      // What is a hole in the tar is one in the file: a short tar does not fill the disk.
-      if (entry.sparse && data.find_first_not_of('\0') == data.npos) {
-        if (::ftruncate(file.get(), written) != 0 || ::lseek(file.get(), written, SEEK_SET) < 0)
-          return ErrnoError(errno, "leave a hole");
-        continue;
-      }
-      TRY(WriteAll(file.get(), data));
+      TRY(AppendContent(file.get(), entry, {buffer_.data(), count}, written));
     }
     if (written != entry.size)
       return DataLoss("has {} bytes, its header says {}", written, entry.size);

@@ -10,6 +10,7 @@
 
 #include "archive/compression.h"
 #include "archive/filter.h"
+#include "archive/sparse.h"
 #include "archive/tar.h"
 #include "base/strings.h"
 
@@ -46,8 +47,6 @@ class Opened {
   archive::FdSource file_;
   std::unique_ptr<archive::ByteSource> source_;
 };
-
-bool IsZero(std::string_view data) { return data.find_first_not_of('\0') == data.npos; }
 
 class Unpacker {
  public:
@@ -153,12 +152,8 @@ class Unpacker {
       if (count == 0) break;
       size += static_cast<int64_t>(count);
       if (size > entry.size) return DataLoss("more data than the header says");
-      if (spill && entry.sparse && IsZero({buffer.data(), count})) {
-        // A hole stays one: a short archive does not fill the disk.
-        if (ftruncate(spill.get(), size) != 0 || lseek(spill.get(), size, SEEK_SET) < 0)
-          return ErrnoError(errno, "leave a hole");
-      } else if (spill) {
-        TRY(WriteAll(spill.get(), {buffer.data(), count}));
+      if (spill) {
+        TRY(archive::AppendContent(spill.get(), entry, {buffer.data(), count}, size));
       } else {
         data.append(buffer.data(), count);
       }
