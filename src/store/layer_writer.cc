@@ -34,15 +34,6 @@ sys::FileInfo InfoOf(const TreeNode& node) {
   return info;
 }
 
-void PushComponents(std::string_view path, std::deque<std::string>* pending) {
-  std::vector<std::string> parts;
-  for (std::string_view part : Split(path, '/')) {
-    if (!part.empty() && part != ".") parts.emplace_back(part);
-  }
-  pending->insert(pending->begin(), std::make_move_iterator(parts.begin()),
-                  std::make_move_iterator(parts.end()));
-}
-
 }  // namespace
 
 NodeMeta MetaOf(const sys::FileInfo& info, sys::Xattrs xattrs) {

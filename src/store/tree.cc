@@ -37,6 +37,8 @@ bool Stack(TreeEntry* entry, size_t layer, const TreeNode* node) {
   return node->opaque;
 }
 
+}  // namespace
+
 void PushComponents(std::string_view path, std::deque<std::string>* pending) {
   std::vector<std::string> parts;
   for (std::string_view part : Split(path, '/')) {
@@ -45,8 +47,6 @@ void PushComponents(std::string_view path, std::deque<std::string>* pending) {
   pending->insert(pending->begin(), std::make_move_iterator(parts.begin()),
                   std::make_move_iterator(parts.end()));
 }
-
-}  // namespace
 
 std::string CleanAbsolute(std::string_view path) {
   std::vector<std::string_view> kept;

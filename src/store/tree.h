@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -78,5 +79,8 @@ class TreeView {
 // "/a/b" from anything: a leading slash, no "", "." or ".." components (".." clamped), no trailing
 // slash but for "/".
 std::string CleanAbsolute(std::string_view path);
+
+// Puts the components of `path` (without "" and ".") in front of what a walk has still to pass.
+void PushComponents(std::string_view path, std::deque<std::string>* pending);
 
 }  // namespace kiln::store
