@@ -16,6 +16,8 @@ struct LineRange {
   int last = 0;
   friend bool operator==(const LineRange&, const LineRange&) = default;
 };
+// Somewhere in the file, nobody says where.
+inline constexpr LineRange kNowhere{1, 0};
 
 struct Heredoc {
   std::string name;

@@ -57,8 +57,9 @@ std::string Excerpt(const Error& error, const std::string& data) {
     if (detail.type_url != llb::kSourceDetailType) continue;
     const auto json = nlohmann::json::parse(detail.value);
     for (const auto& range : json["ranges"]) {
-      const int line = range["start"]["line"].get<int>();
-      out += fmt::format("  >>> {} | {}\n", line, lines.at(static_cast<std::size_t>(line - 1)));
+      const int line = range["start"].value("line", 0);
+      out += fmt::format("  >>> {} | {}\n", line,
+                         line == 0 ? "" : lines.at(static_cast<std::size_t>(line - 1)));
     }
   }
   return out;

@@ -19,12 +19,12 @@ using Seconds = std::optional<std::int64_t>;
 // Beyond this, nanoseconds do not fit.
 constexpr std::int64_t kMostSeconds = std::numeric_limits<std::int64_t>::max() / 1'000'000'000;
 
-Result<llb::SourceSpec> RemoteSource(const Copy& add, const Variables& env, char escape) {
+Result<llb::SourceSpec> RemoteSource(const Copy& add, const Variables& env, const LowerInput& in) {
   if (!add.inline_files.empty() || add.sources.size() != 1) {
     return Unknown("SOURCE_DATE_EPOCH stage must contain exactly one remote ADD source");
   }
   ExpandOptions options;
-  options.escape = escape;
+  options.escape = in.file.escape;
   TRY_ASSIGN(const Expanded source, Expand(add.sources[0], LookupIn(env), options));
   TRY_ASSIGN(const Expanded checksum, Expand(add.checksum, LookupIn(env), options));
   TRY_ASSIGN(auto git, ParseGitRef(source.text));
@@ -32,7 +32,7 @@ Result<llb::SourceSpec> RemoteSource(const Copy& add, const Variables& env, char
     if (add.keep_git_dir) git->keep_git_dir = *add.keep_git_dir;
     if (!checksum.text.empty()) git->checksum = checksum.text;
     git->mtime.clear();
-    return llb::Format(*git);
+    return GitSpec(*git, in.options.git_advice);
   }
   if (!IsHttpUrl(source.text)) {
     return Unknown("SOURCE_DATE_EPOCH stage source must be a single HTTP(S) or Git ADD");
@@ -41,7 +41,7 @@ Result<llb::SourceSpec> RemoteSource(const Copy& add, const Variables& env, char
   http.url = source.text;
   http.filename = UrlFilename(source.text);
   if (!checksum.text.empty()) {
-    TRY_ASSIGN(http.checksum, Digest::Parse(checksum.text));
+    TRY_ASSIGN(http.checksum, ParseChecksum(checksum.text));
   }
   return llb::Format(http);
 }
@@ -73,7 +73,7 @@ Result<llb::SourceSpec> SourceOfStage(const Stage& stage, const LowerInput& in, 
           instruction.keyword);
     }
     if (source) return Unknown("SOURCE_DATE_EPOCH stage must contain exactly one remote ADD");
-    TRY_ASSIGN(source, RemoteSource(*add, env, in.file.escape));
+    TRY_ASSIGN(source, RemoteSource(*add, env, in));
   }
   if (!source) return Unknown("SOURCE_DATE_EPOCH stage must contain exactly one remote ADD");
   return *std::move(source);
@@ -94,7 +94,7 @@ Result<Seconds> ResolveEpoch(const std::string& text, const LowerInput& in,
     if (!in.main_source) return Seconds();
     return in.host.SourceTime(*in.main_source, "[internal] resolve main build context metadata");
   }
-  TRY_ASSIGN(const External* context, externals.Context(text, in.host.build_platform(), {}));
+  TRY_ASSIGN(const External* context, externals.Context(text, in.host.build_platform()));
   if (context != nullptr) {
     if (!context->source) return Seconds();
     return in.host.SourceTime(

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "llb/source_map.h"
 
@@ -29,6 +30,10 @@ ErrorDetail DetailOf(const SourceFile& file, LineRange lines) {
 
 Error WithSource(Error error, const SourceFile& file, LineRange lines) {
   if (error.FindDetail(llb::kSourceDetailType) != nullptr) return error;
+  return WithMoreSource(std::move(error), file, lines);
+}
+
+Error WithMoreSource(Error error, const SourceFile& file, LineRange lines) {
   error.AddDetail(DetailOf(file, lines));
   return error;
 }

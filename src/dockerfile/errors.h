@@ -12,6 +12,8 @@ namespace kiln::dockerfile {
 
 // Adds a source detail naming every line of `lines`, unless the error already points somewhere.
 Error WithSource(Error error, const SourceFile& file, LineRange lines);
+// Adds one in any case.
+Error WithMoreSource(Error error, const SourceFile& file, LineRange lines);
 
 template <typename T>
 Result<T> WithSource(Result<T> result, const SourceFile& file, LineRange lines) {

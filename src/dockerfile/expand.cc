@@ -195,7 +195,7 @@ class Expansion {
       return Unknown("syntax error: bad substitution");
     }
     const std::string name = Name();
-    if (AtEnd()) return MissingBrace();
+    if (AtEnd()) return Unsupported("", kEndOfText);
     const char op = text_[at_++];
     switch (op) {
       case '}': {
@@ -216,9 +216,23 @@ class Expansion {
       case '/':
         return Replaced(name);
       default:
-        return Unknown("unsupported modifier ({}) in substitution", op);
+        return Unsupported("", CharacterAt(at_ - 1));
     }
   }
+
+  static Error Unsupported(std::string_view colon, std::string_view modifier) {
+    return Unknown("unsupported modifier ({}{}) in substitution", colon, modifier);
+  }
+
+  // The whole character that begins there.
+  std::string_view CharacterAt(std::size_t begin) const {
+    std::size_t end = begin + 1;
+    while (end < text_.size() && (static_cast<unsigned char>(text_[end]) & 0xC0U) == 0x80U) ++end;
+    return text_.substr(begin, end - begin);
+  }
+
+  // What BuildKit shows for it.
+  static constexpr std::string_view kEndOfText = "\xEF\xBF\xBD";
 
   static Error MissingBrace() { return Unknown("syntax error: missing '}}'"); }
 
@@ -234,10 +248,11 @@ class Expansion {
   }
 
   Result<std::string> Default(const std::string& name, char op, bool empty_is_unset) {
-    if (op != '-' && op != '+' && op != '?') {
-      return Unknown("unsupported modifier ({}{}) in substitution", empty_is_unset ? ":" : "", op);
-    }
+    const std::string_view written = CharacterAt(at_ - 1);
+    if (op == '#' || op == '%') return Unsupported(":", written);
+    at_ += written.size() - 1;
     TRY_ASSIGN(std::string word, Word('}', /*keep_escapes=*/false));
+    if (op != '-' && op != '+' && op != '?') return Unsupported(":", written);
     const auto value = Get(name);
     if (!value && options_.keep_unset) {
       return fmt::format("${{{}{}{}{}}}", name, empty_is_unset ? ":" : "", op, word);
@@ -251,13 +266,11 @@ class Expansion {
   }
 
   Result<std::string> Trimmed(const std::string& name, char op) {
-    const bool longest = Take(op);
     TRY_ASSIGN(const std::string word, Word('}', /*keep_escapes=*/true));
     const auto value = Get(name);
-    if (!value && options_.keep_unset) {
-      return fmt::format("${{{}{}{}{}}}", name, op, longest ? std::string(1, op) : "", word);
-    }
-    TRY_ASSIGN(const ShellPattern pattern, ShellPattern::Compile(word));
+    if (!value && options_.keep_unset) return fmt::format("${{{}{}{}}}", name, op, word);
+    const bool longest = word.starts_with(op);
+    TRY_ASSIGN(const ShellPattern pattern, ShellPattern::Compile(word.substr(longest ? 1 : 0)));
     return op == '#' ? pattern.RemovePrefix(value.value_or(""), longest)
                      : pattern.RemoveSuffix(value.value_or(""), longest);
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -32,6 +33,17 @@ bool IsEmptyImage(const oci::ImageConfig& config) {
 
 }  // namespace
 
+Status CheckTreeName(const std::string& name) {
+  if (name == "scratch") return OkStatus();
+  const auto parsed = oci::Reference::ParseNormalized(name);
+  if (parsed.ok()) return OkStatus();
+  const std::string& why = parsed.error().message();
+  // The name stands there already.
+  return Unknown(
+      "failed to parse stage name {}: {}", Quoted(name),
+      why.starts_with("invalid reference format: \"") ? "invalid reference format" : why);
+}
+
 llb::Output External::Tree(const std::string& vertex_name, const Options& options,
                            std::vector<llb::SourceLocation> locations,
                            const std::string& command) const {
@@ -39,13 +51,15 @@ llb::Output External::Tree(const std::string& vertex_name, const Options& option
   if (scratch) return {};
   llb::VertexOptions vertex;
   vertex.platform = platform;
-  vertex.name = vertex_name;
-  vertex.locations = std::move(locations);
-  if (!command.empty()) vertex.description[std::string(kCommandKey)] = command;
-  if (!context_key.empty()) vertex.name = fmt::format("[context {}] {}", context_key, written_ref);
+  if (context_key.empty()) {
+    vertex.name = vertex_name;
+    vertex.locations = std::move(locations);
+    vertex.description[std::string(kCommandKey)] = command;
+  } else {
+    vertex.name = fmt::format("[context {}] {}", context_key,
+                              request->oci_layout ? "OCI load from client" : written_ref);
+  }
   if (request->oci_layout) {
-    if (!context_key.empty())
-      vertex.name = fmt::format("[context {}] OCI load from client", context_key);
     llb::OciLayoutSource source;
     source.ref = ref;
     source.session_id = request->session_id;
@@ -58,15 +72,24 @@ llb::Output External::Tree(const std::string& vertex_name, const Options& option
   return llb::Source(llb::Format(source), std::move(vertex));
 }
 
-External* Externals::Find(const std::string& name, const oci::Platform& platform) const {
-  const auto found = all_.find({name, oci::FormatAll(platform)});
-  return found == all_.end() ? nullptr : found->second.get();
+External* Externals::Known(const Key& key) const {
+  const auto found = known_.find(key);
+  return found == known_.end() || found->second->local != nullptr ? nullptr : found->second;
 }
 
-Result<External*> Externals::Context(const std::string& name, const oci::Platform& platform,
-                                     LineRange lines) {
+External* Externals::Keep(std::unique_ptr<External> external) {
+  External* raw = external.get();
+  known_[{raw->name, oci::FormatAll(raw->platform)}] = raw;
+  if (!raw->resolved) pending_.push_back(raw);
+  all_.push_back(std::move(external));
+  return raw;
+}
+
+Result<External*> Externals::Context(const std::string& name, const oci::Platform& platform) {
   if (name == "scratch" || name == "context" || options_.named_contexts.empty()) return nullptr;
-  if (External* known = Find(name, platform)) return known->context_key.empty() ? nullptr : known;
+  if (External* known = Known({name, oci::FormatAll(platform)})) {
+    return known->context_key.empty() ? nullptr : known;
+  }
   const std::string base = ContextName(name);
   auto found = options_.named_contexts.find(base + "::" + oci::FormatAll(platform));
   if (found == options_.named_contexts.end()) found = options_.named_contexts.find(base);
@@ -74,33 +97,26 @@ Result<External*> Externals::Context(const std::string& name, const oci::Platfor
   auto external = std::make_unique<External>();
   external->name = name;
   external->platform = platform;
-  external->lines = lines;
   external->context_key = found->first;
   external->config = oci::DefaultImageConfig(platform);
   TRY(OpenContext(*external, found->second));
-  External* raw = external.get();
-  all_[{name, oci::FormatAll(platform)}] = std::move(external);
-  return raw;
+  return Keep(std::move(external));
 }
 
-Result<External*> Externals::Need(const std::string& name, const oci::Platform& platform,
-                                  LineRange lines) {
-  if (External* known = Find(name, platform)) return known;
-  TRY_ASSIGN(External * context, Context(name, platform, lines));
+Result<External*> Externals::Need(const std::string& name, const oci::Platform& platform) {
+  if (External* known = Known({name, oci::FormatAll(platform)})) return known;
+  TRY_ASSIGN(External * context, Context(name, platform));
   if (context != nullptr) return context;
   auto external = std::make_unique<External>();
   external->name = name;
   external->platform = platform;
-  external->lines = lines;
   external->config = oci::DefaultImageConfig(platform);
   if (name == "scratch") {
     external->scratch = external->resolved = true;
   } else {
     TRY(OpenImage(*external, name));
   }
-  External* raw = external.get();
-  all_[{name, oci::FormatAll(platform)}] = std::move(external);
-  return raw;
+  return Keep(std::move(external));
 }
 
 Status Externals::OpenContext(External& external, const std::string& value) {
@@ -124,7 +140,7 @@ Status Externals::OpenContext(External& external, const std::string& value) {
   const bool ssh = scheme == "ssh";
   TRY_ASSIGN(auto git, ParseGitRef(value));
   if (git && !ssh) {
-    external.source = llb::Format(*git);
+    external.source = GitSpec(*git, options_.git_advice);
     external.fixed = llb::Source(*external.source, std::move(vertex));
     external.resolved = true;
     return OkStatus();
@@ -143,15 +159,9 @@ Status Externals::OpenContext(External& external, const std::string& value) {
 }
 
 Status Externals::OpenImage(External& external, const std::string& ref) {
+  if (external.context_key.empty()) TRY(CheckTreeName(ref));
   const auto parsed = oci::Reference::ParseNormalized(ref);
-  if (!parsed.ok()) {
-    const std::string& why = parsed.error().message();
-    if (!external.context_key.empty()) return Unknown("{}", why);
-    // The name stands there already.
-    return Unknown(
-        "failed to parse stage name {}: {}", Quoted(ref),
-        why.starts_with("invalid reference format: \"") ? "invalid reference format" : why);
-  }
+  if (!parsed.ok()) return Unknown("{}", parsed.error().message());
   ImageRequest request;
   request.ref = parsed->WithDefaultTag().ToString();
   request.platform = external.platform;
@@ -237,12 +247,18 @@ Status Externals::OpenInput(External& external, const std::string& name) {
   const auto metadata = options_.input_metadata.find(name);
   if (metadata == options_.input_metadata.end()) return OkStatus();
   const auto json = nlohmann::json::parse(metadata->second, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return Unknown("failed to parse input-metadata of {}", name);
+  if (!json.is_object()) {
+    return Unknown("failed to parse input metadata {}: {}", metadata->second,
+                   GoJsonError(metadata->second));
+  }
   const auto config = json.find("containerimage.config");
   if (config == json.end()) return OkStatus();
   const auto decoded =
       config->is_string() ? Base64Decode(config->get<std::string>()) : std::nullopt;
-  if (!decoded) return Unknown("failed to parse input-metadata of {}", name);
+  if (!decoded) {
+    return Unknown("failed to parse input metadata {}: the configuration is not base64",
+                   metadata->second);
+  }
   TRY_ASSIGN(external.config, oci::DecodeImageConfig(*decoded));
   external.has_config = true;
   return OkStatus();
@@ -250,12 +266,8 @@ Status Externals::OpenInput(External& external, const std::string& name) {
 
 void Externals::ResolvePending() {
   std::vector<ImageRequest> requests;
-  std::vector<External*> waiting;
-  for (const auto& [key, external] : all_) {
-    if (external->resolved || !external->request) continue;
-    requests.push_back(*external->request);
-    waiting.push_back(external.get());
-  }
+  const std::vector<External*> waiting = std::exchange(pending_, {});
+  for (const External* external : waiting) requests.push_back(*external->request);
   if (requests.empty()) return;
   auto answers = host_.ResolveImages(requests);
   for (std::size_t i = 0; i < waiting.size(); ++i) {

@@ -22,7 +22,6 @@ namespace kiln::dockerfile {
 struct External {
   std::string name;  // as written
   oci::Platform platform;
-  LineRange lines;                      // where it was first asked for
   std::string context_key;              // the key of the named context; empty: an image
   std::optional<ImageRequest> request;  // images: what to look up
   bool resolved = false;
@@ -38,11 +37,14 @@ struct External {
   oci::ImageConfig config;  // of an image, or what a tree without one starts from
   bool has_config = false;
 
-  // The tree; an image's vertex is called `vertex_name` unless a context names it.
+  // The tree. Unless a context names it, an image's vertex is called `vertex_name`, and it says
+  // where and with which command it was asked for.
   llb::Output Tree(const std::string& vertex_name, const Options& options,
-                   std::vector<llb::SourceLocation> locations = {},
-                   const std::string& command = {}) const;
+                   std::vector<llb::SourceLocation> locations, const std::string& command) const;
 };
+
+// What a stage begins with or reads must be called like an image, whatever it is then.
+Status CheckTreeName(const std::string& name);
 
 // Finds out what names stand for. One per conversion.
 class Externals {
@@ -50,12 +52,11 @@ class Externals {
   Externals(const Options& options, Host& host, bool show_platform)
       : options_(options), host_(host), show_platform_(show_platform) {}
 
-  // The named context for `name`, or null.
-  Result<External*> Context(const std::string& name, const oci::Platform& platform,
-                            LineRange lines);
+  // The named context for `name`, or null. A folder of the client's is another one each time: what
+  // is transferred of it depends on the use.
+  Result<External*> Context(const std::string& name, const oci::Platform& platform);
   // Context, scratch or image.
-  Result<External*> Need(const std::string& name, const oci::Platform& platform, LineRange lines);
-  External* Find(const std::string& name, const oci::Platform& platform) const;
+  Result<External*> Need(const std::string& name, const oci::Platform& platform);
 
   // Looks up all images that were asked for since, at once. Failures stay with their external.
   void ResolvePending();
@@ -65,6 +66,8 @@ class Externals {
  private:
   using Key = std::pair<std::string, std::string>;
 
+  External* Known(const Key& key) const;
+  External* Keep(std::unique_ptr<External> external);
   Status OpenContext(External& external, const std::string& value);
   Status OpenImage(External& external, const std::string& ref);
   Status OpenOciLayout(External& external, const std::string& value);
@@ -75,7 +78,9 @@ class Externals {
   const Options& options_;
   Host& host_;
   const bool show_platform_;
-  std::map<Key, std::unique_ptr<External>> all_;
+  std::vector<std::unique_ptr<External>> all_;
+  std::map<Key, External*> known_;
+  std::vector<External*> pending_;
   std::vector<std::unique_ptr<LocalTree>> locals_;
 };
 

@@ -1,5 +1,6 @@
 #include "dockerfile/git_ref.h"
 
+#include <algorithm>
 #include <cctype>
 #include <map>
 #include <string>
@@ -14,11 +15,11 @@ namespace {
 
 using Query = std::map<std::string, std::string>;
 
-// Percent-decoding as in application/x-www-form-urlencoded.
-Result<std::string> Unescape(std::string_view text) {
+// Percent-decoding; in a query, as in application/x-www-form-urlencoded, '+' is a blank.
+Result<std::string> Unescape(std::string_view text, bool plus_is_blank = true) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '+') {
+    if (text[i] == '+' && plus_is_blank) {
       out += ' ';
     } else if (text[i] == '%') {
       const std::string_view hex = text.substr(i + 1, 2);
@@ -51,21 +52,26 @@ Result<Query> ParseQuery(std::string_view text) {
 Result<bool> Switch(const std::string& key, const std::string& value) {
   if (value.empty()) return true;
   const auto parsed = ParseBool(value);
-  if (!parsed) return Unknown("invalid value for query {}: {}", Quoted(key), Quoted(value));
+  if (!parsed) return Unknown("invalid {} value: {}", key, Quoted(value));
   return *parsed;
 }
 
 Status SetRef(llb::GitSource& source, const std::string& ref) {
-  if (!source.ref.empty() && source.ref != ref)
-    return Unknown("ref conflicts: {} vs {}", source.ref, ref);
+  if (!source.ref.empty() && source.ref != ref) {
+    return Unknown("ref conflicts: {} vs {}", Quoted(source.ref), Quoted(ref));
+  }
   source.ref = ref;
   return OkStatus();
 }
 
+// A branch or tag, for which the full name of the ref may stand as well.
+Status SetNamedRef(llb::GitSource& source, std::string_view prefix, const std::string& name) {
+  return SetRef(source, name.starts_with(prefix) ? name : std::string(prefix) + name);
+}
+
 Status ApplyQuery(const Query& query, llb::GitSource& source) {
-  if (query.contains("tag") && query.contains("branch")) {
-    return Unknown("tag conflicts with branch");
-  }
+  std::string tag;
+  std::string branch;
   for (const auto& [key, value] : query) {
     if (key == "keep-git-dir") {
       TRY_ASSIGN(source.keep_git_dir, Switch(key, value));
@@ -84,19 +90,20 @@ Status ApplyQuery(const Query& query, llb::GitSource& source) {
     if (key == "ref") {
       TRY(SetRef(source, value));
     } else if (key == "tag") {
-      TRY(SetRef(source, "refs/tags/" + value));
+      tag = value;
     } else if (key == "branch") {
-      TRY(SetRef(source, "refs/heads/" + value));
+      branch = value;
     } else if (key == "subdir") {
       if (!source.subdir.empty() && source.subdir != value) {
-        return Unknown("subdir conflicts: {} vs {}", source.subdir, value);
+        return Unknown("subdir conflicts: {} vs {}", Quoted(source.subdir), Quoted(value));
       }
       source.subdir = value;
     } else if (key == "checksum" || key == "commit") {
       source.checksum = value;
     } else if (key == "mtime") {
       if (value != "checkout" && value != "commit") {
-        return Unknown("invalid value for query \"mtime\": {}", Quoted(value));
+        return Unknown("invalid mtime value: {} (must be \"checkout\" or \"commit\")",
+                       Quoted(value));
       }
       source.mtime = value;
     } else {
@@ -105,7 +112,10 @@ Status ApplyQuery(const Query& query, llb::GitSource& source) {
                                       "keep-git-dir", "submodules", "fetch-by-commit", "mtime"}));
     }
   }
-  return OkStatus();
+  if (!tag.empty()) TRY(SetNamedRef(source, "refs/tags/", tag));
+  if (branch.empty()) return OkStatus();
+  if (!tag.empty()) return Unknown("branch conflicts with tag");
+  return SetNamedRef(source, "refs/heads/", branch);
 }
 
 bool LooksLikeGit(std::string_view remote) {
@@ -122,12 +132,16 @@ bool IsHttpUrl(std::string_view text) {
 }
 
 std::string UrlFilename(std::string_view url) {
+  constexpr const char* kUnnamed = "__unnamed__";
   const std::string_view path = url.substr(0, url.find_first_of("?#"));
   const auto scheme = path.find("://");
-  std::string_view after_host = scheme == std::string_view::npos ? path : path.substr(scheme + 3);
-  const auto slash = after_host.rfind('/');
-  const std::string name(slash == std::string_view::npos ? "" : after_host.substr(slash + 1));
-  return name.empty() ? "__unnamed__" : name;
+  const std::string_view after = scheme == std::string_view::npos ? path : path.substr(scheme + 3);
+  const auto root = after.find('/');
+  if (root == std::string_view::npos) return kUnnamed;
+  const Result<std::string> decoded = Unescape(after.substr(root), /*plus_is_blank=*/false);
+  if (!decoded.ok()) return kUnnamed;
+  const std::string name = BaseName(*decoded);
+  return name.empty() || name == "." || name == "/" ? kUnnamed : name;
 }
 
 bool IsScpStyle(std::string_view text) {
@@ -144,14 +158,41 @@ bool IsScpStyle(std::string_view text) {
   return !text.substr(colon + 1).starts_with("//");
 }
 
-Result<std::optional<llb::GitSource>> ParseGitRef(std::string_view text) {
+Result<Digest> ParseChecksum(std::string_view text) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  const auto cut = Cut(text, ":");
+  const auto word = [](std::string_view name) {
+    return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+      return std::isalnum(static_cast<unsigned char>(c)) != 0;
+    });
+  };
+  if (!cut || !word(cut->first) || cut->second.empty()) {
+    return Unknown("invalid checksum digest format");
+  }
+  const auto& [algorithm, hex] = *cut;
+  if (algorithm != "sha256") return Unknown("unsupported digest algorithm");
+  if (hex.size() != 64) return Unknown("invalid checksum digest length");
+  if (hex.find_first_not_of(kHex) != std::string_view::npos) {
+    return Unknown("invalid checksum digest format");
+  }
+  return Digest::Parse(text);
+}
+
+llb::SourceSpec GitSpec(const llb::GitSource& source, bool advice) {
+  llb::SourceSpec spec = llb::Format(source);
+  // Git is never talkative here: the attribute is for who reads the graph.
+  if (advice) spec.attrs["git.advice"] = "true";
+  return spec;
+}
+
+Result<std::optional<llb::GitSource>> ParseGitRef(std::string_view text, bool any_https) {
   using Found = std::optional<llb::GitSource>;
   std::string_view remote = text;
   std::string_view fragment;
   std::string_view query;
   if (const auto cut = Cut(remote, "#")) std::tie(remote, fragment) = *cut;
   if (const auto cut = Cut(remote, "?"); cut && !IsScpStyle(remote)) std::tie(remote, query) = *cut;
-  if (!LooksLikeGit(remote)) return Found();
+  if (!LooksLikeGit(remote) && !(any_https && IsHttpUrl(remote))) return Found();
   llb::GitSource source;
   source.remote = remote;
   if (const auto cut = Cut(fragment, ":")) {

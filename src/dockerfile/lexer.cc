@@ -69,9 +69,13 @@ class Lexer {
     if (fixed_escape) {
       out_.escape = *fixed_escape;
     } else {
-      TRY_ASSIGN(const bool directive, directives_.Accept(line));
+      const Result<bool> directive = directives_.Accept(line);
+      if (!directive.ok()) {
+        --number_;  // BuildKit has not counted the line yet
+        return directive.error();
+      }
       out_.escape = directives_.escape();
-      if (directive) return OkStatus();
+      if (*directive) return OkStatus();
     }
     line = TrimLeft(line);
     if (line.empty()) return OkStatus();

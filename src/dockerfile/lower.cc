@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <deque>
 #include <set>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "dockerfile/external.h"
 #include "dockerfile/globals.h"
 #include "dockerfile/parser.h"
+#include "dockerfile/stage_graph.h"
 #include "dockerfile/stage_names.h"
 #include "dockerfile/suggest.h"
 
@@ -23,19 +25,23 @@ struct StageWork {
   std::string base;
   oci::Platform platform;
   bool reached = false;
-  bool triggers_known = false;
+  int pass = 0;                     // of the search for what is needed, in which it was reached
+  bool begun = false;               // its tree can be read
   External* replacement = nullptr;  // a named context that stands for the whole stage
   int base_stage = -1;
   External* external = nullptr;
-  std::vector<Instruction> triggers;
-  int children = 0;  // stages that begin with this one and are not lowered yet
+  std::deque<Instruction> triggers;  // they stay where they are
+  int children = 0;                  // stages that begin with this one and are not lowered yet
   StageState state;
 };
 
 class Lowering {
  public:
   explicit Lowering(const LowerInput& in)
-      : in_(in), names_(in.file), externals_(in.options, in.host, in.options.IsMultiPlatform()) {}
+      : in_(in),
+        names_(in.file),
+        graph_(in.file),
+        externals_(in.options, in.host, in.options.IsMultiPlatform()) {}
 
   Result<Lowered> Convert() {
     TRY_ASSIGN(globals_,
@@ -45,6 +51,7 @@ class Lowering {
     TRY(SetEpoch());
     TRY(OpenStages());
     TRY_ASSIGN(const int target, Target());
+    TRY(graph_.Link(in_.file, in_.source));
     TRY(Reach(target));
     ShowImages();
     TRY(LowerStages(target));
@@ -91,6 +98,7 @@ class Lowering {
       return Unknown("base name ({}) should not be blank", stage.from.base);
     }
     work.base = std::move(base.text);
+    work.base_stage = names_.Before(work.base, stage.index).value_or(-1);
     work.platform = in_.platform;
     if (stage.from.platform.empty()) return OkStatus();
     TRY_ASSIGN(const Expanded platform, Expand(stage.from.platform, LookupIn(globals_), options));
@@ -119,76 +127,99 @@ class Lowering {
     if (in_.options.target.empty()) return static_cast<int>(work_.size()) - 1;
     const auto found = names_.Last(ToLower(in_.options.target));
     if (found) return *found;
+    const std::string nearest = NearestVariable(in_.options.target, graph_.StageNames());
     return Unknown("target stage {} could not be found{}", Quoted(in_.options.target),
-                   DidYouMean(in_.options.target, names_.All()));
+                   nearest.empty() ? "" : fmt::format(" (did you mean {}?)", nearest));
   }
 
   // Finds the stages and images the target needs. Base images may add triggers, and these new
   // needs.
   Status Reach(int target) {
-    std::deque<int> queue = {target};
+    std::vector<int> queue = {target};
     if (in_.all_stages) {
       queue.clear();
       for (const Stage& stage : in_.file.stages) queue.push_back(stage.index);
     }
-    while (true) {
-      while (!queue.empty()) {
-        const int index = queue.front();
-        queue.pop_front();
-        StageWork& work = work_[static_cast<std::size_t>(index)];
-        if (std::exchange(work.reached, true)) continue;
-        TRY(WithSource(ReachBase(work, queue), in_.source, work.stage->head.lines));
-        if (work.replacement != nullptr) continue;
-        for (const Instruction& instruction : work.stage->instructions) {
-          TRY(WithSource(ReachFroms(work, instruction, instruction.lines, queue), in_.source,
-                         instruction.lines));
-        }
-      }
+    for (int pass = 0; !queue.empty(); ++pass) {
+      TRY_ASSIGN(const std::vector<int> found, ReachFrom(std::move(queue), pass));
+      TRY(CheckNames());
       externals_.ResolvePending();
-      TRY(FindTriggers(queue));
-      if (queue.empty()) break;
+      for (const int index : found) TRY(CheckFound(graph_.node(index)));
+      TRY_ASSIGN(queue, FindTriggers(found));
     }
-    externals_.ResolvePending();  // what the last triggers copy from
     return OkStatus();
   }
 
-  Status ReachBase(StageWork& work, std::deque<int>& queue) {
-    const LineRange lines = work.stage->head.lines;
-    if (!work.stage->from.name.empty()) {
-      TRY_ASSIGN(work.replacement, externals_.Context(work.stage->from.name, work.platform, lines));
-      if (work.replacement != nullptr) return OkStatus();
+  // What the nodes of `queue` lead to and was not known to be needed before, in order.
+  Result<std::vector<int>> ReachFrom(std::vector<int> queue, int pass) {
+    std::vector<int> found;
+    while (!queue.empty()) {
+      const int index = queue.back();
+      queue.pop_back();
+      TreeNode& node = graph_.node(index);
+      if (node.stage < 0) {
+        if (node.external != nullptr) continue;
+        Result<External*> external = externals_.Need(node.name, in_.platform);
+        TRY_ASSIGN(node.external, WithSource(std::move(external), in_.source, node.place));
+      } else {
+        StageWork& work = work_[static_cast<std::size_t>(node.stage)];
+        if (std::exchange(work.reached, true)) continue;
+        work.pass = pass;
+        TRY(WithSource(ReachBase(work, queue), in_.source, node.place));
+        const std::vector<int>& needs = graph_.NeedsOf(node.stage);
+        queue.insert(queue.end(), needs.begin(), needs.end());
+      }
+      found.push_back(index);
     }
-    if (const auto base = names_.Before(work.base, work.stage->index)) {
-      work.base_stage = *base;
-      ++work_[static_cast<std::size_t>(*base)].children;
-      queue.push_back(*base);
+    std::sort(found.begin(), found.end());
+    return found;
+  }
+
+  Status ReachBase(StageWork& work, std::vector<int>& queue) {
+    if (!work.stage->from.name.empty()) {
+      TRY_ASSIGN(work.replacement, externals_.Context(work.stage->from.name, work.platform));
+      if (work.replacement != nullptr) {
+        work.base_stage = -1;
+        return OkStatus();
+      }
+    }
+    if (work.base_stage >= 0) {
+      ++work_[static_cast<std::size_t>(work.base_stage)].children;
+      queue.push_back(work.base_stage);
       return OkStatus();
     }
-    TRY_ASSIGN(work.external, externals_.Need(work.base, work.platform, lines));
+    TRY_ASSIGN(work.external, externals_.Need(work.base, work.platform));
     return OkStatus();
   }
 
-  // What an instruction reads from: stages go on the queue, anything else is looked up.
-  Status ReachFroms(StageWork& work, const Instruction& instruction, LineRange lines,
-                    std::deque<int>& queue) {
-    std::vector<std::pair<std::string, bool>> froms;
-    if (const auto* copy = std::get_if<Copy>(&instruction.body))
-      froms.emplace_back(copy->from, true);
-    if (const auto* run = std::get_if<Run>(&instruction.body)) {
-      for (const MountSpec& mount : run->mounts) froms.emplace_back(mount.from(), false);
-    }
-    for (const auto& [name, by_index] : froms) {
-      if (name.empty() || name.find('$') != std::string::npos) continue;
-      TRY_ASSIGN(const auto stage, names_.Resolve(name, work.stage->index, by_index));
-      if (stage) {
-        queue.push_back(*stage);
-      } else if (!names_.Last(ToLower(name))) {  // a later stage is refused when it is used
-        TRY_ASSIGN(const External* image, externals_.Need(name, in_.platform, lines));
-        copied_from_.emplace_back(image, lines);
-        extra_trees_ = true;
+  // Also what no target needs has to have a name that could be an image's.
+  Status CheckNames() {
+    for (; checked_names_ < static_cast<int>(graph_.size()); ++checked_names_) {
+      const TreeNode& node = graph_.node(checked_names_);
+      std::string name = node.name;
+      if (node.stage >= 0) {
+        const StageWork& work = work_[static_cast<std::size_t>(node.stage)];
+        if (work.base_stage >= 0) continue;
+        name = work.base;
       }
+      TRY(WithSource(CheckTreeName(name), in_.source, node.place));
     }
     return OkStatus();
+  }
+
+  // What was looked up for a node has to be there.
+  Status CheckFound(const TreeNode& node) const {
+    const External* external = node.external;
+    if (node.stage >= 0) {
+      const StageWork& work = work_[static_cast<std::size_t>(node.stage)];
+      external = work.replacement != nullptr ? work.replacement : work.external;
+    }
+    if (external == nullptr || !external->failure) return OkStatus();
+    Error error = *external->failure;
+    if (external->context_key.empty()) {
+      error = WithNearestTree(std::move(error), external->name, graph_.StageNames());
+    }
+    return WithSource(std::move(error), in_.source, node.place);
   }
 
   // Tells of the images that were found.
@@ -202,57 +233,68 @@ class Lowering {
     for (const StageWork& work : work_) {
       if (work.reached && work.external != nullptr) show(*work.external, work.stage->head.lines);
     }
-    for (const auto& [image, lines] : copied_from_) show(*image, lines);
+    for (int i = 0; i < static_cast<int>(graph_.size()); ++i) {
+      const TreeNode& node = graph_.node(i);
+      if (node.external != nullptr) show(*node.external, node.lines);
+    }
   }
 
-  Status FindTriggers(std::deque<int>& queue) {
-    for (StageWork& work : work_) {
-      if (!work.reached || work.triggers_known || work.replacement != nullptr) continue;
-      work.triggers_known = true;
-      std::vector<std::string> texts;
-      if (work.base_stage >= 0) {
-        const StageWork& base = work_[static_cast<std::size_t>(work.base_stage)];
-        if (base.replacement != nullptr) {
-          texts = base.replacement->config.config.on_build;
-        } else {
-          for (const Instruction& instruction : base.stage->instructions) {
-            const auto* onbuild = std::get_if<Onbuild>(&instruction.body);
-            if (onbuild != nullptr) texts.push_back(onbuild->trigger);
-          }
-        }
-      } else if (work.external != nullptr) {
-        texts = work.external->config.config.on_build;
-      }
+  // Reads the triggers that stages have from what they begin with; returns what these need.
+  Result<std::vector<int>> FindTriggers(const std::vector<int>& nodes) {
+    std::vector<int> needed;
+    for (const int index : nodes) {
+      const int stage = graph_.node(index).stage;
+      if (stage < 0) continue;
+      StageWork& work = work_[static_cast<std::size_t>(stage)];
       const LineRange lines = work.stage->head.lines;
-      for (const std::string& text : texts) {
+      for (const std::string& text : TriggersFor(work)) {
         auto trigger = ParseTrigger(text, in_.file.escape);
-        if (!trigger.ok()) {
-          return WithSource(std::move(trigger).error(), in_.source, lines);
-        }
-        TRY(WithSource(ReachFroms(work, *trigger, lines, queue), in_.source, lines));
+        if (!trigger.ok()) return WithSource(std::move(trigger).error(), in_.source, lines);
         work.triggers.push_back(std::move(trigger).value());
+        const Instruction& kept = work.triggers.back();
+        TRY(WithSource(graph_.LinkTrigger(stage, kept, lines, in_.file.escape), in_.source, lines));
+        const std::vector<int>& sources = graph_.Sources(kept);
+        needed.insert(needed.end(), sources.begin(), sources.end());
       }
     }
-    return OkStatus();
+    return needed;
+  }
+
+  std::vector<std::string> TriggersFor(const StageWork& work) const {
+    std::vector<std::string> texts;
+    if (work.base_stage >= 0) {
+      const StageWork& base = work_[static_cast<std::size_t>(work.base_stage)];
+      for (const Instruction& instruction : base.stage->instructions) {
+        const auto* onbuild = std::get_if<Onbuild>(&instruction.body);
+        if (onbuild != nullptr) texts.push_back(onbuild->trigger);
+      }
+      return texts;
+    }
+    const External* external = work.replacement != nullptr ? work.replacement : work.external;
+    return external->config.config.on_build;
   }
 
   Status LowerStages(int target) {
-    const LowerContext context{in_.options,
-                               in_.source,
-                               in_.llb_source,
-                               in_.file.escape,
-                               globals_,
-                               in_.options.IsMultiPlatform(),
-                               epoch_,
-                               in_.main_context,
-                               [this](const std::string& name, int user, const Mount* mount) {
-                                 return TreeOf(name, user, mount);
-                               },
-                               in_.observer};
-    for (StageWork& work : work_) {
-      if (!work.reached || (work.stage->index > target && !in_.all_stages)) continue;
+    const LowerContext context{
+        in_.options,
+        in_.source,
+        in_.llb_source,
+        in_.file.escape,
+        globals_,
+        in_.options.IsMultiPlatform(),
+        epoch_,
+        in_.main_context,
+        [this](const Instruction& instruction, int user, std::size_t place, const Mount* mount) {
+          return TreeOf(instruction, user, place, mount);
+        },
+        in_.observer};
+    for (StageWork& work : work_) {  // these are there, wherever they stand
+      if (work.replacement == nullptr) continue;
       TRY(WithSource(Begin(context, work), in_.source, work.stage->head.lines));
-      if (work.replacement != nullptr) continue;
+    }
+    for (StageWork& work : work_) {
+      if (!work.reached || work.replacement != nullptr) continue;
+      TRY(WithSource(Begin(context, work), in_.source, work.stage->head.lines));
       if (in_.observer != nullptr) in_.observer->OnStage(*work.stage, work.base_stage);
       StageLowering lowering(context, work.state);
       // Every trigger counts, but not for the FROM before them.
@@ -285,66 +327,65 @@ class Lowering {
   Status Begin(const LowerContext& context, StageWork& work) {
     StageState& state = work.state;
     const Stage& stage = *work.stage;
-    if (work.base_stage >= 0 && work.replacement == nullptr) {
-      Inherit(work_[static_cast<std::size_t>(work.base_stage)], state);
+    work.begun = true;
+    if (work.base_stage >= 0) {
+      StageWork& base = work_[static_cast<std::size_t>(work.base_stage)];
+      Inherit(base, state);
       state.image.config.on_build.clear();
       state.cmd_seen = false;
       // What the configuration says moves behind what ARG added.
-      if (work_[static_cast<std::size_t>(work.base_stage)].external == nullptr ||
-          !work_[static_cast<std::size_t>(work.base_stage)].external->scratch) {
-        AdoptImageConfig(state);
+      if (base.external == nullptr || base.external->name != "scratch") {
+        TRY(AdoptImageConfig(state));
       }
-      if (state.local != nullptr) state.local->UseAll();
     } else {
       state.platform = work.platform;
     }
     state.index = stage.index;
-    state.step = 0;
-    state.display_name = DisplayName(stage);
+    state.display_name = graph_.StageName(stage.index);
     state.no_cache = in_.options.no_cache || NoCacheNamed(stage.from.name);
     state.steps = CountSteps(work);
-    External* external = work.replacement != nullptr ? work.replacement : work.external;
-    if (external == nullptr) return OkStatus();
-    if (external->failure) {
-      return WithNearestTree(*external->failure, external->name, names_.All());
-    }
-    return BeginFrom(context, *external, work);
+    // BuildKit counts the FROM in each pass, and once more when its step is named.
+    state.step = work.base_stage < 0 && work.base != "scratch" ? work.pass : 0;
+    const External* external = work.replacement != nullptr ? work.replacement : work.external;
+    return external == nullptr ? OkStatus() : BeginFrom(context, *external, work);
   }
 
   Status BeginFrom(const LowerContext& context, const External& external, StageWork& work) {
     StageState& state = work.state;
-    state.image = external.config;
-    state.image.created.clear();
-    state.image.config.on_build.clear();
-    if (external.has_config && work.replacement == nullptr) {
-      state.base_image = external.config;
-      if (!external.context_key.empty()) state.base_image->created.clear();
-    }
-    const bool image = external.request && !external.scratch;
-    if (external.scratch && !external.has_config) {
+    const bool context_tree = !external.context_key.empty();
+    if (external.name == "scratch" && !context_tree) {
       // Nothing has no platform of its own: what is built on it is the target's.
       state.platform = in_.platform;
       state.image = oci::DefaultImageConfig(in_.platform);
-    } else if (external.local != nullptr && work.replacement == nullptr) {
-      external.local->UseAll();
+      return AdoptImageConfig(state);
     }
+    state.image = external.config;
+    state.image.created.clear();
+    state.image.config.on_build.clear();
+    state.lists_layers = external.has_config && !external.config.rootfs.type.empty();
     state.local = external.local;
-    std::string name = "FROM " + external.ref;
-    if (image && external.context_key.empty()) {
-      AdoptImageConfig(state);
-      name = NextPrefix(context, state) + name;
-      state.tree = WithLocations(external, name, context, work);
-      return OkStatus();
+    if (work.replacement != nullptr) {
+      state.tree = external.Tree("", in_.options, {}, "");
+      if (!external.has_config) {  // says nothing, not even for which platform it is
+        state.image = oci::ImageConfig();
+        state.image.rootfs.type.clear();
+      } else if (!external.config.platform.os.empty() &&
+                 !external.config.platform.architecture.empty()) {
+        state.platform = external.config.platform;
+      }
+      return OkStatus();  // no step of it is lowered: PATH is for those who build on it
     }
-    state.tree = external.Tree(name, in_.options);
-    AdoptImageConfig(state);
+    state.base_image = external.config;
+    if (context_tree) state.base_image->created.clear();
+    TRY(AdoptImageConfig(state));
+    std::string name = "FROM " + external.ref;
+    if (external.request && !external.scratch && !context_tree) {
+      name = NextPrefix(context, state) + name;
+    }
+    state.tree =
+        external.Tree(name, in_.options, LocationsOf(in_.llb_source, work.stage->head.lines),
+                      work.stage->head.original);
     return OkStatus();
-  }
-
-  llb::Output WithLocations(const External& external, const std::string& name,
-                            const LowerContext& context, const StageWork& work) const {
-    return external.Tree(name, in_.options, LocationsOf(context, work.stage->head.lines),
-                         work.stage->head.original);
   }
 
   bool NoCacheNamed(const std::string& name) const {
@@ -354,21 +395,9 @@ class Lowering {
     return false;
   }
 
-  // One stage alone needs no name, unless other trees appear beside it.
-  std::string DisplayName(const Stage& stage) const {
-    bool alone = in_.file.stages.size() == 1 && !extra_trees_;
-    for (const Instruction& instruction : stage.instructions) {
-      const auto* run = std::get_if<Run>(&instruction.body);
-      if (run == nullptr) continue;
-      for (const MountSpec& mount : run->mounts) alone = alone && !mount.from().empty();
-    }
-    if (alone) return "";
-    return stage.from.name.empty() ? fmt::format("stage-{}", stage.index) : stage.from.name;
-  }
-
   static int CountSteps(const StageWork& work) {
     if (work.replacement != nullptr) return 0;
-    int steps = work.external != nullptr && !work.external->scratch ? 1 : 0;
+    int steps = work.base_stage < 0 && work.base != "scratch" ? 1 : 0;
     const auto count = [&](const std::vector<Instruction>& instructions) {
       for (const Instruction& instruction : instructions) {
         const bool step = std::holds_alternative<Run>(instruction.body) ||
@@ -381,31 +410,38 @@ class Lowering {
     return steps;
   }
 
-  Result<FromTree> TreeOf(const std::string& name, int user, const Mount* mount) {
-    TRY_ASSIGN(const auto stage, names_.Resolve(name, user, mount == nullptr));
-    if (stage) {
-      const StageState& state = work_[static_cast<std::size_t>(*stage)].state;
-      return FromTree{state.tree, state.local};
+  Result<FromTree> TreeOf(const Instruction& instruction, int user, std::size_t place,
+                          const Mount* mount) {
+    TreeNode& node = graph_.node(graph_.Sources(instruction).at(place));
+    if (node.stage < 0) {
+      if (!node.tree) {
+        node.tree = node.external->Tree("FROM " + node.external->ref, in_.options,
+                                        LocationsOf(in_.llb_source, node.place), "");
+      }
+      return FromTree{*node.tree, node.external->local};
     }
-    if (const auto later = names_.Last(ToLower(name)))
-      return names_.TooLate(name, user, *later, mount);
-    External* external = externals_.Find(name, in_.platform);
-    if (external == nullptr) return Internal("{} was not looked up", name);
-    if (external->failure) {
-      return WithNearestTree(*external->failure, external->name, names_.All());
+    const StageWork& work = work_[static_cast<std::size_t>(node.stage)];
+    if (work.begun) return FromTree{work.state.tree, work.state.local};
+    if (mount != nullptr) {
+      return Unknown(
+          "cannot mount from stage {} to {}, stage needs to be defined before current command",
+          Quoted(mount->from), Quoted(mount->target));
     }
-    return FromTree{external->Tree("FROM " + external->ref, in_.options), external->local};
+    return Unknown("cannot copy from stage {}, it needs to be defined before current stage {}",
+                   Quoted(std::get<Copy>(instruction.body).from), Quoted(graph_.StageName(user)));
   }
 
   Result<Lowered> Finish(StageWork& work) {
     oci::ImageConfig& image = work.state.image;
     for (const auto& [key, value] : in_.options.labels) image.config.labels[key] = value;
     if (in_.explicit_platform) SetPlatform(image.platform);
+    const bool for_none = image.platform.architecture.empty();
     image.platform = oci::Normalize(std::move(image.platform));
+    if (for_none) image.platform.architecture.clear();
     image.unknown.clear();
     image.config.unknown.clear();
     return Lowered{std::move(work.state.tree), std::move(image), std::move(work.state.base_image),
-                   epoch_};
+                   epoch_, work.state.lists_layers};
   }
 
   void SetPlatform(oci::Platform& platform) const {
@@ -420,12 +456,12 @@ class Lowering {
 
   const LowerInput& in_;
   StageNames names_;
+  StageGraph graph_;
   Externals externals_;
   Variables globals_;
   std::optional<std::int64_t> epoch_;
   std::vector<StageWork> work_;
-  bool extra_trees_ = false;
-  std::vector<std::pair<const External*, LineRange>> copied_from_;
+  int checked_names_ = 0;
 };
 
 }  // namespace

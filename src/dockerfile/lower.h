@@ -37,6 +37,7 @@ struct Lowered {
   oci::ImageConfig image;
   std::optional<oci::ImageConfig> base_image;
   std::optional<std::int64_t> epoch;
+  bool lists_layers = false;  // what it begins with has such a list, be it empty
 };
 
 // Only the stages that the target needs are lowered, unless all are asked for. Errors carry their

@@ -8,6 +8,7 @@
 #include "dockerfile/duration.h"
 #include "dockerfile/epoch.h"
 #include "dockerfile/lower_stage.h"
+#include "dockerfile/os_path.h"
 #include "dockerfile/owner.h"
 
 namespace kiln::dockerfile {
@@ -153,10 +154,11 @@ Status StageLowering::Do(const User& user) {
 
 Status StageLowering::Do(const Workdir& workdir) {
   TRY_ASSIGN(std::string path, Word(workdir.path));
-  if (!path.starts_with('/')) path = JoinPath(state_.cwd, path);
-  if (path.empty()) path = "/";
+  const std::string& os = state_.platform.os;
+  std::string& workdir_now = state_.image.config.working_dir;
+  TRY_ASSIGN(workdir_now, NormalizeWorkdir(workdir_now, path, os));
+  path = ToSlash(workdir_now, os);
   state_.cwd = path;
-  state_.image.config.working_dir = path;
   if (path != "/") {
     const std::string name = NextPrefix(context_, state_) + ShownText();
     llb::MkdirAction mkdir;
@@ -169,7 +171,6 @@ Status StageLowering::Do(const Workdir& workdir) {
     llb::VertexOptions options = StepOptions(name);
     options.ignore_cache = false;
     state_.tree = llb::File(state_.tree, {std::move(mkdir)}, std::move(options));
-    state_.local = nullptr;
   }
   AddHistory("WORKDIR " + path, /*layer=*/true);
   if (path == "/") state_.image.history.back().empty_layer = true;

@@ -9,6 +9,7 @@
 #include "dockerfile/heredoc.h"
 #include "dockerfile/host.h"
 #include "dockerfile/lower_stage.h"
+#include "dockerfile/os_path.h"
 #include "dockerfile/owner.h"
 #include "llb/caps.h"
 
@@ -26,15 +27,6 @@ struct StageLowering::PathList {
 
 namespace {
 
-// Joined with the working directory; a trailing slash says "into this directory" and stays.
-std::string DestPath(const std::string& cwd, const std::string& dest) {
-  const bool folder = dest.empty() || dest == "." || dest.ends_with('/') || dest.ends_with("/.");
-  std::string path = dest.starts_with('/') ? CleanPath(dest) : CleanPath("/" + cwd + "/" + dest);
-  if (folder && path != "/") path += '/';
-  if (dest.ends_with("/.")) path += '.';
-  return path;
-}
-
 bool HasName(const llb::Owner& owner) {
   const auto named = [](const std::optional<llb::User>& user) {
     return user && std::holds_alternative<std::string>(*user);
@@ -51,34 +43,31 @@ llb::ProgressGroup GroupFor(const StageState& state, LineRange lines, const std:
 }
 
 // `root/./pattern`: what stands before the pivot does not appear in the destination.
-void SplitParents(const std::string& path, llb::CopyAction& action) {
+Status SplitParents(const std::string& path, std::string_view os, llb::CopyAction& action) {
   std::string root = "/";
   std::string pattern = path;
   if (const auto cut = Cut(path, "/./")) {
-    root = CleanPath("/" + std::string(cut->first));
+    root = cut->first;
     pattern = cut->second;
   }
-  pattern = CleanPath("/" + pattern).substr(1);
-  action.src = root;
-  action.include_patterns = {pattern};
-  if (!HasGlobMeta(pattern)) action.required_paths = {JoinPath(root, pattern)};
+  TRY_ASSIGN(pattern, NormalizePath("/", CleanPath("/" + ToSlash(pattern, os)), os, false));
+  action.include_patterns = {pattern.substr(1)};
+  TRY_ASSIGN(action.src, NormalizePath("/", CleanPath("/" + ToSlash(root, os)), os, false));
+  if (HasGlobMeta(root) || HasGlobMeta(pattern)) return OkStatus();
+  action.required_paths = {JoinPath(action.src, pattern)};
+  return OkStatus();
 }
 
 }  // namespace
 
 Status StageLowering::Do(const Copy& copy) {
-  if (!copy.from.empty() && copy.from.find('$') != std::string::npos) {
-    return Unknown(
-        "variable expansion is not supported for --from, define a new stage with FROM using ARG "
-        "from global scope as a workaround");
-  }
   FromTree from = context_.main_context;
   if (!copy.from.empty()) {
-    TRY_ASSIGN(from, context_.from(copy.from, state_.index, nullptr));
+    TRY_ASSIGN(from, context_.from(*current_, state_.index, 0, nullptr));
   }
   PathList paths;
   TRY_ASSIGN(paths.written_dest, Word(copy.dest));
-  paths.dest = DestPath(state_.cwd, paths.written_dest);
+  TRY_ASSIGN(paths.dest, DestPath(state_.cwd, paths.written_dest, state_.platform.os));
   TRY_ASSIGN(paths.chown, Word(copy.chown));
   TRY_ASSIGN(paths.chmod, Word(copy.chmod));
   llb::CopyAction common;
@@ -123,7 +112,6 @@ Status StageLowering::Do(const Copy& copy) {
   } else {
     state_.tree = llb::File(state_.tree, std::move(paths.actions), std::move(options));
   }
-  state_.local = nullptr;
   AddHistory(history, /*layer=*/true);
   return OkStatus();
 }
@@ -157,14 +145,18 @@ Status StageLowering::AddRemote(const Copy& copy, const std::string& source, llb
       }
       git->checksum = checksum;
     }
-    action.from = llb::Source(llb::Format(*git), std::move(options));
+    action.from = llb::Source(GitSpec(*git, context_.options.git_advice), std::move(options));
     action.src = "/";
+    // BuildKit asks the client for such a path as well, unless it is one of HTTP.
+    if (!IsHttpUrl(source) && context_.main_context.local != nullptr) {
+      context_.main_context.local->Use(source);
+    }
   } else {
     llb::HttpSource url;
     url.url = source;
     url.filename = UrlFilename(source);
     if (!checksum.empty()) {
-      TRY_ASSIGN(url.checksum, Digest::Parse(checksum));
+      TRY_ASSIGN(url.checksum, ParseChecksum(checksum));
     }
     options.description[std::string(kCommandKey)] = "";
     action.from = llb::Source(llb::Format(url), std::move(options));
@@ -179,8 +171,13 @@ Status StageLowering::AddRemote(const Copy& copy, const std::string& source, llb
 Status StageLowering::AddPath(const Copy& copy, const std::string& source, const FromTree& from,
                               llb::CopyAction action, PathList& out) {
   action.from = from.output;
-  action.src = CleanPath("/" + source);
-  if (copy.parents) SplitParents(source, action);
+  const std::string& os = state_.platform.os;
+  if (copy.parents) {
+    TRY(SplitParents(source, os, action));
+  } else {
+    TRY_ASSIGN(const std::string path, NormalizePath("/", source, os, /*keep_slash=*/false));
+    action.src = CleanPath(path);
+  }
   action.follow_symlinks = true;
   action.dir_copy_contents = true;
   action.allow_wildcard = true;

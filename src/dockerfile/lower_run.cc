@@ -79,7 +79,7 @@ Status StageLowering::Do(const Run& run) {
   options.linux_resources = context_.options.linux_resources;
   const std::string history = RunHistory(spec.args);
   state_.tree = llb::Exec(std::move(spec), std::move(options)).root;
-  state_.local = nullptr;
+  if (state_.local != nullptr) state_.local->UseAll();
   AddHistory(history, /*layer=*/true);
   return OkStatus();
 }
@@ -137,15 +137,15 @@ void StageLowering::AddGlobalSettings(llb::ExecSpec& spec) {
 
 Status StageLowering::AddMounts(const Run& run, llb::ExecSpec& spec) {
   const ExpandWord expand = [this](std::string_view text) { return Word(text); };
-  for (const MountSpec& written : run.mounts) {
-    TRY_ASSIGN(const Mount mount, ResolveMount(written, expand));
-    TRY(AddMount(mount, WrittenTarget(written), spec));
+  for (std::size_t i = 0; i < run.mounts.size(); ++i) {
+    TRY_ASSIGN(const Mount mount, ResolveMount(run.mounts[i], expand));
+    TRY(AddMount(mount, i, WrittenTarget(run.mounts[i]), spec));
   }
   return OkStatus();
 }
 
-Status StageLowering::AddMount(const Mount& mount, const std::string& written_target,
-                               llb::ExecSpec& spec) {
+Status StageLowering::AddMount(const Mount& mount, std::size_t place,
+                               const std::string& written_target, llb::ExecSpec& spec) {
   const bool file = mount.type == MountType::kSecret || mount.type == MountType::kSsh;
   std::string target = mount.target;
   if (!file) {
@@ -176,16 +176,16 @@ Status StageLowering::AddMount(const Mount& mount, const std::string& written_ta
     spec.mounts.push_back(std::move(tmpfs));
     return OkStatus();
   }
-  return AddTreeMount(mount, std::move(target), written_target, spec);
+  return AddTreeMount(mount, place, std::move(target), written_target, spec);
 }
 
-Status StageLowering::AddTreeMount(const Mount& mount, std::string target,
+Status StageLowering::AddTreeMount(const Mount& mount, std::size_t place, std::string target,
                                    const std::string& written_target, llb::ExecSpec& spec) {
   const bool cache = mount.type == MountType::kCache;
   FromTree from;
-  if (!mount.from.empty()) {
-    TRY_ASSIGN(from, context_.from(mount.from, state_.index, &mount));
-  } else if (!cache) {
+  if (cache || !mount.from.empty()) {
+    TRY_ASSIGN(from, context_.from(*current_, state_.index, place, &mount));
+  } else {
     from = context_.main_context;
   }
   if (from.local != nullptr) from.local->Use(mount.source);

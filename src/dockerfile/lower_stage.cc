@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "dockerfile/errors.h"
 #include "dockerfile/heredoc.h"
+#include "dockerfile/os_path.h"
 #include "dockerfile/words.h"
 
 namespace kiln::dockerfile {
@@ -43,8 +44,9 @@ std::string TargetSuffix(const StageState& state) {
 
 }  // namespace
 
-std::vector<llb::SourceLocation> LocationsOf(const LowerContext& context, LineRange lines) {
-  llb::SourceLocation location{context.llb_source, {}};
+std::vector<llb::SourceLocation> LocationsOf(std::shared_ptr<const llb::SourceFile> file,
+                                             LineRange lines) {
+  llb::SourceLocation location{std::move(file), {}};
   const int last = std::min(lines.last, lines.first + kMaxLocationLines - 1);
   for (int line = lines.first; line <= last; ++line) {
     location.ranges.push_back({{line, 0}, {line, 0}});
@@ -61,7 +63,7 @@ std::string NextPrefix(const LowerContext& context, StageState& state) {
   return out + fmt::format("{:>{}}/{}] ", ++state.step, total.size(), total);
 }
 
-void AdoptImageConfig(StageState& state) {
+Status AdoptImageConfig(StageState& state) {
   bool has_path = false;
   for (const std::string& entry : state.image.config.env) {
     const auto cut = Cut(entry, "=");
@@ -73,11 +75,13 @@ void AdoptImageConfig(StageState& state) {
     state.env.Set("PATH", std::string(kDefaultPath));
     state.image.config.env.push_back(fmt::format("PATH={}", kDefaultPath));
   }
-  if (!state.image.config.working_dir.empty())
-    state.cwd = state.image.config.working_dir.starts_with('/')
-                    ? state.image.config.working_dir
-                    : JoinPath("/", state.image.config.working_dir);
+  std::string& workdir = state.image.config.working_dir;
+  if (!workdir.empty()) {
+    TRY_ASSIGN(workdir, NormalizeWorkdir(workdir, workdir, state.platform.os));
+    state.cwd = ToSlash(workdir, state.platform.os);
+  }
   state.user = state.image.config.user;
+  return OkStatus();
 }
 
 Status StageLowering::Apply(const Instruction& instruction) {
@@ -170,7 +174,7 @@ llb::VertexOptions StageLowering::StepOptions(std::string name) const {
   llb::VertexOptions options;
   options.name = std::move(name);
   options.ignore_cache = state_.no_cache;
-  options.locations = LocationsOf(context_, lines_);
+  options.locations = LocationsOf(context_.llb_source, lines_);
   return options;
 }
 

@@ -41,8 +41,11 @@ struct LowerContext {
   bool show_platform = false;
   std::optional<std::int64_t> epoch;  // SOURCE_DATE_EPOCH, seconds
   FromTree main_context;
-  // The tree of a stage, named context or image as seen from stage `user`.
-  std::function<Result<FromTree>(const std::string& name, int user, const Mount* mount)> from;
+  // The tree that an instruction of stage `user` reads: what `--from` of a COPY names, or what the
+  // mount at that place among those of a RUN does.
+  std::function<Result<FromTree>(const Instruction& instruction, int user, std::size_t place,
+                                 const Mount* mount)>
+      from;
   LowerObserver* observer = nullptr;
 };
 
@@ -50,12 +53,13 @@ struct StageState {
   int index = 0;
   std::string display_name;  // in the names of steps; may be empty
   llb::Output tree;
-  LocalTree* local = nullptr;  // the tree is exactly this one
+  LocalTree* local = nullptr;  // the tree began with this one
   EnvList env;
   std::string cwd = "/";
   std::string user;
   oci::ImageConfig image;
   std::optional<oci::ImageConfig> base_image;  // as it was before this file changed it
+  bool lists_layers = false;  // the configuration came with a list of layers, be it empty
   oci::Platform platform;
   std::vector<Arg::Item> args;  // with the values they were given
   bool cmd_seen = false;
@@ -64,13 +68,14 @@ struct StageState {
   int step = 0;
 };
 
-std::vector<llb::SourceLocation> LocationsOf(const LowerContext& context, LineRange lines);
+std::vector<llb::SourceLocation> LocationsOf(std::shared_ptr<const llb::SourceFile> file,
+                                             LineRange lines);
 
 // `[platform stage i/n] ` for the step counted next. Advances the counter.
 std::string NextPrefix(const LowerContext& context, StageState& state);
 
 // Adds PATH if the environment has none, and takes over what the image config says about running.
-void AdoptImageConfig(StageState& state);
+Status AdoptImageConfig(StageState& state);
 
 class StageLowering {
  public:
@@ -107,9 +112,10 @@ class StageLowering {
   Status Do(const Run& run);
   Result<std::vector<std::string>> RunArgs(const Run& run, llb::ExecSpec& spec, std::string& text);
   Status AddMounts(const Run& run, llb::ExecSpec& spec);
-  Status AddMount(const Mount& mount, const std::string& written_target, llb::ExecSpec& spec);
-  Status AddTreeMount(const Mount& mount, std::string target, const std::string& written_target,
-                      llb::ExecSpec& spec);
+  Status AddMount(const Mount& mount, std::size_t place, const std::string& written_target,
+                  llb::ExecSpec& spec);
+  Status AddTreeMount(const Mount& mount, std::size_t place, std::string target,
+                      const std::string& written_target, llb::ExecSpec& spec);
   Status AddSecret(const Mount& mount, const std::string& target, llb::ExecSpec& spec);
   void AddGlobalSettings(llb::ExecSpec& spec);
   std::string RunHistory(const std::vector<std::string>& args) const;

@@ -30,16 +30,6 @@ constexpr std::array<std::string_view, 15> kUlimits = {
 
 constexpr std::uint64_t kMaxCpu = 8192;
 
-// The words of stock clients' library for a text that is no JSON at all.
-std::string GoJsonError(std::string_view text) {
-  const std::string_view trimmed = Trim(text);
-  if (trimmed.empty()) return "unexpected end of JSON input";
-  if (std::string_view("[{\"tfn-0123456789").find(trimmed.front()) == std::string_view::npos) {
-    return fmt::format("invalid character '{}' looking for beginning of value", trimmed.front());
-  }
-  return "invalid JSON";
-}
-
 // The words of stock clients' library for a text that is no number.
 std::string NotANumber(std::string_view text, bool is_unsigned = false) {
   return fmt::format("strconv.Parse{}: parsing {}: invalid syntax", is_unsigned ? "Uint" : "Int",
@@ -383,6 +373,7 @@ Status ApplyBuiltInArgs(Options& options) {
           "syntax",
           Quoted(*value));
     }
+    options.git_advice = *on;
   }
   if (options.BuildArg("BUILDKIT_ATTEST_SBOM")) return RefuseSbom(options, "");
   if (const auto value = options.BuildArg("BUILDKIT_DISABLE_FILEOP");
@@ -394,6 +385,15 @@ Status ApplyBuiltInArgs(Options& options) {
 }
 
 }  // namespace
+
+std::string GoJsonError(std::string_view text) {
+  const std::string_view trimmed = Trim(text);
+  if (trimmed.empty()) return "unexpected end of JSON input";
+  if (std::string_view("[{\"tfn-0123456789").find(trimmed.front()) == std::string_view::npos) {
+    return fmt::format("invalid character '{}' looking for beginning of value", trimmed.front());
+  }
+  return "invalid JSON";
+}
 
 std::optional<std::string> Options::BuildArg(std::string_view name) const {
   const auto found = build_args.find(std::string(name));

@@ -50,6 +50,7 @@ struct Options {
   bool has_cmdline = false;       // the caller already followed `# syntax=`
   std::string cache_mount_ns;
   bool keep_git_dir = false;
+  bool git_advice = false;
 
   // Map-style results: one reference per platform under its name.
   bool IsMultiPlatform() const { return multi_platform.value_or(platforms.size() > 1); }
@@ -58,6 +59,9 @@ struct Options {
 
 // Unknown keys and bad values are errors that name the key.
 Result<Options> ParseOptions(const std::map<std::string, std::string>& attrs);
+
+// The words of stock clients' library for a text that is no JSON at all.
+std::string GoJsonError(std::string_view text);
 
 // `frontend.caps`: fails on one this frontend does not have. With `forwardable` such that carry
 // "+forward" pass.

@@ -3,6 +3,7 @@
 #include <array>
 #include <cctype>
 #include <limits>
+#include <unordered_map>
 #include <utility>
 
 #include "base/strings.h"
@@ -145,12 +146,14 @@ Status ParsePaths(ParseInput& in, Copy& copy) {
   if (ParseHeredocWord(copy.dest)) {
     return Unknown("{} cannot accept a heredoc as a destination", in.keyword);
   }
-  std::size_t next = 0;
+  // Of several documents of one name, all are the last. In an array there is none: the file is
+  // empty.
+  std::unordered_map<std::string_view, const Heredoc*> documents;
+  for (const Heredoc& heredoc : in.heredocs) documents[heredoc.name] = &heredoc;
   for (auto& word : words) {
-    auto heredoc = ParseHeredocWord(word);
-    if (heredoc && next < in.heredocs.size()) {
-      copy.inline_files.push_back(std::move(in.heredocs[next++]));
-    } else if (heredoc) {  // in an array: a file with nothing in it
+    if (auto heredoc = ParseHeredocWord(word)) {
+      const auto document = documents.find(heredoc->name);
+      if (document != documents.end()) heredoc->content = document->second->content;
       copy.inline_files.push_back(std::move(*heredoc));
     } else {
       copy.sources.push_back(std::move(word));
@@ -281,7 +284,6 @@ Result<std::int64_t> DurationFlag(const ParseInput& in, std::string_view name) {
   if (text.empty()) return 0;
   TRY_ASSIGN_CTX(const nanoseconds duration, ParseDuration(text), "time");
   const std::int64_t ns = duration.count();
-  if (ns < 0) return Unknown("Interval {} cannot be negative", Quoted(name));
   if (ns != 0 && ns < 1000000) return Unknown("Interval {} cannot be less than 1ms", Quoted(name));
   return ns;
 }

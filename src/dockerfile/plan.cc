@@ -79,11 +79,8 @@ Result<std::optional<Remote>> RemoteContext(const Options& options, Host& host) 
   }
   std::string text = options.context;
   if (text.starts_with("github.com/")) text = "https://" + text;
-  if (text != options.context && text.find(".git") == std::string::npos) {
-    const auto hash = text.find('#');
-    text.insert(hash == std::string::npos ? text.size() : hash, ".git");
-  }
-  TRY_ASSIGN(auto git, ParseGitRef(text));
+  // It is a repository also without ".git" behind it.
+  TRY_ASSIGN(auto git, ParseGitRef(text, /*any_https=*/text != options.context));
   if (git) {
     if (options.keep_git_dir) git->keep_git_dir = true;
     if (const auto epoch = options.BuildArg("SOURCE_DATE_EPOCH"); epoch && !epoch->empty()) {
@@ -91,7 +88,7 @@ Result<std::optional<Remote>> RemoteContext(const Options& options, Host& host) 
     }
     llb::VertexOptions vertex;
     vertex.name = "[internal] load git source " + options.context;
-    llb::SourceSpec source = llb::Format(*git);
+    llb::SourceSpec source = GitSpec(*git, options.git_advice);
     llb::Output tree = llb::Source(source, std::move(vertex));
     return Found(Remote{std::move(tree), "", std::move(source)});
   }
@@ -119,9 +116,7 @@ Result<std::vector<std::string>> Excludes(const Options& options, const LoadedDo
     TRY_ASSIGN(text, host.ReadFile(tree, ".dockerignore"));
   }
   if (!text) return std::vector<std::string>();
-  Result<std::vector<std::string>> patterns = ParseDockerignore(*text);
-  if (!patterns.ok()) patterns.error().AddContext("error reading .dockerignore");
-  return patterns;
+  return ParseDockerignore(*text);
 }
 
 llb::Output Subfolder(llb::Output tree, const std::string& subdir) {
@@ -173,10 +168,10 @@ Status ParseAndCheck(const Options& options, const LoadedDockerfile& loaded, con
 }
 
 // As a frontend says it: lists that nothing was ever put in are not there.
-std::string ConfigJson(const oci::ImageConfig& image) {
+std::string ConfigJson(const oci::ImageConfig& image, bool lists_layers) {
   std::string json = oci::Encode(image);
   if (image.history.empty()) json = ReplaceAll(json, "\"history\":[],", "");
-  if (image.rootfs.diff_ids.empty()) {
+  if (image.rootfs.diff_ids.empty() && !lists_layers) {
     json = ReplaceAll(json, "\"diff_ids\":[]", "\"diff_ids\":null");
   }
   return json;
@@ -195,7 +190,7 @@ nlohmann::ordered_json PlatformJson(const oci::Platform& platform) {
 Result<LoadedDockerfile> LoadDockerfile(const Options& options, Host& host) {
   std::string filename = options.filename;
   std::string fallback;
-  TRY_ASSIGN_CTX(const auto remote, RemoteDockerfile(options, host), "failed to read dockerfile");
+  TRY_ASSIGN(const auto remote, RemoteDockerfile(options, host));
   if (remote && !remote->dockerfile.empty()) {
     filename = remote->dockerfile;
   } else if (BaseName(filename) == "Dockerfile") {
@@ -270,7 +265,8 @@ Result<Plan> MakePlan(const Options& options, const LoadedDockerfile& loaded, Ho
     local.Finish();
     plan.epoch = lowered.epoch;
     plan.platforms.push_back({oci::FormatAll(platform), platform, std::move(lowered.root),
-                              std::move(lowered.image), std::move(lowered.base_image)});
+                              std::move(lowered.image), std::move(lowered.base_image),
+                              lowered.lists_layers});
   }
   return plan;
 }
@@ -280,9 +276,10 @@ std::map<std::string, std::string> ResultMetadata(const Plan& plan) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const PlatformPlan& platform : plan.platforms) {
     const std::string suffix = plan.multi_platform ? "/" + platform.id : "";
-    metadata["containerimage.config" + suffix] = ConfigJson(platform.image);
+    metadata["containerimage.config" + suffix] = ConfigJson(platform.image, platform.lists_layers);
     if (platform.base_image) {
-      metadata["containerimage.base.config" + suffix] = ConfigJson(*platform.base_image);
+      metadata["containerimage.base.config" + suffix] =
+          ConfigJson(*platform.base_image, platform.lists_layers);
     }
     if (plan.epoch) metadata["source.date.epoch" + suffix] = fmt::format("{}", *plan.epoch);
     list.push_back({{"ID", platform.id}, {"Platform", PlatformJson(platform.platform)}});

@@ -38,6 +38,7 @@ struct PlatformPlan {
   llb::Output root;
   oci::ImageConfig image;
   std::optional<oci::ImageConfig> base_image;
+  bool lists_layers = false;  // what it begins with has such a list, be it empty
 };
 
 struct Plan {

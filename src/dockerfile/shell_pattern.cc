@@ -11,9 +11,12 @@ namespace {
 
 constexpr std::size_t kMaxSteps = std::size_t{1} << 26;
 constexpr std::size_t kMaxResultBytes = 1 << 20;
+constexpr char32_t kReplacement = 0xFFFD;
 constexpr char32_t kRawByte = 0x110000;  // + byte: what is not UTF-8 stays as it is
 
-std::u32string Decode(std::string_view text) {
+}  // namespace
+
+std::u32string DecodeCharacters(std::string_view text) {
   std::u32string out;
   out.reserve(text.size());
   for (std::size_t i = 0; i < text.size();) {
@@ -37,6 +40,8 @@ std::u32string Decode(std::string_view text) {
   }
   return out;
 }
+
+namespace {
 
 void AppendUtf8(char32_t c, std::string& out) {
   if (c >= kRawByte) {
@@ -116,7 +121,7 @@ class ShellPattern::Matcher {
 
 Result<ShellPattern> ShellPattern::Compile(std::string_view pattern) {
   ShellPattern out;
-  const std::u32string text = Decode(pattern);
+  const std::u32string text = DecodeCharacters(pattern);
   for (std::size_t i = 0; i < text.size(); ++i) {
     char32_t c = text[i];
     if (c == U'*' || c == U'?') {
@@ -129,7 +134,10 @@ Result<ShellPattern> ShellPattern::Compile(std::string_view pattern) {
       const char32_t escaped = i + 1 < text.size() ? text[++i] : 0;
       if (escaped == 0 ||
           std::u32string_view(U"*?\\}/").find(escaped) == std::u32string_view::npos) {
-        return Unknown("invalid pattern ({}) in substitution: invalid escape", pattern);
+        std::string shown;
+        AppendUtf8(escaped == 0 ? kReplacement : escaped, shown);
+        return Unknown("invalid pattern ({}) in substitution: invalid escape '\\{}'", pattern,
+                       shown);
       }
       c = escaped;
     }
@@ -139,13 +147,13 @@ Result<ShellPattern> ShellPattern::Compile(std::string_view pattern) {
 }
 
 Result<std::string> ShellPattern::RemovePrefix(std::string_view value, bool longest) const {
-  const std::u32string text = Decode(value);
+  const std::u32string text = DecodeCharacters(value);
   TRY_ASSIGN(const auto end, Matcher(tokens_).End(text, 0, longest));
   return Encode(std::u32string_view(text).substr(end.value_or(0)));
 }
 
 Result<std::string> ShellPattern::RemoveSuffix(std::string_view value, bool longest) const {
-  std::u32string text = Decode(value);
+  std::u32string text = DecodeCharacters(value);
   std::reverse(text.begin(), text.end());
   TRY_ASSIGN(const auto end, Matcher({tokens_.rbegin(), tokens_.rend()}).End(text, 0, longest));
   text.erase(0, end.value_or(0));
@@ -155,7 +163,7 @@ Result<std::string> ShellPattern::RemoveSuffix(std::string_view value, bool long
 
 Result<std::string> ShellPattern::Replace(std::string_view value, std::string_view with,
                                           bool all) const {
-  const std::u32string text = Decode(value);
+  const std::u32string text = DecodeCharacters(value);
   Matcher matcher(tokens_);
   std::string out;
   for (std::size_t at = 0; at < text.size();) {

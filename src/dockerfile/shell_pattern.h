@@ -9,6 +9,9 @@
 
 namespace kiln::dockerfile {
 
+// The characters of a text; a byte that is no part of one stands for itself, beyond all of them.
+std::u32string DecodeCharacters(std::string_view text);
+
 // The glob of `${v#p}` and its relatives: `*` and `?` match any character but a newline, `\` makes
 // `*`, `?`, `\`,
 // `}` and `/` literal, everything else stands for itself.

@@ -1,7 +1,5 @@
 #include "dockerfile/stage_names.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "base/strings.h"
@@ -10,7 +8,6 @@ namespace kiln::dockerfile {
 
 StageNames::StageNames(const Dockerfile& file) {
   for (const Stage& stage : file.stages) {
-    names_.push_back(stage.from.name);
     if (!stage.from.name.empty()) by_name_[stage.from.name].push_back(stage.index);
   }
 }
@@ -38,28 +35,6 @@ Result<std::optional<int>> StageNames::Resolve(const std::string& name, int inde
   if (!number) return std::optional<int>();
   if (*number < 0 || *number >= index) return Unknown("invalid stage index {}", name);
   return std::optional<int>(static_cast<int>(*number));
-}
-
-Error StageNames::TooLate(const std::string& name, int user, int found, const Mount* mount) const {
-  if (found == user) return Unknown("circular dependency detected on stage: {}", ToLower(name));
-  if (mount != nullptr) {
-    return Unknown(
-        "cannot mount from stage {} to {}, stage needs to be defined before current command",
-        Quoted(name), Quoted(mount->target));
-  }
-  return Unknown("cannot copy from stage {}, it needs to be defined before current stage {}",
-                 Quoted(name), Quoted(Label(user)));
-}
-
-std::vector<std::string> StageNames::All() const {
-  std::vector<std::string> all;
-  for (const auto& [name, indexes] : by_name_) all.push_back(name);
-  return all;
-}
-
-std::string StageNames::Label(int index) const {
-  const std::string& name = names_[static_cast<std::size_t>(index)];
-  return name.empty() ? fmt::format("stage-{}", index) : name;
 }
 
 }  // namespace kiln::dockerfile

@@ -7,19 +7,22 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "dockerfile/shell_pattern.h"
 
 namespace kiln::dockerfile {
 namespace {
 
 constexpr std::size_t kMaxEdits = 2;
 
-constexpr const char* kWellKnownImages[] = {
-    "alpine", "busybox", "debian", "docker",   "fedora", "golang", "httpd", "mariadb", "mysql",
-    "nginx",  "node",    "php",    "postgres", "python", "redis",  "ruby",  "rust",    "ubuntu"};
+// Those that BuildKit knows, and more.
+constexpr const char* kWellKnownImages[] = {"alpine", "busybox", "centos", "debian",
+                                            "golang", "ubuntu",  "fedora"};
+constexpr const char* kMoreImages[] = {"docker", "httpd",    "mariadb", "mysql", "nginx", "node",
+                                       "php",    "postgres", "python",  "redis", "ruby",  "rust"};
 
 // Insertions, deletions and replacements between two words; anything above kMaxEdits if there are
 // many more.
-std::size_t Edits(std::string_view a, std::string_view b) {
+std::size_t Edits(std::u32string_view a, std::u32string_view b) {
   if (a.size() > b.size()) std::swap(a, b);
   if (b.size() - a.size() > kMaxEdits) return kMaxEdits + 1;
   std::vector<std::size_t> row(a.size() + 1);
@@ -33,6 +36,11 @@ std::size_t Edits(std::string_view a, std::string_view b) {
     }
   }
   return row.back();
+}
+
+// Of characters, not of bytes.
+std::size_t Edits(std::string_view a, std::string_view b) {
+  return Edits(DecodeCharacters(a), DecodeCharacters(b));
 }
 
 }  // namespace
@@ -51,8 +59,16 @@ std::string NearestVariable(std::string_view word, const std::vector<std::string
 }
 
 Error WithNearestTree(Error error, std::string_view name, std::vector<std::string> stages) {
-  stages.insert(stages.end(), std::begin(kWellKnownImages), std::end(kWellKnownImages));
-  const std::string nearest = NearestVariable(name, stages);
+  for (const std::string image : kWellKnownImages) {
+    for (const char* tag : {"", ":latest"}) {
+      stages.push_back(image + tag);
+      stages.push_back("docker.io/library" + image + tag);  // the slash is missing in BuildKit too
+    }
+  }
+  std::string nearest = NearestVariable(name, stages);
+  if (nearest.empty() && std::find(stages.begin(), stages.end(), name) == stages.end()) {
+    nearest = NearestVariable(name, {std::begin(kMoreImages), std::end(kMoreImages)});
+  }
   if (nearest.empty()) return error;
   Error out(error.code(), error.message() + " (did you mean " + nearest + "?)");
   for (const std::string& context : error.contexts()) out.AddContext(context);

@@ -17,27 +17,46 @@ std::size_t SkipBlanks(std::string_view text, std::size_t at) {
   return at;
 }
 
+// BuildKit reads flags byte by byte and takes each byte for the character of that number. So do we:
+// what a flag means would be another thing otherwise.
+bool IsFlagBlank(char c) { return IsBlank(c) || c == '\x85' || c == '\xA0'; }
+
+std::size_t SkipFlagBlanks(std::string_view text, std::size_t at) {
+  while (at < text.size() && IsFlagBlank(text[at])) ++at;
+  return at;
+}
+
+void AppendFlagByte(char c, std::string& word) {
+  const auto byte = static_cast<unsigned char>(c);
+  if (byte < 0x80) {
+    word += c;
+  } else {
+    word += static_cast<char>(0xC0U | (byte >> 6U));
+    word += static_cast<char>(0x80U | (byte & 0x3FU));
+  }
+}
+
 // Reads one flag word from `at`; an open quote ends with the text.
 std::string ReadFlagWord(std::string_view text, std::size_t& at, char escape) {
   std::string word;
   char quote = 0;
   while (at < text.size()) {
-    char c = text[at++];
+    const char c = text[at++];
     if (c == escape) {
       if (at == text.size()) break;
-      word += text[at++];
+      AppendFlagByte(text[at++], word);
     } else if (quote != 0) {
       if (c == quote) {
         quote = 0;
       } else {
-        word += c;
+        AppendFlagByte(c, word);
       }
     } else if (c == '\'' || c == '"') {
       quote = c;
-    } else if (IsBlank(c)) {
+    } else if (IsFlagBlank(c)) {
       break;
     } else {
-      word += c;
+      AppendFlagByte(c, word);
     }
   }
   return word;
@@ -52,7 +71,7 @@ SplitInstruction SplitLogicalLine(std::string_view text, char escape) {
   while (at < text.size() && !IsBlank(text[at])) ++at;
   split.keyword = ToUpper(text.substr(0, at));
   while (true) {
-    at = SkipBlanks(text, at);
+    at = SkipFlagBlanks(text, at);
     if (!text.substr(at).starts_with("--")) break;
     std::string word = ReadFlagWord(text, at, escape);
     if (word == "--") break;

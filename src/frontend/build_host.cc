@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
+#include <set>
 
+#include "archive/compression.h"
+#include "archive/tar.h"
 #include "base/digest.h"
 #include "base/parallel.h"
 #include "base/strings.h"
@@ -30,6 +34,25 @@ std::optional<std::int64_t> CommitTime(std::string_view object) {
   return std::nullopt;
 }
 
+// When the youngest regular file of an archive was made; nullopt if it is none, or damaged.
+std::optional<std::int64_t> NewestFileIn(std::string_view data) {
+  archive::StringSource bytes(data);
+  const auto tar = archive::Decompress(bytes);
+  if (!tar.ok()) return std::nullopt;
+  archive::TarReader reader(**tar);
+  std::optional<std::int64_t> newest;
+  archive::TarEntry entry;
+  while (true) {
+    const auto more = reader.Next(&entry);
+    if (!more.ok()) return std::nullopt;
+    if (!*more) return newest;
+    if (entry.type != archive::EntryType::kFile) continue;
+    const auto seconds =
+        std::chrono::floor<std::chrono::seconds>(entry.mtime).time_since_epoch().count();
+    newest = std::max<std::int64_t>(newest.value_or(seconds), seconds);
+  }
+}
+
 llb::SourceId SourceOf(const dockerfile::ImageRequest& request) {
   if (request.oci_layout) {
     llb::OciLayoutSource layout;
@@ -50,17 +73,18 @@ std::vector<Result<dockerfile::ImageInfo>> BuildHost::ResolveImages(
     const std::vector<dockerfile::ImageRequest>& requests) {
   std::vector<std::string> keys;
   std::vector<std::size_t> unknown;
+  std::set<std::string> asked;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     keys.push_back(KeyOf(requests[i]));
-    if (!images_.contains(keys[i])) unknown.push_back(i);
+    if (!images_.contains(keys[i]) && asked.insert(keys[i]).second) unknown.push_back(i);
   }
   std::vector<std::optional<Result<dockerfile::ImageInfo>>> found(unknown.size());
-  const Status asked = ForEachParallel(*gateway_->job()->environment().blocking, unknown.size(),
-                                       unknown.size(), [&](std::size_t i) {
-                                         found[i] = ResolveOne(requests[unknown[i]]);
-                                         return OkStatus();
-                                       });
-  CHECK(asked.ok());  // failures stand in `found`
+  const Status done = ForEachParallel(*gateway_->job()->environment().blocking, unknown.size(),
+                                      unknown.size(), [&](std::size_t i) {
+                                        found[i] = ResolveOne(requests[unknown[i]]);
+                                        return OkStatus();
+                                      });
+  CHECK(done.ok());  // failures stand in `found`
   for (std::size_t i = 0; i < unknown.size(); ++i) {
     images_.insert_or_assign(keys[unknown[i]], *std::move(found[i]));
   }
@@ -135,7 +159,13 @@ Result<std::optional<std::int64_t>> BuildHost::SourceTime(const llb::SourceSpec&
     return CommitTime(git->commit_object);
   }
   const auto* http = std::get_if<source::HttpMeta>(&answer.meta);
-  if (http == nullptr || !http->last_modified) return Seconds();
+  if (http == nullptr) return Seconds();
+  if (!http->last_modified) {
+    const auto filename = source.attrs.find("http.filename");
+    if (filename == source.attrs.end()) return Seconds();
+    TRY_ASSIGN(const auto file, ReadFile(llb::Source(source, {}), filename->second));
+    return file ? NewestFileIn(*file) : Seconds();
+  }
   return Seconds(
       std::chrono::floor<std::chrono::seconds>(*http->last_modified).time_since_epoch().count());
 }

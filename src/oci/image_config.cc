@@ -228,7 +228,9 @@ ImageConfig DefaultImageConfig(const Platform& platform) {
   ImageConfig config;
   config.platform = platform;
   config.config.working_dir = "/";
-  config.config.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
+  if (platform.os != "windows") {  // which knows its own
+    config.config.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
+  }
   return config;
 }
 

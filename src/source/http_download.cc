@@ -46,7 +46,15 @@ std::string EtagOf(const http::Response& response) {
 
 bool IsGood(int status) { return status >= 200 && status < 400; }
 
-Error BadStatus(int status) { return Unknown("invalid response status {}", status); }
+constexpr const char* kBadStatus = "invalid response status";
+
+Error BadStatus(int status) { return Unknown("{} {}", kBadStatus, status); }
+
+// An error says which URL it is about; that of a status does not, as everywhere.
+Result<HttpFile> Named(Result<HttpFile> file, const std::string& url) {
+  if (!file.ok() && !file.error().message().starts_with(kBadStatus)) file.error().AddContext(url);
+  return file;
+}
 
 // One plain component, or "" if there is none in it.
 std::string SafeName(std::string_view name) {
@@ -363,8 +371,7 @@ Result<HttpFile> HttpDownload::Current(const progress::Activity& activity) const
       http::SetHeader(request.headers, "If-Modified-Since", known.front().file.last_modified);
     }
   }
-  TRY_ASSIGN_CTX(HttpFile file, Get(activity, request, known), "{}", shown);
-  return file;
+  return Named(Get(activity, request, known), shown);
 }
 
 Result<HttpFile> HttpDownload::Pinned(const progress::Activity& activity) const {
@@ -378,8 +385,7 @@ Result<HttpFile> HttpDownload::Pinned(const progress::Activity& activity) const 
     return file;
   }
   TRY_ASSIGN_CTX(http::Request request, NewRequest(activity), "{}", shown);
-  TRY_ASSIGN_CTX(HttpFile file, Get(activity, request, {}), "{}", shown);
-  return file;
+  return Named(Get(activity, request, {}), shown);
 }
 
 Result<http::Response> HttpDownload::Receive(const progress::Activity& activity,

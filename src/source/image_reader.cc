@@ -135,7 +135,7 @@ Result<ImageDocuments> ImageReader::Read(const progress::Activity& activity,
   const oci::PlatformMatcher matcher(platform);
   TRY_ASSIGN(std::optional<ImageDocuments> found,
              ReadAt(activity, top, matcher, /*check_config=*/false, 0));
-  if (!found) return NotFound("{}: no match for platform in manifest: not found", origin_.name());
+  if (!found) return NotFound("no match for platform in manifest: not found");
   return *std::move(found);
 }
 

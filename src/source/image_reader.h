@@ -35,7 +35,7 @@ class ImageReader {
 
   // What the name stands for. A name with a digest that the store has from that place asks nobody.
   Result<oci::Descriptor> ResolveTop(const progress::Activity& activity);
-  // NotFound `REF: no match for platform in manifest: not found`.
+  // NotFound `no match for platform in manifest: not found`.
   Result<ImageDocuments> Read(const progress::Activity& activity, const oci::Descriptor& top,
                               const oci::Platform& platform);
 

@@ -108,7 +108,7 @@ TEST_F(ImageSourceTest, SelectsThePlatform) {
   Must(store_->EnsureLocal({}, ref));
   EXPECT_TRUE(Must(store_->Tree(ref)).Lookup("/arm").ok());
   EXPECT_EQ(ErrorOf(Image(":multi"), {.os = "linux", .architecture = "s390x"}),
-            fake_.host() + "/me/app:multi: no match for platform in manifest: not found");
+            "no match for platform in manifest: not found");
   EXPECT_EQ(Must(Make(Image(":multi"), kArm64)->Key({}, 0)).key,
             llb::ImageManifestKey(Must(Digest::Parse(digest)), kArm64, 0).ToString());
 }
