@@ -1,4 +1,6 @@
 // Rows of records and the holds on them.
+#include <algorithm>
+
 #include "base/ids.h"
 #include "base/log.h"
 #include "store/store_impl.h"
@@ -138,7 +140,8 @@ Result<RecordPtr> Store::Impl::Acquire(int64_t num) {
       complete = false;
     }
     if (!complete) continue;
-    auto state = std::make_shared<RecordState>(*row);
+    // Here and below not make_shared: weak pointers in `live` must not keep the memory.
+    RecordPtr state(new RecordState(*row));
     state->store = this;
     state->diff_id = row->diff_id;
     state->chain_id = row->chain_id;
@@ -149,6 +152,7 @@ Result<RecordPtr> Store::Impl::Acquire(int64_t num) {
       epoch = epoch_counter;
       continue;
     }
+    SweepLive();
     auto& slot = live[at];
     RecordPtr other = slot.lock();
     if (other == nullptr) slot = state;
@@ -158,12 +162,18 @@ Result<RecordPtr> Store::Impl::Acquire(int64_t num) {
   return held[num];
 }
 
+void Store::Impl::SweepLive() {
+  if (live.size() < live_limit) return;
+  std::erase_if(live, [](const auto& item) { return item.second.expired(); });
+  live_limit = std::max<size_t>(64, 2 * live.size());
+}
+
 Result<RecordPtr> Store::Impl::Insert(RecordRow row, RecordPtr parent,
                                       std::vector<RecordPtr> inputs, const CommitOptions& commit,
                                       std::optional<uint64_t> size) {
   if (row.num == 0) row.num = next_num.fetch_add(1);
   row.parent = parent == nullptr ? 0 : parent->row.num;
-  auto state = std::make_shared<RecordState>(row);
+  RecordPtr state(new RecordState(row));
   state->store = this;
   state->used = true;
   state->diff_id = row.diff_id;
@@ -173,6 +183,7 @@ Result<RecordPtr> Store::Impl::Insert(RecordRow row, RecordPtr parent,
   {
     // Before the row: collection must never see the one without the other.
     std::lock_guard guard(mutex);
+    SweepLive();
     live[row.num] = state;
   }
   const int64_t seq = NextSeq();

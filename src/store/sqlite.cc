@@ -48,7 +48,7 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::stri
   // NORMAL: the WAL is synced before a checkpoint, never per commit.
   TRY_CTX(connection->Exec(
               "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=OFF; "
-              "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-2048;"),
+              "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-512;"),
           "{}", path);
   return connection;
 }

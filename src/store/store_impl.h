@@ -137,6 +137,7 @@ struct Store::Impl {
   // ---------------------------------------------------------------------------------------------------------------
   std::mutex mutex;
   std::unordered_map<int64_t, std::weak_ptr<RecordState>> live;
+  size_t live_limit = 64;  // so many: those of `live` that are gone are taken out
   std::unordered_map<int64_t, std::weak_ptr<NamedState>> live_named;
   std::unordered_set<int64_t> doomed;     // being collected
   std::unordered_set<int64_t> condemned;  // named directories that go with their last holder
@@ -169,6 +170,7 @@ struct Store::Impl {
   // A hold on the record, or null if there is none (any more).
   Result<RecordPtr> Acquire(int64_t num);
   Result<std::optional<int64_t>> FindId(const std::string& id);
+  void SweepLive();  // with the mutex held
   Result<RecordPtr> Insert(RecordRow row, RecordPtr parent, std::vector<RecordPtr> inputs,
                            const CommitOptions& commit, std::optional<uint64_t> size);
   Status InsertNamed(RecordRow row, const std::string& key);
