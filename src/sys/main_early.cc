@@ -1,12 +1,14 @@
 #include "sys/main_early.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 
@@ -37,6 +39,13 @@ void RaiseDescriptorLimit() {
   }
 }
 
+// As many heaps as threads run at once. glibc makes eight for each CPU, and what builds leave
+// behind keeps pages of all of them.
+void LimitHeaps() {
+  const auto cpus = sysconf(_SC_NPROCESSORS_ONLN);
+  mallopt(M_ARENA_MAX, static_cast<int>(std::clamp(cpus, 2L, 64L)));
+}
+
 }  // namespace
 
 Result<size_t> ThreadCount() {
@@ -57,6 +66,7 @@ Result<std::unique_ptr<Spawner>> MainEarly(const MainEarlyOptions& options) {
   TRY_ASSIGN(size_t threads, ThreadCount());
   if (threads != 1)
     return FailedPrecondition("start-up: {} threads run already, there must be one", threads);
+  LimitHeaps();
   umask(0);
   std::signal(SIGPIPE, SIG_IGN);
   TRY(FillStandardDescriptors());
