@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/unix_time.h"
 #include "client/progress_events.h"
 #include "rpc/status.h"
 
@@ -14,7 +15,7 @@ namespace {
 namespace pb = moby::buildkit::v1;
 
 WallTime TimeOf(const google::protobuf::Timestamp& time) {
-  return FromUnixNanos(time.seconds() * 1'000'000'000 + time.nanos());
+  return EventTime(time.seconds(), time.nanos());
 }
 
 UsageRecord FromProto(const pb::UsageRecord& from) {

@@ -6,13 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "base/unix_time.h"
+
 namespace kiln::client {
 namespace {
 
 namespace pb = moby::buildkit::v1;
 
 WallTime Time(const google::protobuf::Timestamp& time) {
-  return FromUnixNanos(time.seconds() * 1'000'000'000 + time.nanos());
+  return EventTime(time.seconds(), time.nanos());
 }
 
 // What is no digest is dropped: nothing could refer to it.

@@ -7,6 +7,7 @@
 
 #include "base/filter.h"
 #include "base/strings.h"
+#include "base/unix_time.h"
 
 namespace kiln::history {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 using Term = std::function<bool(const Record&)>;
 
 WallTime TimeOf(const google::protobuf::Timestamp& time) {
-  return FromUnixNanos(time.seconds() * 1'000'000'000 + time.nanos());
+  return EventTime(time.seconds(), time.nanos());
 }
 
 std::optional<std::string> Field(const Record& record, const std::vector<std::string>& path) {

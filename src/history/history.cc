@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/unix_time.h"
 
 namespace kiln::history {
 namespace {
@@ -27,7 +28,7 @@ bool Earlier(const google::protobuf::Timestamp& a, const google::protobuf::Times
 }
 
 WallTime TimeOf(const google::protobuf::Timestamp& time) {
-  return FromUnixNanos(time.seconds() * 1'000'000'000 + time.nanos());
+  return EventTime(time.seconds(), time.nanos());
 }
 
 std::vector<std::string> NamesIn(const std::string& dir) {

@@ -11,14 +11,13 @@
 #include <cerrno>
 #include <memory>
 
+#include "base/unix_time.h"
 #include "sys/syscalls.h"
 
 namespace kiln::sys {
 namespace {
 
-WallTime FromTimespec(const timespec& ts) {
-  return FromUnixNanos(int64_t{ts.tv_sec} * 1'000'000'000 + ts.tv_nsec);
-}
+WallTime FromTimespec(const timespec& ts) { return FromUnix(ts.tv_sec, ts.tv_nsec); }
 
 timespec ToTimespec(WallTime time) {
   int64_t nanos = UnixNanos(time);
