@@ -34,8 +34,11 @@ if(KILN_SANITIZE STREQUAL "asan")
 elseif(KILN_SANITIZE STREQUAL "tsan")
   add_compile_options(-fsanitize=thread)
   add_link_options(-fsanitize=thread)
+elseif(KILN_SANITIZE STREQUAL "coverage")
+  add_compile_options(-fprofile-instr-generate -fcoverage-mapping)
+  add_link_options(-fprofile-instr-generate)
 elseif(KILN_SANITIZE)
-  message(FATAL_ERROR "KILN_SANITIZE is asan, tsan or empty, not '${KILN_SANITIZE}'")
+  message(FATAL_ERROR "KILN_SANITIZE is asan, tsan, coverage or empty, not '${KILN_SANITIZE}'")
 else()
   # A daemon that reads hostile bytes: cheap hardening. Sections, so that the linker drops what nobody calls.
   add_compile_options(-D_FORTIFY_SOURCE=2 -D_GLIBCXX_ASSERTIONS -fstack-protector-strong

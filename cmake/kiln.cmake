@@ -134,11 +134,11 @@ function(kiln_executable name)
   endforeach()
 endfunction()
 
-# kiln_fuzz_target(NAME [DEPS module…]): NAME.cc becomes the libFuzzer binary bin/fuzz_NAME, in the asan tree only.
+# kiln_fuzz_target(NAME [DEPS module…]): NAME.cc becomes the libFuzzer binary bin/fuzz_NAME, in the trees asan and coverage only.
 # CTest runs it once over corpus/NAME; `make test` then fuzzes for a few seconds, with NAME.dict if there is one.
 function(kiln_fuzz_target name)
   cmake_parse_arguments(arg "" "" "DEPS" ${ARGN})
-  if(NOT KILN_SANITIZE STREQUAL "asan")
+  if(NOT KILN_SANITIZE MATCHES "^(asan|coverage)$")
     return()
   endif()
   kiln_resolve(links left_out DEPS ${arg_DEPS})

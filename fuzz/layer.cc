@@ -8,6 +8,7 @@
 
 #include "archive/apply.h"
 #include "archive/compression.h"
+#include "base/archive_magic.h"
 #include "base/check.h"
 #include "scratch.h"
 
@@ -91,7 +92,9 @@ void RoundTrip(const std::vector<Item>& items) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::string tar = Expand({reinterpret_cast<const char*>(data), size});
+  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  (void)LooksLikeArchive(bytes);
+  const std::string tar = Expand(bytes);
   std::vector<Item> items;
   if (ReadTar(tar, &items)) RoundTrip(items);
 

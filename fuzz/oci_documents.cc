@@ -1,10 +1,11 @@
-// Manifests, indexes and image configs, as registries and layouts hold them.
+// Manifests, indexes, image configs and the marks of layouts, as registries and folders hold them.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 #include "base/check.h"
 #include "oci/image_config.h"
+#include "oci/layout.h"
 #include "oci/manifest.h"
 
 namespace {
@@ -26,5 +27,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   RoundTrip(json, kiln::oci::DecodeIndex);
   RoundTrip(json, kiln::oci::DecodeImageConfig);
   (void)kiln::oci::DetectManifestMediaType(json);
+  (void)kiln::oci::CheckLayoutMarker(json);
+  if (auto index = kiln::oci::DecodeIndex(json); index.ok()) {
+    const auto found = kiln::oci::FindInLayout(*index, "latest");
+    if (found) {
+      kiln::oci::PutInLayout(*index, *found, "other");
+      CHECK(kiln::oci::FindInLayout(*index, "other").has_value());
+    }
+  }
   return 0;
 }

@@ -1,9 +1,7 @@
 // A folder as a client sends it: every packet that it may send, in any order, into a real folder.
 // Input: one byte of options, then packets, each behind its length as a varint.
-#include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/stubs/logging.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -12,6 +10,7 @@
 
 #include "base/check.h"
 #include "filesync/receiver.h"
+#include "packets.h"
 #include "scratch.h"
 
 namespace {
@@ -37,20 +36,6 @@ class InputStream final : public PacketStream {
   const std::vector<Packet> packets_;
   size_t next_ = 0;
 };
-
-std::vector<Packet> PacketsOf(const uint8_t* data, size_t size) {
-  google::protobuf::io::CodedInputStream input(data, static_cast<int>(size));
-  std::vector<Packet> packets;
-  uint32_t length = 0;
-  while (packets.size() < 100 && input.ReadVarint32(&length)) {
-    const size_t left = size - static_cast<size_t>(input.CurrentPosition());
-    std::string bytes;
-    if (!input.ReadString(&bytes, static_cast<int>(std::min<size_t>(length, left)))) break;
-    Packet packet;
-    if (packet.ParseFromString(bytes)) packets.push_back(std::move(packet));
-  }
-  return packets;
-}
 
 }  // namespace
 

@@ -1,4 +1,6 @@
 // Saved layer indexes. Format: docs/formats.md, "Layer index, version 1".
+#include "store/layer_tree_file.h"
+
 #include <cstring>
 
 #include "base/fd.h"
@@ -7,27 +9,11 @@
 namespace kiln::store {
 namespace {
 
-constexpr std::string_view kMagic = "kilnidx\x01";
 constexpr int kMaxDepth = 4096;
 constexpr uint8_t kLoaded = 1;
 constexpr uint8_t kOpaque = 2;
 constexpr uint8_t kDigest = 4;
 constexpr size_t kMaxFileBytes = size_t{1} << 30;
-
-// FNV-1a over 8-byte words: a guard against files cut short, not against malice (the store's root
-// is ours).
-uint64_t Checksum(std::string_view data) {
-  uint64_t hash = 0xcbf29ce484222325;
-  while (data.size() >= 8) {
-    uint64_t word;
-    std::memcpy(&word, data.data(), 8);
-    hash = (hash ^ word) * 0x100000001b3;
-    hash ^= hash >> 29;
-    data.remove_prefix(8);
-  }
-  for (const unsigned char byte : data) hash = (hash ^ byte) * 0x100000001b3;
-  return hash;
-}
 
 void PutVarint(std::string* out, uint64_t value) {
   while (value >= 0x80) {
@@ -149,9 +135,24 @@ class Parser {
 
 }  // namespace
 
+// FNV-1a over 8-byte words: a guard against files cut short, not against malice (the store's root
+// is ours).
+uint64_t LayerIndexChecksum(std::string_view data) {
+  uint64_t hash = 0xcbf29ce484222325;
+  while (data.size() >= 8) {
+    uint64_t word;
+    std::memcpy(&word, data.data(), 8);
+    hash = (hash ^ word) * 0x100000001b3;
+    hash ^= hash >> 29;
+    data.remove_prefix(8);
+  }
+  for (const unsigned char byte : data) hash = (hash ^ byte) * 0x100000001b3;
+  return hash;
+}
+
 Status LayerTree::Save(const std::string& index_file) const {
   TRY(Root());
-  std::string out(kMagic);
+  std::string out(kLayerIndexMagic);
   {
     std::lock_guard lock(mutex_);
     if (!changed_) return OkStatus();
@@ -159,7 +160,7 @@ Status LayerTree::Save(const std::string& index_file) const {
     PutNode(&out, root_);
     changed_ = false;
   }
-  const uint64_t sum = Checksum(out);
+  const uint64_t sum = LayerIndexChecksum(out);
   out.append(reinterpret_cast<const char*>(&sum), sizeof sum);
   return WriteFileAtomically(index_file, out, 0600);
 }
@@ -169,15 +170,15 @@ Result<std::shared_ptr<LayerTree>> LayerTree::Load(sys::RootedPath root,
   TRY_ASSIGN(const std::string data, ReadFile(index_file, kMaxFileBytes));
   const std::string_view view = data;
   uint64_t sum = 0;
-  if (view.size() < kMagic.size() + sizeof sum || !view.starts_with(kMagic)) {
+  if (view.size() < kLayerIndexMagic.size() + sizeof sum || !view.starts_with(kLayerIndexMagic)) {
     return DataLoss("{}: not a layer index of this version", index_file);
   }
   std::memcpy(&sum, view.data() + view.size() - sizeof sum, sizeof sum);
   const std::string_view body = view.substr(0, view.size() - sizeof sum);
   auto tree = std::make_shared<LayerTree>(std::move(root));
-  Parser parser(body.substr(kMagic.size()));
-  if (Checksum(body) != sum || !parser.Node(&tree->root_, 0, &tree->nodes_) || !parser.done() ||
-      !tree->root_.IsDirectory()) {
+  Parser parser(body.substr(kLayerIndexMagic.size()));
+  if (LayerIndexChecksum(body) != sum || !parser.Node(&tree->root_, 0, &tree->nodes_) ||
+      !parser.done() || !tree->root_.IsDirectory()) {
     return DataLoss("{}: damaged layer index", index_file);
   }
   tree->root_.name.clear();
