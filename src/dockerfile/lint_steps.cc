@@ -123,11 +123,8 @@ bool Linter::Words(const Step& step, const std::vector<std::string>& texts,
 
 void Linter::ReportUndefined(const Step& step, const std::set<std::string>& missing) {
   for (const std::string& name : missing) {
-    const auto& args = step.state.args;
-    if (reported_ >= kMaxFindings || !IsCheap(args.size())) return;
-    const bool declared = std::any_of(args.begin(), args.end(),
-                                      [&](const Arg::Item& item) { return item.key == name; });
-    if (declared || IsScanSwitch(name)) continue;
+    if (reported_ >= kMaxFindings) return;
+    if (step.state.arg_places.contains(name) || IsScanSwitch(name)) continue;
     const std::string nearest = Nearest(name, NamesOf(step.state.env));
     if (step.checks.unknown_base && nearest.empty()) continue;
     std::string message = fmt::format("Usage of undefined variable '${}'", name);

@@ -127,6 +127,9 @@ Status StageLowering::Do(const Arg& arg) {
   }
   for (Arg::Item& item : items) {
     if (item.value && !IsScanSwitch(item.key)) state_.env.Set(item.key, *item.value);
+    const auto [place, added] = state_.arg_places.emplace(item.key, state_.distinct_args.size());
+    if (added) state_.distinct_args.emplace_back();
+    state_.distinct_args[place->second] = state_.args.size();
     state_.args.push_back(std::move(item));
   }
   AddHistory(std::move(text), /*layer=*/false);

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <map>
-#include <unordered_map>
 #include <utility>
 
 #include "base/strings.h"
@@ -243,16 +242,10 @@ Status StageLowering::AddSecret(const Mount& mount, const std::string& target,
 // `RUN |2 A=x B=y /bin/sh -c … # buildkit`: the ARGs in scope belong to what made the layer.
 std::string StageLowering::RunHistory(const std::vector<std::string>& args) const {
   std::vector<std::string> values;
-  std::unordered_map<std::string, std::size_t> seen;
-  for (const Arg::Item& arg : state_.args) {
+  for (const std::size_t place : state_.distinct_args) {
+    const Arg::Item& arg = state_.args[place];
     const auto env = state_.env.Get(arg.key);
-    std::string text = arg.key + "=" + (env ? std::string(*env) : arg.value.value_or(""));
-    const auto [found, added] = seen.emplace(arg.key, values.size());
-    if (added) {
-      values.push_back(std::move(text));
-    } else {
-      values[found->second] = std::move(text);
-    }
+    values.push_back(arg.key + "=" + (env ? std::string(*env) : arg.value.value_or("")));
   }
   std::string out = "RUN ";
   if (!values.empty()) out += fmt::format("|{} {} ", values.size(), Join(values, " "));
