@@ -2,16 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cctype>
 #include <utility>
 
 #include "base/strings.h"
 #include "dockerfile/shell_pattern.h"
+#include "dockerfile/unicode_blanks.h"
 
 namespace kiln::dockerfile {
 namespace {
 
-bool IsBlank(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
 bool IsDigit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
 bool IsNameChar(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 
@@ -20,12 +21,14 @@ class Words {
  public:
   // Blanks end the current word.
   void Split(std::string_view text) {
-    for (const char c : text) {
-      if (IsBlank(c)) {
+    while (!text.empty()) {
+      const std::size_t blank = BlankAt(text);
+      if (blank > 0) {
         Flush();
       } else {
-        word_ += c;
+        word_ += text.front();
       }
+      text.remove_prefix(std::max<std::size_t>(blank, 1));
     }
   }
   void Keep(std::string_view text) { word_ += text; }
@@ -101,12 +104,14 @@ class Expansion {
       words.Keep(value);
       return OkStatus();
     }
-    ++at_;
     if (c != options_.escape) {
-      result += c;
-      words.Split({&c, 1});
+      const std::string_view whole = CharacterAt(at_);
+      at_ += whole.size();
+      result += whole;
+      words.Split(whole);
       return OkStatus();
     }
+    ++at_;
     std::string kept;
     if (keep_escapes) kept += c;
     if (!AtEnd()) kept += text_[at_++];

@@ -1,6 +1,5 @@
 #include "dockerfile/lexer.h"
 
-#include <cctype>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -10,19 +9,13 @@
 #include "dockerfile/errors.h"
 #include "dockerfile/grammar.h"
 #include "dockerfile/heredoc.h"
+#include "dockerfile/unicode_blanks.h"
 #include "dockerfile/words.h"
 
 namespace kiln::dockerfile {
 namespace {
 
 constexpr std::string_view kBom = "\xEF\xBB\xBF";
-
-bool IsBlank(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
-
-std::string_view TrimLeft(std::string_view text) {
-  while (!text.empty() && IsBlank(text.front())) text.remove_prefix(1);
-  return text;
-}
 
 // JSON forms hold no heredoc; of the others only three instructions do.
 bool MayHoldHeredoc(std::string_view text, char escape) {
@@ -77,10 +70,10 @@ class Lexer {
       out_.escape = directives_.escape();
       if (*directive) return OkStatus();
     }
-    line = TrimLeft(line);
+    line = TrimBlanksLeft(line);
     if (line.empty()) return OkStatus();
     if (line.starts_with('#')) {
-      const std::string_view comment = Trim(line.substr(1));
+      const std::string_view comment = TrimBlanks(line.substr(1));
       if (comment.empty()) {
         comments_.clear();
       } else {
@@ -100,7 +93,7 @@ class Lexer {
     while (continued && !left_.empty()) {
       TRY_ASSIGN(std::string_view next, Next());
       next = TrimLineEnd(next);
-      const std::string_view bare = TrimLeft(next);
+      const std::string_view bare = TrimBlanksLeft(next);
       if (bare.starts_with('#')) continue;
       if (bare.empty()) {
         gap = true;
@@ -109,7 +102,7 @@ class Lexer {
       continued = TakeContinuation(next, out_.escape);
       logical.text += next;
     }
-    while (!logical.text.empty() && IsBlank(logical.text.back())) logical.text.pop_back();
+    logical.text = std::string(TrimBlanks(logical.text));
     if (!IsValidUtf8(logical.text)) return Unknown("instruction is not valid UTF-8");
     TRY(CheckGrammar(logical.text, out_.escape));
     if (gap) out_.empty_continuations.push_back({start_, number_});

@@ -6,11 +6,17 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
+#include "dockerfile/unicode_blanks.h"
 
 namespace kiln::dockerfile {
 namespace {
 
 bool IsBlank(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
+
+std::size_t SkipWideBlanks(std::string_view text, std::size_t at) {
+  while (const std::size_t size = BlankAt(text.substr(at))) at += size;
+  return at;
+}
 
 std::size_t SkipBlanks(std::string_view text, std::size_t at) {
   while (at < text.size() && IsBlank(text[at])) ++at;
@@ -65,7 +71,7 @@ std::string ReadFlagWord(std::string_view text, std::size_t& at, char escape) {
 }  // namespace
 
 SplitInstruction SplitLogicalLine(std::string_view text, char escape) {
-  text = Trim(text);
+  text = TrimBlanks(text);
   SplitInstruction split;
   std::size_t at = 0;
   while (at < text.size() && !IsBlank(text[at])) ++at;
@@ -77,7 +83,7 @@ SplitInstruction SplitLogicalLine(std::string_view text, char escape) {
     if (word == "--") break;
     if (!word.empty()) split.flags.push_back(std::move(word));
   }
-  split.rest = std::string(Trim(text.substr(at)));
+  split.rest = std::string(TrimBlanks(text.substr(at)));
   return split;
 }
 
@@ -110,11 +116,11 @@ std::vector<std::string> BlankWords(std::string_view text) {
 
 std::vector<std::string> QuotedWords(std::string_view text, char escape) {
   std::vector<std::string> words;
-  std::size_t at = SkipBlanks(text, 0);
+  std::size_t at = SkipWideBlanks(text, 0);
   while (at < text.size()) {
     std::string word;
     char quote = 0;
-    for (; at < text.size() && (quote != 0 || !IsBlank(text[at])); ++at) {
+    for (; at < text.size() && (quote != 0 || BlankAt(text.substr(at)) == 0); ++at) {
       const char c = text[at];
       if (c == escape && quote != '\'') {
         if (at + 1 == text.size()) continue;  // nothing to escape
@@ -130,7 +136,7 @@ std::vector<std::string> QuotedWords(std::string_view text, char escape) {
       word += c;
     }
     if (!word.empty()) words.push_back(std::move(word));
-    at = SkipBlanks(text, at);
+    at = SkipWideBlanks(text, at);
   }
   return words;
 }
