@@ -20,7 +20,8 @@ class Case:
     context (see trees.write). `locals`: {name: tree} for local sources. `outputs`: values of --output without dest.
     `words`: more of buildctl's command line, or a function of the room. `opts`: {key: value} of --opt.
     `again`: whether a second run follows, whose cached marks are compared; `archive`: whether the members of the OCI
-    archive itself are; `logs`: whether what steps print is."""
+    archive itself are; `logs`: whether what steps print is; `raw`: of a result, only the
+    configurations of the images, byte for byte."""
 
     id: str
     graph: object = None
@@ -33,6 +34,7 @@ class Case:
     again: bool = True
     archive: bool = False
     logs: bool = True
+    raw: bool = False
 
     @property
     def group(self):
@@ -50,7 +52,8 @@ class Case:
         outputs = [with_destination(output, space, number) for number, output in enumerate(self.outputs)]
         done = room.client.run(*self._command(room, space, outputs), check=False, stdin=stdin)
         seen = {"exit": done.returncode, **observe.error(done, words)}
-        seen["steps"] = observe.steps(done, words, self.logs)
+        if not self.raw:
+            seen["steps"] = observe.steps(done, words, self.logs)
         if done.returncode == 0:
             seen.update(self._results(room, space, words))
         if done.returncode == 0 and self.again:
@@ -88,7 +91,8 @@ class Case:
             name = kind if len(self.outputs) == 1 else f"{number} {kind}"
             if kind in ("oci", "docker") and path.is_file():
                 archive = images.Archive(path, room.known_layers)
-                found[name] = json.loads(words.clean_known(json.dumps(archive.describe())))
+                described = archive.configurations() if self.raw else archive.describe()
+                found[name] = json.loads(words.clean_known(json.dumps(described)))
                 if self.archive:
                     found[name]["members"] = [words.clean_archived(one) for one in archive.members]
                 for root in archive.json("index.json")["manifests"]:
@@ -102,7 +106,7 @@ class Case:
                 )
             elif path.is_dir():
                 found[name] = observe.folder(path)
-        if reply:
+        if reply and not self.raw:
             found["reply"] = observe.shown_reply(reply, words)
         return found
 

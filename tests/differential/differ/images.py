@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import subprocess
 import tarfile
 
@@ -20,6 +21,7 @@ KINDS = {
     tarfile.DIRTYPE: "d",
     tarfile.FIFOTYPE: "p",
 }
+CREATED = re.compile('"created":"([^"]*)"')
 PASSWD = (
     "root:x:0:0:root:/root:/bin/sh\n"
     "bob:x:1000:1000:bob:/home/bob:/bin/sh\n"
@@ -115,6 +117,22 @@ class Archive:
             (entry,) = self.json("manifest.json")
             found["manifest.json"] = {"RepoTags": entry["RepoTags"], "Layers": len(entry["Layers"])}
         return found
+
+    def configurations(self):
+        """The configurations of the images as they are, byte for byte, but for what the run's time is in."""
+        return {"configurations": [text for one in self.json("index.json")["manifests"] for text in self.raw(one)]}
+
+    def raw(self, descriptor):
+        document = json.loads(self.blob(descriptor))
+        if "manifests" in document:
+            return [text for one in document["manifests"] for text in self.raw(one)]
+        text = self.blob(document["config"]).decode()
+        for layer in self.image(descriptor)["layers"]:
+            if "is" not in layer and "diff" not in layer:
+                text = text.replace(oci.digest(unpack(self.blob(document["layers"].pop(0)))[1]), "sha256:*")
+            else:
+                document["layers"].pop(0)
+        return [CREATED.sub(lambda found: f'"created":"{shown_created(found[1])}"', text)]
 
     def descriptor(self, value):
         kept = {key: value[key] for key in value if key not in ("digest", "size")}
