@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "dockerfile/parser.h"
 #include "dockerfile/plan.h"
 #include "dockerfile/subrequests.h"
+#include "dockerfile_mutator.h"
 #include "llb/marshal.h"
 
 namespace {
@@ -58,6 +60,20 @@ class AnyHost final : public Host {
 
 }  // namespace
 
+extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
+
+// Three of four changes know what a Dockerfile is.
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
+                                          unsigned int seed) {
+  if (seed % 4 == 0) return LLVMFuzzerMutate(data, size, max_size);
+  fuzz::DockerfileMutator mutator(seed);
+  const std::string text =
+      mutator.Mutate(std::string_view(reinterpret_cast<const char*>(data), size));
+  const size_t length = std::min(text.size(), max_size);
+  std::copy_n(text.begin(), length, reinterpret_cast<char*>(data));
+  return length;
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   AnyHost host(std::string(reinterpret_cast<const char*>(data), size));
   const Options options;
@@ -74,9 +90,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // What can be parsed can be mended.
   CHECK(fixed.ok() || !Parse(loaded->source).ok());
   if (!plan.ok()) return 0;
-  Options outline;
-  outline.request_id = "frontend.outline";
-  (void)AnswerSubrequest(outline, *loaded, host, [](const Finding&) {}).ok();
+  for (const char* request : {"frontend.outline", "frontend.targets"}) {
+    Options about;
+    about.request_id = request;
+    (void)AnswerSubrequest(about, *loaded, host, [](const Finding&) {}).ok();
+  }
   ResultMetadata(*plan);
   for (const PlatformPlan& platform : plan->platforms) {
     // What lowering accepts is a graph that can be written down, but for steps without arguments.
