@@ -39,9 +39,11 @@ void RaiseDescriptorLimit() {
   }
 }
 
-// As many heaps as threads run at once. glibc makes eight for each CPU, and what builds leave
-// behind keeps pages of all of them.
+// As many heaps as threads run at once: glibc makes eight for each CPU, and what builds leave
+// behind keeps pages of all of them. Large buffers have pages of their own: unless told, glibc puts
+// them into the heaps as well once it has seen one freed.
 void LimitHeaps() {
+  mallopt(M_MMAP_THRESHOLD, 128 << 10);
   const auto cpus = sysconf(_SC_NPROCESSORS_ONLN);
   mallopt(M_ARENA_MAX, static_cast<int>(std::clamp(cpus, 2L, 64L)));
 }
