@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "base/unix_time.h"
 
 namespace kiln::http {
 
@@ -36,7 +37,7 @@ void SetHeader(Headers& headers, std::string_view name, std::string value) {
 std::optional<WallTime> ParseHttpDate(std::string_view text) {
   const time_t date = curl_getdate(std::string(text).c_str(), nullptr);
   if (date < 0) return std::nullopt;
-  return std::chrono::system_clock::from_time_t(date);
+  return EventTime(date, 0);
 }
 
 Result<size_t> StringSource::Read(char* buffer, size_t size) {
