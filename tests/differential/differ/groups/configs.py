@@ -9,9 +9,7 @@ FILES = {"a": "a", "b": "b", "dir/x": "x"}
 def case(name, text, *words, **opts):
     """`opts`: of the frontend; ARG_x is the build argument x, LABEL_x a label."""
     opts = {key.replace("ARG_", "build-arg:").replace("LABEL_", "label:"): value for key, value in opts.items()}
-    return Case(
-        f"configs/{name}", dockerfile=text, files=FILES, opts=opts, words=words, raw=True, again=False
-    )
+    return Case(f"configs/{name}", dockerfile=text, files=FILES, opts=opts, words=words, raw=True, again=False)
 
 
 CASES = [
