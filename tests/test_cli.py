@@ -1,5 +1,6 @@
 """`kiln build` itself: its flags mean the same embedded and through a daemon, and what is not served is refused."""
 
+import base64
 import json
 import re
 import subprocess
@@ -108,6 +109,22 @@ def test_metadata_and_image_id(cli, context, tmp_path):
     descriptor, _ = config_of(tmp_path / "image.tar")
     assert metadata["containerimage.digest"] == descriptor["digest"]
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", (tmp_path / "iid").read_text())
+
+
+def test_warnings_at_the_end(cli, tmp_path, monkeypatch):
+    context = write_context(tmp_path / "context", {"Dockerfile": "FROM scratch AS One\nENV a b\n"})
+    metadata = tmp_path / "metadata"
+    arguments = ["--metadata-file", metadata, "--platform", "linux/amd64,linux/arm64", context]
+    done = cli(*arguments)
+    summary = done.stderr.partition("\n 2 warnings found (use --call check to expand):\n")[2].splitlines()
+    assert summary[0].startswith(" - StageNameCasing: ")
+    assert summary[1].startswith(" - LegacyKeyValueFormat: ")
+    assert "buildx.build.warnings" not in json.loads(metadata.read_text())
+    monkeypatch.setenv("BUILDX_METADATA_WARNINGS", "1")
+    assert "warnings found" not in cli("--progress", "rawjson", *arguments).stderr
+    warnings = json.loads(metadata.read_text())["buildx.build.warnings"]
+    assert [one["range"][0]["start"]["line"] for one in warnings] == [1, 2]
+    assert base64.b64decode(warnings[0]["short"]).decode() == summary[0].removeprefix(" - ")
 
 
 def test_quiet_prints_the_image_id_only(cli, context, tmp_path):

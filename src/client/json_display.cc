@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
+#include "client/warning_list.h"
 
 namespace kiln::client {
 namespace {
@@ -11,13 +12,6 @@ using Json = nlohmann::ordered_json;
 
 void PutTime(Json& json, const char* key, const std::optional<WallTime>& time) {
   if (time) json[key] = FormatRfc3339(*time);
-}
-
-Json PositionOf(const progress::Position& position) {
-  Json json = Json::object();
-  if (position.line != 0) json["line"] = position.line;
-  if (position.character != 0) json["character"] = position.character;
-  return json;
 }
 
 std::string Line(const char* key, Json value) {
@@ -75,22 +69,7 @@ void JsonDisplay::OnLog(const progress::VertexLog& log) {
 }
 
 void JsonDisplay::OnWarning(const progress::VertexWarning& warning) {
-  Json json;
-  json["vertex"] = warning.vertex.ToString();
-  json["level"] = warning.level;
-  json["short"] = Base64Encode(warning.short_text);
-  for (const std::string& line : warning.detail) json["detail"].push_back(Base64Encode(line));
-  if (!warning.url.empty()) json["url"] = warning.url;
-  if (warning.info) {
-    json["sourceInfo"]["filename"] = warning.info->filename;
-    json["sourceInfo"]["data"] = Base64Encode(warning.info->data);
-    if (!warning.info->language.empty()) json["sourceInfo"]["language"] = warning.info->language;
-  }
-  for (const progress::Range& range : warning.ranges) {
-    json["range"].push_back(
-        Json{{"start", PositionOf(range.start)}, {"end", PositionOf(range.end)}});
-  }
-  Write(Line("warnings", std::move(json)));
+  Write(Line("warnings", WarningJson(warning)));
 }
 
 }  // namespace kiln::client

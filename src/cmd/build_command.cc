@@ -1,6 +1,8 @@
 #include "cmd/build_command.h"
 
 #include <cstdio>
+#include <cstdlib>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -10,6 +12,7 @@
 #include "base/strings.h"
 #include "client/display_model.h"
 #include "client/step_numbers.h"
+#include "client/warning_list.h"
 #include "cmd/command.h"
 #include "cmd/error_report.h"
 #include "cmd/interrupt.h"
@@ -30,8 +33,12 @@ std::string ImageId(const Response& response) {
 }
 
 // Values that are JSON (or base64 of it) are written as such.
-std::string MetadataJson(const client::BuildReport& report) {
+std::string MetadataJson(const client::BuildReport& report,
+                         const std::vector<progress::VertexWarning>& warnings) {
   nlohmann::json object = nlohmann::json::object();
+  for (const auto& warning : warnings) {
+    object["buildx.build.warnings"].push_back(nlohmann::json(client::WarningJson(warning)));
+  }
   object["buildx.build.ref"] = report.ref;
   for (const auto& [key, value] : report.exporter_response) {
     auto decoded = Base64Decode(value);
@@ -45,11 +52,18 @@ std::string MetadataJson(const client::BuildReport& report) {
   return object.dump(2) + "\n";
 }
 
-Status WriteFiles(const BuildFlags& flags, const client::BuildReport& report) {
+// Asked for by the variable that asks buildx for it.
+bool WantsWarnings() {
+  const char* value = std::getenv("BUILDX_METADATA_WARNINGS");
+  return value != nullptr && ParseBool(value).value_or(false);
+}
+
+Status WriteFiles(const BuildFlags& flags, const client::BuildReport& report,
+                  const std::vector<progress::VertexWarning>& warnings) {
   if (!flags.iid_file.empty())
     TRY(WriteFileAtomically(flags.iid_file, ImageId(report.exporter_response)));
   if (!flags.metadata_file.empty())
-    TRY(WriteFileAtomically(flags.metadata_file, MetadataJson(report)));
+    TRY(WriteFileAtomically(flags.metadata_file, MetadataJson(report, warnings)));
   return OkStatus();
 }
 
@@ -89,15 +103,21 @@ Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* sp
   auto numbers = std::make_shared<client::StepNumbers>();
   progress::Activity activity;
   activity.cancel = cancel.token();
-  activity.sink = std::make_shared<client::TeeSink>(display, numbers);
+  auto warnings = std::make_shared<client::WarningList>();
+  activity.sink = std::make_shared<client::TeeSink>(
+      std::make_shared<client::TeeSink>(display, numbers), warnings);
   auto report = client::Build(engine->connection(), prepared.request, activity);
   display->Finish();
+  const bool is_call = !prepared.call.name.empty();
+  const bool spoken = mode != client::DisplayMode::kQuiet && mode != client::DisplayMode::kRawJson;
+  if (spoken && !is_call) std::fputs(warnings->Summary().c_str(), stderr);
   if (!report.ok()) {
     *where_to_look = LogCommand(flags, prepared.request.ref, numbers->Steps());
     return std::move(report).error();
   }
-  TRY(WriteFiles(flags, *report));
-  if (!prepared.call.name.empty()) {
+  const bool list = !is_call && WantsWarnings();
+  TRY(WriteFiles(flags, *report, list ? warnings->All() : std::vector<progress::VertexWarning>()));
+  if (is_call) {
     const CallReport called = ReportCall(prepared.call, report->metadata, ShownName(flags));
     Print(called.out);
     if (!called.error.empty()) std::fprintf(stderr, "ERROR: %s", called.error.c_str());
