@@ -49,8 +49,8 @@ class ImageExporter final : public Exporter {
     Exported exported;
     exported.response = ResponseOf(content);
     if (!names.empty()) exported.response["image.name"] = Join(names, ",");
-    if (options_.push) {
-      if (names.empty()) return InvalidArgument("tag is needed when pushing to registry");
+    // Who names nothing gets nothing pushed, as with upstream.
+    if (options_.push && !names.empty()) {
       auto shared = std::make_shared<ImageContent>(std::move(content));
       exported.finalize = [this, shared, names, vertex](const progress::Activity& later) -> Status {
         const progress::Activity shown = progress::OnBehalfOf(later, vertex);
@@ -181,9 +181,6 @@ Result<std::unique_ptr<Exporter>> MakeImageExporter(const Services& services,
   if (auto node = attrs.extract("dangling-name-prefix"))
     options.dangling_prefix = std::move(node.mapped());
   TRY_ASSIGN(auto attributes, ParseImageAttributes(attrs, {}));
-  if (attributes.rewrite_timestamp && options.unpack) {
-    return InvalidArgument("exporter option \"rewrite-timestamp\" conflicts with \"unpack\"");
-  }
   for (const auto& name : attributes.names) {
     TRY_ASSIGN_CTX(auto reference, oci::Reference::ParseNormalized(name), "failed to parse {}",
                    name);

@@ -142,8 +142,6 @@ Result<SourceId> ParseGit(std::string_view rest, const Attrs& attrs) {
       return Unknown("invalid checksum {} for Git URL, expected hex commit hash", git.checksum);
   git.skip_submodules = IsTrue(attrs, "git.skipsubmodules");
   git.mtime = Text(attrs, "git.mtime");
-  if (!git.mtime.empty() && git.mtime != "checkout" && git.mtime != "commit")
-    return Unknown("invalid git.mtime {}: expected checkout or commit", Quoted(git.mtime));
   git.fetch_by_commit = IsTrue(attrs, "git.fetchbycommit");
   git.auth_header_secret = Text(attrs, "git.authheadersecret");
   git.auth_token_secret = Text(attrs, "git.authtokensecret");
@@ -192,10 +190,7 @@ Result<SourceId> ParseLocal(std::string_view rest, const Attrs& attrs) {
   TRY_ASSIGN(local.exclude_patterns, ParseStrings(attrs, "local.excludepatterns"));
   TRY_ASSIGN(local.follow_paths, ParseStrings(attrs, "local.followpaths"));
   local.shared_key_hint = Text(attrs, "local.sharedkeyhint");
-  std::string differ = Text(attrs, "local.differ");
-  if (!differ.empty() && differ != "metadata" && differ != "none")
-    return Unknown("invalid local.differ {}: expected metadata or none", Quoted(differ));
-  local.differ = differ == "none" ? Differ::kNone : Differ::kMetadata;
+  local.differ = Text(attrs, "local.differ") == "none" ? Differ::kNone : Differ::kMetadata;
   if (const std::string* text = Find(attrs, "local.metadatatransfer")) {
     auto value = ParseBool(*text);
     if (!value) return Unknown("invalid local.metadatatransfer {}", Quoted(*text));

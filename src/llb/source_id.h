@@ -66,7 +66,7 @@ struct GitSource {
   bool keep_git_dir = false;
   std::string checksum;  // hex, may be short
   bool skip_submodules = false;
-  std::string mtime;  // "", "checkout" or "commit"
+  std::string mtime;  // "commit"; all else means "checkout"
   bool fetch_by_commit = false;
   std::string auth_header_secret;
   std::string auth_token_secret;

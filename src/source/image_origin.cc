@@ -26,23 +26,24 @@ Result<std::string> RegistryOrigin::ReadConfig(const progress::Activity& activit
 
 store::Locator RegistryOrigin::locator() const { return RegistryLocator(reference_); }
 
-Result<bool> RegistryOrigin::IsKnown(store::Store& store, const Digest& digest) const {
+Result<bool> ImageOrigin::IsKnown(store::Store& store, const Digest& digest) const {
+  const auto [host, repository] = place();
   auto info = store.StatBlob(digest);
   if (!info.ok()) {
     if (info.error().code() == Code::kNotFound) return false;
     return std::move(info).error();
   }
-  const auto label =
-      info->labels.find(std::string(store::kDistributionSourceLabel) + reference_.domain());
+  const auto label = info->labels.find(std::string(store::kDistributionSourceLabel) + host);
   if (label == info->labels.end()) return false;
-  for (const std::string_view repository : Split(label->second, ',')) {
-    if (repository == reference_.path()) return true;
+  for (const std::string_view known : Split(label->second, ',')) {
+    if (known == repository) return true;
   }
   return false;
 }
 
-Status RegistryOrigin::Remember(store::Store& store, const Digest& digest) const {
-  return store.AddDistributionSource(digest, reference_.domain(), reference_.path());
+Status ImageOrigin::Remember(store::Store& store, const Digest& digest) const {
+  const auto [host, repository] = place();
+  return store.AddDistributionSource(digest, host, repository);
 }
 
 LayoutOrigin::LayoutOrigin(session::Manager& sessions, const llb::OciLayoutSource& spec,
@@ -87,10 +88,6 @@ Result<std::shared_ptr<ImageOrigin>> OriginOf(const Services& services, const ll
     TRY_ASSIGN(oci::Reference reference, oci::Reference::ParseNormalized(layout->ref));
     if (!reference.digest()) {
       return InvalidArgument("reference {} must have digest", Quoted(layout->ref));
-    }
-    if (layout->store_id.empty()) {
-      return InvalidArgument("oci-layout source {} names no store (attribute oci.store)",
-                             Quoted(layout->ref));
     }
     return std::shared_ptr<ImageOrigin>(
         std::make_shared<LayoutOrigin>(services.sessions, *layout, std::move(reference)));

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "oci/descriptor.h"
 #include "oci/reference.h"
@@ -31,9 +32,13 @@ class ImageOrigin {
                                          const oci::Descriptor& descriptor) const = 0;
   virtual store::Locator locator() const = 0;
   // Whether what is in the store under `digest` is known to come from here.
-  virtual Result<bool> IsKnown(store::Store& store, const Digest& digest) const = 0;
+  Result<bool> IsKnown(store::Store& store, const Digest& digest) const;
   // Notes that the blob `digest` in the store is to be had here.
-  virtual Status Remember(store::Store& store, const Digest& digest) const = 0;
+  Status Remember(store::Store& store, const Digest& digest) const;
+
+ protected:
+  // Host and repository that this is remembered by.
+  virtual std::pair<std::string, std::string> place() const = 0;
 };
 
 class RegistryOrigin final : public ImageOrigin {
@@ -49,8 +54,11 @@ class RegistryOrigin final : public ImageOrigin {
   Result<std::string> ReadConfig(const progress::Activity& activity,
                                  const oci::Descriptor& descriptor) const override;
   store::Locator locator() const override;
-  Result<bool> IsKnown(store::Store& store, const Digest& digest) const override;
-  Status Remember(store::Store& store, const Digest& digest) const override;
+
+ protected:
+  std::pair<std::string, std::string> place() const override {
+    return {reference_.domain(), reference_.path()};
+  }
 
  private:
   registry::Registry& registry_;
@@ -70,12 +78,11 @@ class LayoutOrigin final : public ImageOrigin {
   Result<std::string> ReadConfig(const progress::Activity& activity,
                                  const oci::Descriptor& descriptor) const override;
   store::Locator locator() const override;
-  // Content-addressed and not secret from this client, who has it: what is here is as good.
-  Result<bool> IsKnown(store::Store& /*store*/, const Digest& /*digest*/) const override {
-    return false;
-  }
-  Status Remember(store::Store& /*store*/, const Digest& /*digest*/) const override {
-    return OkStatus();
+
+ protected:
+  // By its name alone: once read, no store is asked for it again, as upstream has it.
+  std::pair<std::string, std::string> place() const override {
+    return {"oci-layout", reference_.name()};
   }
 
  private:
