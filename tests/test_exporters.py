@@ -352,7 +352,6 @@ def test_several_platforms_are_an_index(build_by, registry, tmp_path):
     assert json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["Architecture"] == "arm64"
 
 
-@pytest.mark.kiln_only  # tar: buildkitd makes folders all the same
 @by(["buildctl", "kiln"])
 def test_platforms_in_one_tree(build_by, tmp_path):
     files = {"Dockerfile": "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /d/$TARGETARCH\n"}
@@ -364,9 +363,9 @@ def test_platforms_in_one_tree(build_by, tmp_path):
     build_by(files, outputs=outputs, platform="linux/amd64,linux/arm64")
     assert sorted(tree_of_folder(tmp_path / "out")) == ["d", "d/amd64", "d/arm64"]
     with tarfile.open(tmp_path / "files.tar") as archive:
-        assert archive.getnames() == ["d", "d/amd64", "d/arm64"] and archive.getmember("d/arm64").size == 2
+        assert archive.getmember("linux_arm64/d/arm64").size == 2  # in folders all the same
     files["Dockerfile"] = "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /same\n"
-    done = build_by(files, outputs=outputs[1:], platform="linux/amd64,linux/arm64", check=False)
+    done = build_by(files, outputs=outputs[:1], platform="linux/amd64,linux/arm64", check=False)
     assert done.returncode != 0 and "cannot overwrite same from linux/amd64 with linux/arm64" in done.stderr
 
 

@@ -122,8 +122,10 @@ class Writer {
     std::map<std::string, std::string> found;
     for (const auto& annotation : annotations_) {
       if (annotation.target != target) continue;
+      // What is meant for one platform says nothing of an image that stands for none, as upstream
+      // has it.
       bool any = !annotation.platform || platform == nullptr;
-      if (any || SamePlatform(*annotation.platform, *platform))
+      if (any || (result_.is_map && SamePlatform(*annotation.platform, *platform)))
         found[annotation.key] = annotation.value;
     }
     return found;

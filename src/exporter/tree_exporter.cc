@@ -19,7 +19,7 @@ constexpr size_t kParallelPlatforms = 4;
 constexpr size_t kChunkBytes = 256 << 10;
 
 struct TreeAttributes {
-  std::optional<bool> platform_split;  // unset: for map results
+  std::optional<bool> platform_split;  // unset: for map results; tars do so in any case
   bool delete_mode = false;
   std::optional<std::optional<int64_t>> epoch_seconds;
 };
@@ -87,7 +87,7 @@ class TreeExporter final : public Exporter {
       return LoadPart(activity, result, parts[i]);
     }));
     bool split = attributes_.platform_split.value_or(result.is_map);
-    Status sent = tar_ ? SendTar(activity, *session, parts, split, vertex)
+    Status sent = tar_ ? SendTar(activity, *session, parts, result.is_map, vertex)
                        : SendFolders(activity, *session, parts, split, vertex);
     TRY(std::move(sent));
     return Exported{};
@@ -169,7 +169,6 @@ class TreeExporter final : public Exporter {
 
   Status SendTar(const progress::Activity& activity, session::Session& session,
                  const std::vector<PlatformPart>& parts, bool split, const Digest& vertex) {
-    if (!split && parts.size() > 1) TRY(CheckOverlap(activity, parts));
     progress::StatusScope status(activity, *services_.clock, vertex, "sending tarball");
     TRY_ASSIGN(auto stream, session::OpenFileStream(activity, session, index_, {}));
     archive::TarWriter tar(*stream);
