@@ -31,7 +31,8 @@ Status RemoveOne(const std::string& path, bool allow_not_found, store::LayerWrit
   std::string clean = store::CleanAbsolute(path);
   if (clean == "/") return InvalidArgument("rmPath: invalid empty path");
   if (!allow_not_found) {
-    TRY_ASSIGN(auto entry, writer.Stat(clean, store::Follow::kNo));
+    // A link that leads nowhere is not found, as upstream has it; one that is there goes itself.
+    TRY_ASSIGN(auto entry, writer.Stat(clean, store::Follow::kYes));
     if (!entry) return NotFound("stat {}: no such file or directory", clean);
   }
   return writer.RemoveTree(clean);

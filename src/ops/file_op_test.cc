@@ -108,11 +108,15 @@ TEST_F(FileOpTest, RemovesByWildcard) {
 }
 
 TEST_F(FileOpTest, RemovesLinksNotTargets) {
-  auto ref = Run(File(Base(), {SymlinkAction{.old_path = "/nowhere", .new_path = "/dangling"},
-                               RmAction{.path = "/l"}, RmAction{.path = "/dangling"}}));
+  auto ref = Run(File(
+      Base(), {SymlinkAction{.old_path = "/nowhere", .new_path = "/dangling"},
+               RmAction{.path = "/l"}, RmAction{.path = "/dangling", .allow_not_found = true}}));
   EXPECT_EQ(runner_.Describe(ref, "/l"), "<missing>");
   EXPECT_EQ(runner_.Describe(ref, "/dangling"), "<missing>");
   EXPECT_EQ(runner_.Read(ref, "/d/f"), "f");
+  EXPECT_EQ(ErrorOf(File(Base(), {SymlinkAction{.old_path = "/nowhere", .new_path = "/dangling"},
+                                  RmAction{.path = "/dangling"}})),
+            "stat /dangling: no such file or directory");
 }
 
 TEST_F(FileOpTest, PathsStayInside) {

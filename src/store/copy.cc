@@ -86,9 +86,8 @@ class Copier {
     if (!root.keeps_meta) {
       TRY_ASSIGN(root.meta, MetaFor(source));
     }
-    if (!include_ && !root.dir) {
-      TRY(Ensure(root));
-    }
+    // What is named is made even if the patterns select nothing in it.
+    TRY(Ensure(root));
     TRY(CopyChildren(root, ""));
     return Finish(root);
   }
@@ -227,6 +226,8 @@ class Copier {
         return writer_.PutSymlink(dir, name, node.link_target, meta);
       case S_IFSOCK:
         return writer_.PutData(dir, name, "", meta);
+      case S_IFBLK:  // as upstream has it
+        return writer_.PutNode(dir, name, S_IFCHR, node.rdev, meta);
       default:
         return writer_.PutNode(dir, name, node.mode, node.rdev, meta);
     }
