@@ -110,6 +110,15 @@ class ExecMounts::Preparer {
       out_.views_.push_back(std::move(input));
       return Add(mount, std::move(view));
     }
+    if (IsRoot(mount) && !mount.readonly() && !HasOutput(mount)) {
+      // Upstream gives such a root nothing to write to: only an image that has all mount points
+      // runs.
+      if (input.is_scratch()) return InvalidArgument("mount / has no input");
+      TRY_ASSIGN(out_.root_, store_.ViewMount(input));
+      out_.root_.flags.readonly = true;
+      out_.views_.push_back(std::move(input));
+      return OkStatus();
+    }
     TRY_ASSIGN(store::ActiveSnapshot active, store_.Prepare(activity_, input));
     TRY_ASSIGN(sys::MountDescription description, store::MountActive(activity_, active));
     if (HasOutput(mount)) {
