@@ -1,6 +1,9 @@
 #include "ops/merge_op.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "base/error.h"
 
 namespace kiln::ops {
 namespace {
@@ -15,6 +18,10 @@ class MergeOp final : public SnapshotOp {
 
   Result<StepOutput> RunStep(solver::RunContext& /*context*/,
                              const std::vector<store::SnapshotRef>& inputs) override {
+    // Upstream's op has no result then, not an empty one.
+    const bool nothing = std::all_of(inputs.begin(), inputs.end(),
+                                     [](const auto& input) { return input.is_scratch(); });
+    if (nothing) return Unknown("invalid response from exec need 0 index but 0 results received");
     TRY_ASSIGN(store::SnapshotRef ref,
                services().store.Merge(inputs, {.description = vertex().name}));
     return StepOutput{.results = {std::move(ref)}};

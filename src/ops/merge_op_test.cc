@@ -45,6 +45,8 @@ TEST(DiffOpTest, HasOnlyWhatChanged) {
   ref = runner.Run(llb::Diff(lower, lower));
   ASSERT_TRUE(ref.ok()) << ref.error().ToString();
   EXPECT_TRUE(ref->is_scratch());
+  // No result at all, as upstream has it.
+  EXPECT_FALSE(runner.Run(llb::Merge({llb::Diff(lower, lower), llb::Diff(upper, upper)})).ok());
 }
 
 TEST(PassthroughOpTest, HandsInputsOn) {
