@@ -167,12 +167,11 @@ Status ParseAndCheck(const Options& options, const LoadedDockerfile& loaded, con
   return parsed;
 }
 
-// As a frontend says it: lists that nothing was ever put in are not there.
+// A list of layers stays one if the base had it.
 std::string ConfigJson(const oci::ImageConfig& image, bool lists_layers) {
   std::string json = oci::Encode(image);
-  if (image.history.empty()) json = ReplaceAll(json, "\"history\":[],", "");
-  if (image.rootfs.diff_ids.empty() && !lists_layers) {
-    json = ReplaceAll(json, "\"diff_ids\":[]", "\"diff_ids\":null");
+  if (image.rootfs.diff_ids.empty() && lists_layers) {
+    json = ReplaceAll(json, "\"diff_ids\":null", "\"diff_ids\":[]");
   }
   return json;
 }

@@ -78,7 +78,7 @@ void ClampTimes(oci::ImageConfig& config, const std::string& base_config, int64_
   for (size_t i = base_entries; i < config.history.size(); ++i) {
     config.history[i].created = Clamp(config.history[i].created, epoch_seconds);
   }
-  config.created = Clamp(config.created, epoch_seconds);
+  if (!config.created.empty()) config.created = Clamp(config.created, epoch_seconds);
 }
 
 }  // namespace
@@ -104,7 +104,7 @@ Result<std::string> MakeImageConfig(const std::string& text, const oci::Platform
   if (config.created.empty() && !config.history.empty())
     config.created = config.history.back().created;
   if (epoch_seconds) ClampTimes(config, base_config, *epoch_seconds);
-  return oci::Encode(config);
+  return oci::EncodeExported(config);
 }
 
 }  // namespace kiln::exporter

@@ -7,8 +7,10 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/clock.h"
 #include "base/pattern_matcher.h"
 #include "base/strings.h"
+#include "base/time.h"
 #include "filesync/destination.h"
 #include "filesync/file_writer.h"
 #include "filesync/listing_checker.h"
@@ -284,6 +286,7 @@ class Receiving {
     entry.path = kMetadataFile;
     entry.mode = S_IFREG | 0644;
     entry.size = static_cast<int64_t>(metadata_.size());
+    entry.mtime_ns = UnixNanos(SystemClock().Now());
     FileWriter writer(1, options_.make_hasher, [] {});
     TRY_ASSIGN(Destination::Place place, destination_.PlaceOf(entry.path));
     writer.Open(0, entry, std::move(place), true);

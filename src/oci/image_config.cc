@@ -152,9 +152,15 @@ void EncodeHistory(const std::vector<History>& entries, JsonWriter& writer) {
 
 void EncodeRootFs(const RootFs& rootfs, JsonWriter& writer) {
   writer.BeginObject().Key("type").String(rootfs.type);
-  writer.Key("diff_ids").BeginArray();
-  for (const Digest& digest : rootfs.diff_ids) writer.String(digest.ToString());
-  writer.EndArray().EndObject();
+  writer.Key("diff_ids");
+  if (rootfs.diff_ids.empty()) {
+    writer.Null();
+  } else {
+    writer.BeginArray();
+    for (const Digest& digest : rootfs.diff_ids) writer.String(digest.ToString());
+    writer.EndArray();
+  }
+  writer.EndObject();
 }
 
 // The known top-level fields as compact JSON by key.
@@ -183,8 +189,19 @@ std::map<std::string, std::string> KnownFields(const ImageConfig& config) {
   }
   add("config", [&](JsonWriter& writer) { EncodeRunConfig(config.config, writer); });
   add("rootfs", [&](JsonWriter& writer) { EncodeRootFs(config.rootfs, writer); });
-  add("history", [&](JsonWriter& writer) { EncodeHistory(config.history, writer); });
+  if (!config.history.empty()) {
+    add("history", [&](JsonWriter& writer) { EncodeHistory(config.history, writer); });
+  }
   return fields;
+}
+
+std::string EncodeFields(std::map<std::string, std::string> fields, const ImageConfig& config) {
+  for (const auto& [key, json] : config.unknown) fields.emplace(key, json);
+  JsonWriter writer;
+  writer.BeginObject();
+  for (const auto& [key, json] : fields) writer.Key(key).Raw(json);
+  writer.EndObject();
+  return writer.Take();
 }
 
 }  // namespace
@@ -205,6 +222,7 @@ Result<ImageConfig> DecodeImageConfig(std::string_view json) {
   if (const auto* history = fields.Find("history")) {
     if (!history->is_array())
       return InvalidArgument("image config: field \"history\" must be an array");
+    config.lists_history = true;
     for (const auto& item : *history) {
       TRY_ASSIGN(History entry, DecodeHistory(item));
       config.history.push_back(std::move(entry));
@@ -214,14 +232,13 @@ Result<ImageConfig> DecodeImageConfig(std::string_view json) {
   return config;
 }
 
-std::string Encode(const ImageConfig& config) {
+std::string Encode(const ImageConfig& config) { return EncodeFields(KnownFields(config), config); }
+
+std::string EncodeExported(const ImageConfig& config) {
   std::map<std::string, std::string> fields = KnownFields(config);
-  for (const auto& [key, json] : config.unknown) fields.emplace(key, json);
-  JsonWriter writer;
-  writer.BeginObject();
-  for (const auto& [key, json] : fields) writer.Key(key).Raw(json);
-  writer.EndObject();
-  return writer.Take();
+  fields.emplace("created", "null");
+  fields.emplace("history", config.lists_history ? "[]" : "null");
+  return EncodeFields(std::move(fields), config);
 }
 
 ImageConfig DefaultImageConfig(const Platform& platform) {

@@ -75,6 +75,7 @@ struct ImageConfig {
   RunConfig config;
   RootFs rootfs;
   std::vector<History> history;
+  bool lists_history = false;  // there was a list of it, be it empty
   // As in RunConfig, for the top level ("moby.buildkit.cache.v0", "docker_version", …).
   std::map<std::string, std::string> unknown;
 
@@ -84,8 +85,11 @@ struct ImageConfig {
 inline constexpr size_t kMaxImageConfigBytes = size_t{16} << 20;
 
 Result<ImageConfig> DecodeImageConfig(std::string_view json);
-// Compact, top-level keys sorted, `config` in upstream's field order.
+// Compact, top-level keys sorted, `config` in upstream's field order. Lists that nothing was ever
+// put in are as upstream leaves them: no history, layers null.
 std::string Encode(const ImageConfig& config);
+// The same of an image that is exported, which says null where it has no time and no history.
+std::string EncodeExported(const ImageConfig& config);
 
 // Upstream's configuration of an image that has none: WORKDIR / and the usual PATH, no layers.
 ImageConfig DefaultImageConfig(const Platform& platform);

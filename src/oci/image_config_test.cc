@@ -43,7 +43,7 @@ TEST(ImageConfigTest, EncodesInUpstreamOrder) {
   EXPECT_EQ(
       Encode(config),
       R"({"architecture":"amd64","config":{"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],)"
-      R"("Cmd":["a\u0026b"],"WorkingDir":"/"},"history":[],"os":"linux","rootfs":{"type":"layers","diff_ids":[]}})");
+      R"("Cmd":["a\u0026b"],"WorkingDir":"/"},"os":"linux","rootfs":{"type":"layers","diff_ids":null}})");
 }
 
 TEST(ImageConfigTest, NamesTheFieldThatIsWrong) {

@@ -87,7 +87,12 @@ std::string EncodeTail(const Document& document, JsonWriter& writer) {
 
 void EncodeDescriptors(std::string_view key, const std::vector<Descriptor>& descriptors,
                        JsonWriter& writer) {
-  writer.Key(key).BeginArray();
+  writer.Key(key);
+  if (descriptors.empty()) {  // as upstream says it
+    writer.Null();
+    return;
+  }
+  writer.BeginArray();
   for (const Descriptor& descriptor : descriptors) Encode(descriptor, writer);
   writer.EndArray();
 }
