@@ -137,13 +137,9 @@ TEST(CacheKeyTest, SourceKeys) {
   EXPECT_TRUE(SourceKeyDigest("abc").starts_with("sha256:"));
   EXPECT_TRUE(SourceKeyDigest("session:context:x").starts_with("random:"));
   Digest a = Sha256Of("a");
-  Digest b = Sha256Of("b");
   EXPECT_EQ(ImageManifestKey(a, {.os = "linux", .architecture = "arm", .variant = "v7"}, 2),
             Sha256Of(R"({"Digest":")" + a.ToString() +
                      R"(","OS":"linux","Arch":"arm","Variant":"v7","Limit":2})"));
-  EXPECT_FALSE(ImageChainKey({}).has_value());
-  EXPECT_EQ(ImageChainKey({a}), a);
-  EXPECT_EQ(ImageChainKey({a, b}), Sha256Of(a.ToString() + " " + b.ToString()));
   EXPECT_EQ(
       GitKey({.subdir = "d", .keep_git_dir = true, .skip_submodules = true, .mtime = "commit"},
              "c0ffee", "refs/heads/main"),

@@ -48,14 +48,6 @@ Digest ImageManifestKey(const Digest& top, const oci::Platform& platform, int64_
   return Sha256Of(json.Take());
 }
 
-std::optional<Digest> ImageChainKey(const std::vector<Digest>& diff_ids) {
-  if (diff_ids.empty()) return std::nullopt;
-  Digest chain = diff_ids.front();
-  for (size_t i = 1; i < diff_ids.size(); ++i)
-    chain = Sha256Of(chain.ToString() + " " + diff_ids[i].ToString());
-  return chain;
-}
-
 Digest BlobKey(const Digest& blob, std::string_view filename, uint32_t mode, uint32_t uid,
                uint32_t gid) {
   oci::JsonWriter json;

@@ -15,11 +15,9 @@
 
 namespace kiln::llb {
 
-// Image and oci-layout have two keys, in this order. (0): from the digest of the top object.
+// Of image and oci-layout, from the digest of the top object. The diff ids of a configuration are
+// no key: they are verified only when layers are unpacked.
 Digest ImageManifestKey(const Digest& top, const oci::Platform& platform, int64_t layer_limit);
-// (1): the chain id of the image config's diff ids; nullopt for no layers, where key 0 is used
-// again.
-std::optional<Digest> ImageChainKey(const std::vector<Digest>& diff_ids);
 
 Digest BlobKey(const Digest& blob, std::string_view filename, uint32_t mode, uint32_t uid,
                uint32_t gid);

@@ -54,23 +54,16 @@ Result<std::vector<Digest>> ImageSource::DiffIds(const ImageDocuments& documents
   return diff_ids;
 }
 
-Result<SourceKey> ImageSource::Key(const progress::Activity& activity, int part) {
+// Not what the configuration says of its layers: that is checked only when they are unpacked.
+Result<SourceKey> ImageSource::Key(const progress::Activity& activity, int /*part*/) {
   TRY_ASSIGN(const oci::Descriptor top, Top(activity));
   SourceKey key;
   key.parts = {{"image", spec_.ref},
                {"platform", oci::Format(platform_)},
                {"digest", top.digest.ToString()}};
-  const Digest first = llb::ImageManifestKey(top.digest, platform_, spec_.layer_limit);
-  if (part == 0) {
-    key.key = first.ToString();
-    key.last = false;
-    return key;
-  }
   TRY_ASSIGN(const ImageDocuments documents, Documents(activity));
-  TRY_ASSIGN(const std::vector<Digest> diff_ids, DiffIds(documents));
-  const auto chain =
-      documents.config.rootfs.type == "layers" ? llb::ImageChainKey(diff_ids) : std::nullopt;
-  key.key = chain.value_or(first).ToString();
+  TRY(DiffIds(documents));
+  key.key = llb::ImageManifestKey(top.digest, platform_, spec_.layer_limit).ToString();
   return key;
 }
 
