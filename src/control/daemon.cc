@@ -194,8 +194,8 @@ Status Daemon::Parts::OpenNetwork(sys::Spawner& spawner) {
   store->AddBlobSource(std::string(source::kInsecureRegistryLocator),
                        insecure_registry_blobs.get());
   store->AddBlobSource(std::string(source::kLayoutLocator), layout_blobs.get());
-  sources = std::make_unique<source::Sources>(
-      source::Services{*store, *registry, sessions, clock, *http, spawner, ProgramEnvironment()});
+  sources = std::make_unique<source::Sources>(source::Services{
+      *store, *registry, sessions, clock, *http, spawner, ProgramEnvironment(), worker.id});
   return OkStatus();
 }
 

@@ -85,8 +85,14 @@ class Looker {
   Fd dir_;
 };
 
-Digest DigestOf(const filesync::Entry& entry) {
+Digest DigestOf(const filesync::Entry& entry, const Listing& before) {
   if (entry.IsRegular()) return entry.digest;
+  if (entry.IsDirectory()) {
+    const auto old = before.directories.find(entry.path);
+    if (old != before.directories.end() && old->second.digest != Digest()) {
+      return old->second.digest;
+    }
+  }
   return store::EntryHasher(NodeForHash(entry), XattrsOf(entry)).Finish();
 }
 
@@ -103,7 +109,9 @@ Result<Listing> ListingOf(const store::LayerTree& index) {
   TRY(index.Walk([&](const std::string& path, const store::TreeNode& node) -> Status {
     if (path.empty()) return OkStatus();
     filesync::Entry entry = EntryOf(path, node);
-    if (node.IsDirectory()) listing.dir_times.emplace(path, node.mtime_ns);
+    if (node.IsDirectory()) {
+      listing.directories.emplace(path, Listing::Directory{node.mtime_ns, node.digest});
+    }
     if (node.IsRegular() && node.nlink > 1) {
       const auto [first, is_first] = first_names.try_emplace(node.ino, path);
       if (!is_first) entry.linkname = first->second;
@@ -122,7 +130,7 @@ Status UpdateIndex(store::LayerTree& index, const filesync::ReceiveReport& repor
   for (const uint32_t at : report.changed) {
     const filesync::Entry& entry = report.entries[at];
     TRY_ASSIGN(store::TreeNode node, looker.Look(entry.path));
-    TRY(index.Put(entry.path, std::move(node), DigestOf(entry)));
+    TRY(index.Put(entry.path, std::move(node), DigestOf(entry, before)));
     if (entry.IsHardLink()) link_targets.insert(entry.linkname);
   }
   // The number of names of a file that got another one, and times of directories, are no changes to
@@ -135,12 +143,12 @@ Status UpdateIndex(store::LayerTree& index, const filesync::ReceiveReport& repor
     const filesync::Entry& entry = report.entries[i];
     bool stale = relist && link_targets.contains(entry.path);
     if (entry.IsDirectory() && !changed) {
-      const auto old = before.dir_times.find(entry.path);
-      stale = old == before.dir_times.end() || old->second != entry.mtime_ns;
+      const auto old = before.directories.find(entry.path);
+      stale = old == before.directories.end() || old->second.mtime_ns != entry.mtime_ns;
     }
     if (!stale) continue;
     TRY_ASSIGN(store::TreeNode node, looker.Look(entry.path));
-    TRY(index.Put(entry.path, std::move(node), DigestOf(entry)));
+    TRY(index.Put(entry.path, std::move(node), DigestOf(entry, before)));
   }
   return OkStatus();
 }

@@ -16,15 +16,21 @@ namespace kiln::source {
 
 // What a received directory holds, as the receiver wants to know it.
 struct Listing {
+  struct Directory {
+    int64_t mtime_ns = 0;
+    Digest digest;
+  };
   std::vector<filesync::Entry> entries;  // in wire order
-  std::unordered_map<std::string, int64_t> dir_times;
+  std::unordered_map<std::string, Directory> directories;
 };
 Result<Listing> ListingOf(const store::LayerTree& index);
 
 // The entry hash of BuildKit's contenthash, made while a file arrives.
 std::unique_ptr<filesync::EntryHasher> MakeEntryHasher(const filesync::Entry& entry);
 
-// Brings the index to what the transfer made of the directory.
+// Brings the index to what the transfer made of the directory. A directory that was one before
+// keeps its digest, whatever its mode and owner are now: upstream's cache overlooks that, and so
+// must ours to take the same steps from it.
 Status UpdateIndex(store::LayerTree& index, const filesync::ReceiveReport& report,
                    const Listing& before);
 

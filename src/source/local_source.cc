@@ -35,11 +35,21 @@ std::string LocalFolder::FolderName() const {
   return spec_.session_id.substr(0, colon) + "-" + spec_.name;
 }
 
+bool LocalFolder::IsPinnedToNobody(const progress::Activity& activity) const {
+  if (spec_.session_id.empty()) return false;
+  const std::vector<std::string> mine = activity.sessions->SessionIds();
+  return std::find(mine.begin(), mine.end(), spec_.session_id) == mine.end() &&
+         services_.sessions.Find(spec_.session_id) == nullptr;
+}
+
 Result<SourceKey> LocalFolder::Key(const progress::Activity& activity, int /*part*/) {
   const std::vector<std::string> ids = Candidates(activity, spec_.session_id);
   if (ids.empty()) return NoSession();
   SourceKey key;
   key.key = llb::LocalKey(spec_, ids.front());
+  // A session is never there again: what was fetched in place of its folder stands for it from then
+  // on, as upstream has it, but in this daemon only.
+  if (IsPinnedToNobody(activity)) key.key = "gone " + services_.daemon_id + " " + key.key;
   key.parts = {{"folder", spec_.name}, {"session", ids.front()}};
   return key;
 }
@@ -52,6 +62,7 @@ Result<store::SnapshotRef> LocalFolder::Fetch(const progress::Activity& activity
   std::optional<Error> last;
   for (const std::string& id : Candidates(activity, spec_.session_id)) {
     Result<store::SnapshotRef> ref = FetchFrom(activity, id);
+    if (ref.ok() && IsPinnedToNobody(activity)) return services_.store.Solid(activity, *ref);
     if (ref.ok()) return ref;
     TRY(activity.Check());
     // A session that is gone or does not share the folder: another one may.

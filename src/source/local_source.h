@@ -27,6 +27,8 @@ class LocalFolder final : public Source {
                                         const std::string& shared_key);
   Status Receive(const progress::Activity& activity, const session::SessionPtr& session,
                  store::NamedDir& dir);
+  // The session that it names is not there, and is not one of this build's that may come.
+  bool IsPinnedToNobody(const progress::Activity& activity) const;
   // "context"; with a session attribute "prefix:ID": "prefix-context".
   std::string FolderName() const;
 

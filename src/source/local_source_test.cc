@@ -158,6 +158,21 @@ TEST_F(LocalSourceTest, KeyMeansOneSession) {
   EXPECT_TRUE(one.last);
   EXPECT_TRUE(one.key.starts_with("session:context:sha256:")) << one.key;
   EXPECT_NE(Must(source->Key(As({"s2"}), 0)).key, one.key);
+  // One that is gone means the same to all that come after.
+  spec_.session_id = "s0";
+  const SourcePtr gone = Must(sources_->Make(spec_, oci::HostPlatform()));
+  const SourceKey key = Must(gone->Key(As({"s1"}), 0));
+  EXPECT_FALSE(key.key.starts_with("session:")) << key.key;
+  EXPECT_EQ(Must(gone->Key(As({"s2"}), 0)).key, key.key);
+}
+
+// As upstream has it: its cache takes the same steps.
+TEST_F(LocalSourceTest, AnotherModeOfAFolderIsNotNoticed) {
+  const std::string before = Hash(Must(Fetch()));
+  std::filesystem::permissions(folder_ + "/d", std::filesystem::perms(0700));
+  const store::SnapshotRef ref = Must(Fetch());
+  EXPECT_EQ(Must(Must(store_->Tree(ref)).Lookup("/d")).node->mode & 07777, 0700U);
+  EXPECT_EQ(Hash(ref), before);
 }
 
 TEST_F(LocalSourceTest, TwoBuildsAtOnceGetDirectoriesOfTheirOwn) {

@@ -44,6 +44,8 @@ struct Services {
   sys::Spawner& spawner;  // starts git
   // What programs that are started see of our environment: PATH and proxies, NAME=value.
   std::vector<std::string> environment;
+  // Of this daemon's state alone: in keys that must mean nothing elsewhere.
+  std::string daemon_id = {};
 };
 
 // What an image is now, for frontends (ResolveSourceMeta, ResolveImageConfig).

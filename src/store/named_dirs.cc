@@ -289,6 +289,10 @@ Result<SnapshotRef> Store::Freeze(NamedDir dir, bool received) {
   return SnapshotRef(std::move(state));
 }
 
+Result<SnapshotRef> Store::Solid(const progress::Activity& activity, const SnapshotRef& ref) {
+  return ref.is_ephemeral() ? impl_->SolidTwin(activity, ref) : ref;
+}
+
 // A real layer with a frozen directory's content, made once per freeze.
 Result<SnapshotRef> Store::Impl::SolidTwin(const progress::Activity& activity,
                                            const SnapshotRef& ref) {

@@ -139,6 +139,8 @@ class Store {
   // `received`: its root header hashes as sha256("") (local transfers). Exclusive holders only (not
   // kShared).
   Result<SnapshotRef> Freeze(NamedDir dir, bool received);
+  // Of a frozen directory: its content as a layer, that stays. All else: itself.
+  Result<SnapshotRef> Solid(const progress::Activity& activity, const SnapshotRef& ref);
 
   // --- Results of cached steps
   // ---------------------------------------------------------------------------------------------------------------
