@@ -82,19 +82,26 @@ Result<SnapshotRef> Store::Impl::ComputeDiff(const progress::Activity& activity,
   return Commit(std::move(active), commit);
 }
 
-namespace {
-
-std::vector<RecordPtr> Visible(const std::vector<RecordPtr>& chain, size_t count) {
-  std::vector<RecordPtr> visible;
-  for (size_t i = count; i-- > 0;) {
-    if (std::find(visible.begin(), visible.end(), chain[i]) == visible.end())
-      visible.push_back(chain[i]);
+// `part` has less on the disk than `layer`, but is handed on as the same blobs.
+Status Store::Impl::ShareBlobs(const RecordPtr& layer, const RecordPtr& part) {
+  std::optional<Digest> diff_id;
+  {
+    std::lock_guard guard(layer->mutex);
+    diff_id = layer->diff_id;
   }
-  std::reverse(visible.begin(), visible.end());
-  return visible;
+  TRY_ASSIGN(const std::vector<BlobRow> rows, BlobRows(layer->row.num));
+  if (!diff_id || rows.empty()) return OkStatus();
+  {
+    std::lock_guard guard(part->mutex);
+    part->diff_id = diff_id;
+  }
+  TRY(database->Write([&](SqliteConnection& db) -> Status {
+    TRY_ASSIGN(SqliteStatement update, db.Prepare("UPDATE records SET diff_id=? WHERE num=?"));
+    return update.BindOptional(diff_id).Bind(part->row.num).Run();
+  }));
+  for (const BlobRow& row : rows) TRY(AddBlobRow(part->row.num, row.descriptor, row.compression));
+  return OkStatus();
 }
-
-}  // namespace
 
 Result<SnapshotRef> Store::Diff(const progress::Activity& activity, const SnapshotRef& lower,
                                 const SnapshotRef& upper, const CommitOptions& options) {
@@ -103,22 +110,32 @@ Result<SnapshotRef> Store::Diff(const progress::Activity& activity, const Snapsh
   const std::vector<RecordPtr> old = ChainOf(lower.state_);
   const std::vector<RecordPtr> now = ChainOf(upper.state_);
   const bool prefix = now.size() > old.size() && std::equal(old.begin(), old.end(), now.begin());
-  if (prefix && lower.state_->frozen == nullptr) {
+  // As upstream has it, a single layer is handed on only if it was made on `lower` itself.
+  const bool reused =
+      prefix && (now.size() > old.size() + 1 || (upper.state_->row.kind == RecordKind::kLayer &&
+                                                 upper.state_->parent == lower.state_));
+  if (reused && lower.state_->frozen == nullptr) {
     std::vector<SnapshotRef> parts;
     for (size_t i = old.size(); i < now.size(); ++i) {
-      const std::vector<RecordPtr> below = Visible(now, i);
-      TRY_ASSIGN(const bool pure, impl_->IsPureChange(now[i], below));
+      // Each layer is a difference to what it was made on, whatever it lies on here.
+      const RecordPtr& layer = now[i];
+      if (layer->parent == nullptr) {
+        parts.push_back(SnapshotRef(layer));
+        continue;
+      }
+      const std::vector<RecordPtr> below = VisibleChainOf(layer->parent);
+      TRY_ASSIGN(const bool pure, impl_->IsPureChange(layer, below));
       if (!pure) {
         CommitOptions commit = options;
-        commit.description = now[i]->row.description;  // it stands for that layer
+        commit.description = layer->row.description;  // it stands for that layer
         TRY_ASSIGN(SnapshotRef part,
-                   impl_->ComputeDiff(activity, below, Visible(now, i + 1), commit));
+                   impl_->ComputeDiff(activity, below, VisibleChainOf(layer), commit));
+        TRY(impl_->ShareBlobs(layer, part.state_));
         parts.push_back(std::move(part));
         continue;
       }
-      std::vector<RecordPtr> inputs{i == 0 ? lower.state_ : now[i - 1], now[i]};
       TRY_ASSIGN(RecordPtr part, impl_->Insert(impl_->NewRow(RecordKind::kReused, options), nullptr,
-                                               std::move(inputs), options, uint64_t{0}));
+                                               {layer->parent, layer}, options, uint64_t{0}));
       parts.push_back(SnapshotRef(std::move(part)));
     }
     return Merge(parts, options);

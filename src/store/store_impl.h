@@ -209,6 +209,7 @@ struct Store::Impl {
   Result<SnapshotRef> Solidify(const progress::Activity& activity, const SnapshotRef& ref);
 
   Result<bool> IsPureChange(const RecordPtr& layer, const std::vector<RecordPtr>& below);
+  Status ShareBlobs(const RecordPtr& layer, const RecordPtr& part);
   Result<SnapshotRef> ComputeDiff(const progress::Activity& activity,
                                   const std::vector<RecordPtr>& lower,
                                   const std::vector<RecordPtr>& upper, const CommitOptions& commit);
