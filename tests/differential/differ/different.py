@@ -54,6 +54,7 @@ ROWS = {
         "dockerfiles/two platforms in one tree",
         "dockerfiles/two platforms, annotated for a third",
         "execs/hosts with a bad address",
+        "execs/root without output",
         "execs/working directory that is a file",
         "load/garbage op",
         "outputs/* bad",
@@ -76,46 +77,17 @@ ROWS = {
         "sources/local missing",
         "sources/web, *",
     ],
-    "What makes no sense is refused, not overlooked": [
-        "outputs/image, push without a name",
-        "outputs/image, unpacked and rewritten",
-        "sources/git, bad times",
-        "sources/image of a missing store",
-        "sources/image of no store",
-        "sources/local bad comparison",
-    ],
-    "Attributes are followed where buildkitd overlooks them": [
-        "outputs/annotations of a platform",
-        "outputs/tar split",
-    ],
-    "Links that lead nowhere can be removed, block devices stay block devices": [
-        "copies/rm of a broken link",
-        "copies/special*",
-        "outputs/all kinds",
-        "outputs/tar of all kinds",
-    ],
-    "Changes of folders are noticed": ["changes/mode of a folder", "sources/local missing session"],
-    "A root that is thrown away may be written to": ["execs/root without output"],
-    "Archives are valid and the same every time": [
+    "Archives are the same every time": [
         "dockerfiles/base alone",
         "dockerfiles/on a base, overridden",
-        "dockerfiles/scratch alone",
-        "merges/diff of nothing",
-        "merges/diff of the same",
-        "outputs/nothing*",
-        "random_graphs/3",
-        "sources/image without layers",
-        "sources/local names only*",
     ],
     "Progress shows more": [
-        "changes/base with the same layers",
         "dockerfiles/target *",
-        "outputs/image, unpacked",
+        "outputs/image, unpacked*",
         "outputs/layout",
         "outputs/pushed*",
         "sources/image of all kinds",
     ],
-    "A difference holds nothing but the difference": ["merges/diff of a merge", "merges/diff of images"],
 }
 
 
@@ -127,3 +99,22 @@ def observations():
 
 def rows_of(name):
     return [row for row, patterns in ROWS.items() if any(fnmatch.fnmatchcase(name, one) for one in patterns)]
+
+
+def without_explained(seen):
+    """An observation without what docs/differences.md explains: of cases made by chance nobody can say beforehand which
+    of it they show. Compared stay exit status, which steps failed, trees, images, configurations, replies, cached marks."""
+    seen = json.loads(json.dumps(seen))
+    failed = seen.get("exit", 0) != 0
+    steps = [_without_words(step, failed) for step in seen.get("steps", [])]
+    # How far the other steps of a failing build come is a matter of luck, and of when a wrong definition is found.
+    seen["steps"] = [step for step in steps if len(step) > 1] if failed else steps
+    seen.pop("error", None)
+    return seen
+
+
+def _without_words(step, failed):
+    if step[0].startswith("exporting"):
+        return step[:1] + (["error"] if any(line.startswith("error: ") for line in step[1:]) else [])
+    words = [line for line in step if not (failed and line.startswith("err: "))]
+    return ["error" if line.startswith("error: ") else line for line in words]
