@@ -57,6 +57,7 @@ class Copier {
     options_.mtime = TimestampOf(action_.timestamp());
     options_.replace_existing = action_.alwaysreplaceexistingdestpaths();
     options_.allow_links = context_.source_is_never_written;
+    options_.blocks_as_chars = true;
     parents_ = {.mode = 0755, .mtime = options_.mtime};
     parents_.uid = options_.uid.value_or(0);
     parents_.gid = options_.gid.value_or(0);

@@ -226,8 +226,9 @@ class Copier {
         return writer_.PutSymlink(dir, name, node.link_target, meta);
       case S_IFSOCK:
         return writer_.PutData(dir, name, "", meta);
-      case S_IFBLK:  // as upstream has it
-        return writer_.PutNode(dir, name, S_IFCHR, node.rdev, meta);
+      case S_IFBLK:
+        return writer_.PutNode(dir, name, options_.blocks_as_chars ? S_IFCHR : S_IFBLK, node.rdev,
+                               meta);
       default:
         return writer_.PutNode(dir, name, node.mode, node.rdev, meta);
     }

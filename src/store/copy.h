@@ -35,7 +35,8 @@ struct CopyOptions {
   // The destination directory itself, if it existed, keeps its metadata (nested ones are
   // overwritten).
   bool keep_existing_root = true;
-  bool skip_sockets = false;  // below the source; else they become empty files
+  bool skip_sockets = false;     // below the source; else they become empty files
+  bool blocks_as_chars = false;  // block devices become character devices, as upstream has it
   // For several copies out of one view that are one whole: hard links between them stay. Null: a
   // copy stands alone.
   CopiedLinks* links = nullptr;
