@@ -263,10 +263,8 @@ def test_annotations(build_by, client, registry, tmp_path):
         pytest.param("compression=estargz", "estargz is not served", marks=pytest.mark.kiln_only),
         pytest.param("compression=zstd,compression-level=40", "compression-level", marks=pytest.mark.kiln_only),
         ("push=perhaps", "non-bool value"),
-        pytest.param("push=true", "tag is needed", marks=pytest.mark.kiln_only),
         ("name=me/x:1,push=true,push-by-digest=true", "can't push tagged ref"),
         ("source-date-epoch=soon", "epoch"),
-        pytest.param("rewrite-timestamp=true,unpack=true", 'conflicts with "unpack"', marks=pytest.mark.kiln_only),
         ("oci-artifact=true,oci-mediatypes=false", "conflicts with"),
     ],
 )
