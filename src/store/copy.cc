@@ -32,6 +32,7 @@ struct Level {
   const TreeEntry* source = nullptr;
   std::string name;  // at the destination
   std::optional<WriterDir> dir;
+  bool selected = true;  // itself, not only something in it
   bool created = false;
   bool keeps_meta = false;
   NodeMeta meta;
@@ -97,11 +98,25 @@ class Copier {
     if (level.dir) return OkStatus();
     TRY(Ensure(*level.parent));
     TRY(MakeRoom(*level.parent->dir, level.name, true));
+    if (!level.selected) TRY(KeepOwner(level));
     TRY_ASSIGN(level.dir,
                writer_.EnterDir(*level.parent->dir, level.name, level.meta, &level.created));
     if (level.created) ++stats_.directories;
     const bool top = level.parent->source == nullptr;
     level.keeps_meta = !level.created && top && options_.keep_existing_root;
+    return OkStatus();
+  }
+
+  // Of a directory that is there already and only passed through, upstream changes the mode alone.
+  Status KeepOwner(Level& level) {
+    if (level.parent->dir->fresh) return OkStatus();
+    TRY_ASSIGN(const auto entry, writer_.StatIn(*level.parent->dir, level.name));
+    if (!entry || !entry->info.IsDirectory()) return OkStatus();
+    level.meta = {.mode = level.source->node->mode & 07777,
+                  .uid = entry->info.uid,
+                  .gid = entry->info.gid,
+                  .mtime = entry->info.mtime};
+    TRY_ASSIGN(level.meta.xattrs, writer_.Xattrs(*entry));
     return OkStatus();
   }
 
@@ -159,10 +174,10 @@ class Copier {
     level.parent = &parent;
     level.source = &source;
     level.name = source.node->name;
-    const bool selected = Selects(path, parent, &level.include, &level.exclude);
-    if (!selected && !MayHoldSelected(path, level)) return OkStatus();
+    level.selected = Selects(path, parent, &level.include, &level.exclude);
+    if (!level.selected && !MayHoldSelected(path, level)) return OkStatus();
     TRY_ASSIGN(level.meta, MetaFor(source));
-    if (selected) {
+    if (level.selected) {
       TRY(Ensure(level));
     }
     TRY(CopyChildren(level, path));
