@@ -62,7 +62,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (const auto address = rpc::Address::Parse(text); address.ok()) {
     CHECK(rpc::Address::Parse(address->ToString()).ok());
   }
-  if (const auto bytes = Base64Decode(text)) CHECK(Base64Encode(*bytes) == text);
+  // No law the other way: as Go's, it takes bits of the last character that stand for nothing.
+  if (const auto bytes = Base64Decode(text)) CHECK(Base64Decode(Base64Encode(*bytes)) == *bytes);
   CHECK(IsValidUtf8(ToValidUtf8(text)));
   CHECK(CleanPath(CleanPath(text)) == CleanPath(text));
   return 0;

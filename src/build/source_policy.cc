@@ -13,6 +13,8 @@ namespace {
 namespace spb = ::moby::buildkit::v1::sourcepolicy;
 
 constexpr int kMaxMutations = 21;
+// A rule may double what it is given, and its result is given to it again.
+constexpr size_t kMaxIdentifierBytes = 64 << 10;
 constexpr size_t kMaxPatternBytes = 64 << 10;
 
 // Submatches of one match: number 0 is all of it.
@@ -37,7 +39,7 @@ bool IsNameChar(char c) { return isalnum(static_cast<unsigned char>(c)) || c == 
 // $1, ${1}, $name, ${name}, $$ as Go's regexp.Expand has them.
 std::string Expand(std::string_view text, const Matched& matched) {
   std::string result;
-  for (size_t i = 0; i < text.size(); ++i) {
+  for (size_t i = 0; i < text.size() && result.size() <= kMaxIdentifierBytes; ++i) {
     if (text[i] != '$' || i + 1 == text.size()) {
       result += text[i];
       continue;
@@ -99,7 +101,7 @@ std::optional<Matched> Find(const RE2& pattern, std::string_view text, size_t fr
 std::string ReplaceEach(const RE2& pattern, std::string_view text, std::string_view with) {
   std::string result;
   size_t at = 0;
-  while (at <= text.size()) {
+  while (at <= text.size() && result.size() <= kMaxIdentifierBytes) {
     auto matched = Find(pattern, text, at);
     if (!matched) break;
     const re2::StringPiece& whole = matched->groups[0];
@@ -169,6 +171,8 @@ class SourcePolicy::Rule {
     std::string to = Destination(
         updates.identifier().empty() ? rule_.selector().identifier() : updates.identifier(),
         source.identifier());
+    if (to.size() > kMaxIdentifierBytes)
+      return InvalidArgument("a source of more than {} bytes", kMaxIdentifierBytes);
     bool changed = false;
     if (!to.empty() && to != source.identifier()) {
       source.set_identifier(to);

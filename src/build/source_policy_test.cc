@@ -89,6 +89,16 @@ TEST(SourcePolicyTest, ConstraintsAndAttributes) {
   EXPECT_EQ(source.attrs().at("image.checksum"), "s");
 }
 
+TEST(SourcePolicyTest, DoublingEnds) {
+  const auto policy = PolicyOf({R"(rules { action: CONVERT
+      selector { match_type: REGEX identifier: "x" } updates { identifier: "$0$0$0$0$0$0$0$0" } })"});
+  pb::SourceOp source;
+  source.set_identifier("https://x");
+  const auto changed = policy.Evaluate(source);
+  ASSERT_FALSE(changed.ok());
+  EXPECT_EQ(changed.error().code(), Code::kInvalidArgument);
+}
+
 TEST(SourcePolicyTest, RefusesWhatItCannotRead) {
   auto error = [](const std::string& text) {
     std::vector<spb::Policy> policies(1);
