@@ -127,6 +127,12 @@ def test_warnings_at_the_end(cli, tmp_path, monkeypatch):
     assert base64.b64decode(warnings[0]["short"]).decode() == summary[0].removeprefix(" - ")
 
 
+def test_a_file_that_is_not_there(cli, tmp_path):
+    context = write_context(tmp_path / "context", {"Dockerfile": "FROM scratch\nCOPY mian.go /\n", "main.go": "m"})
+    done = cli(context, check=False)
+    assert '"/mian.go": not found\nThe build context has no mian.go (did you mean main.go?)\n' in done.stderr
+
+
 def test_quiet_prints_the_image_id_only(cli, context, tmp_path):
     done = cli("-q", "-o", f"type=oci,dest={tmp_path}/image.tar", context)
     assert done.stderr == ""

@@ -16,6 +16,7 @@
 #include "cmd/command.h"
 #include "cmd/error_report.h"
 #include "cmd/interrupt.h"
+#include "cmd/nearest_file.h"
 #include "cmd/registry_logins.h"
 
 namespace kiln::cmd {
@@ -136,6 +137,7 @@ int RunBuild(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* 
   Status status = Run(flags, choice, spawner, &where_to_look, &exit_status);
   if (status.ok()) return exit_status;
   std::string text = DescribeError(status.error());
+  text += NearestFileHint(flags.context, text);
   if (!where_to_look.empty()) text += "The whole log of that step: " + where_to_look + "\n";
   std::fputs(text.c_str(), stderr);
   return 1;
