@@ -212,7 +212,7 @@ class DockerfileMutator {
         text.insert(0, "# escape=`\n");
         break;
       default:
-        text.pop_back();  // no line end at the end
+        if (!text.empty()) text.pop_back();  // no line end at the end
     }
   }
 
