@@ -1,7 +1,7 @@
 """The stages behind `make test`, `make lint` and .ci/run: runs them in order, says how long each took, and closes with
 one line, `N passed, N failed`. A stage that cannot run counts as one failure; the others run all the same.
 
-usage: run.py [test] [lint]"""
+usage: run.py [test] [lint] [fuzz]     fuzz: the fuzz targets alone, KILN_FUZZ_SECONDS each"""
 
 import os
 import pathlib
@@ -138,6 +138,8 @@ def main():
     wanted = sys.argv[1:] or ["test", "lint"]
     if "test" in wanted:
         run.tests()
+    if "fuzz" in wanted and run.stage("asan: build", lambda: run.build("asan")) is True:
+        run.stage("asan: fuzzing", run.fuzz)
     if "lint" in wanted:
         run.lint()
     print("\nseconds:")
