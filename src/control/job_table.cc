@@ -55,7 +55,6 @@ std::optional<Result<LiveJobPtr>> JobTable::AnswerLocked(const Waiter& waiter) c
   }
   const LiveJobPtr& job = found->second;
   if (!waiter.wants_bridge || job->bridge) return Result<LiveJobPtr>(job);
-  if (job->ended) return Result<LiveJobPtr>(NotFound("no such job {}", waiter.ref));
   return std::nullopt;
 }
 

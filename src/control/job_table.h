@@ -57,8 +57,8 @@ class JobTable {
 
   // The job, once it is there. NotFound "no such job X" after kStatusWait.
   void WhenPresent(const std::string& ref, std::function<void(Result<LiveJobPtr>)> done);
-  // Its bridge, once it is there. NotFound "no such job X" after kBridgeWait, or as soon as the job
-  // has ended without.
+  // Its bridge, once it is there. NotFound "no such job X" after kBridgeWait, even if the job has
+  // ended without: a client that asks while its Solve fails must hear why that failed first.
   void WhenBridge(const std::string& ref,
                   std::function<void(Result<std::shared_ptr<frontend::Bridge>>)> done);
 
