@@ -29,7 +29,7 @@ Result<llb::SourceSpec> RemoteSource(const Copy& add, const Variables& env, cons
   TRY_ASSIGN(const Expanded checksum, Expand(add.checksum, LookupIn(env), options));
   TRY_ASSIGN(auto git, ParseGitRef(source.text));
   if (git) {
-    if (add.keep_git_dir) git->keep_git_dir = *add.keep_git_dir;
+    if (add.keep_git_dir.value_or(false)) git->keep_git_dir = true;
     if (!checksum.text.empty()) git->checksum = checksum.text;
     git->mtime.clear();
     return GitSpec(*git, in.options.git_advice);

@@ -69,12 +69,13 @@ Status SetNamedRef(llb::GitSource& source, std::string_view prefix, const std::s
   return SetRef(source, name.starts_with(prefix) ? name : std::string(prefix) + name);
 }
 
-Status ApplyQuery(const Query& query, llb::GitSource& source) {
+Status ApplyQuery(const Query& query, GitRef& source) {
   std::string tag;
   std::string branch;
   for (const auto& [key, value] : query) {
     if (key == "keep-git-dir") {
       TRY_ASSIGN(source.keep_git_dir, Switch(key, value));
+      source.keep_git_dir_said = source.keep_git_dir;
       continue;
     }
     if (key == "submodules") {
@@ -185,15 +186,15 @@ llb::SourceSpec GitSpec(const llb::GitSource& source, bool advice) {
   return spec;
 }
 
-Result<std::optional<llb::GitSource>> ParseGitRef(std::string_view text, bool any_https) {
-  using Found = std::optional<llb::GitSource>;
+Result<std::optional<GitRef>> ParseGitRef(std::string_view text, bool any_https) {
+  using Found = std::optional<GitRef>;
   std::string_view remote = text;
   std::string_view fragment;
   std::string_view query;
   if (const auto cut = Cut(remote, "#")) std::tie(remote, fragment) = *cut;
   if (const auto cut = Cut(remote, "?"); cut && !IsScpStyle(remote)) std::tie(remote, query) = *cut;
   if (!LooksLikeGit(remote) && !(any_https && IsHttpUrl(remote))) return Found();
-  llb::GitSource source;
+  GitRef source;
   source.remote = remote;
   if (const auto cut = Cut(fragment, ":")) {
     source.ref = cut->first;

@@ -9,9 +9,13 @@
 
 namespace kiln::dockerfile {
 
+struct GitRef : llb::GitSource {
+  std::optional<bool> keep_git_dir_said;  // in the query, true or false
+};
+
 // A git URL with BuildKit's fragment `#ref[:subdir]` and query (`ref tag branch subdir checksum
 // commit keep-git-dir submodules fetch-by-commit mtime`). nullopt: not a git URL at all.
-Result<std::optional<llb::GitSource>> ParseGitRef(std::string_view text, bool any_https = false);
+Result<std::optional<GitRef>> ParseGitRef(std::string_view text, bool any_https = false);
 
 // http:// or https://
 bool IsHttpUrl(std::string_view text);

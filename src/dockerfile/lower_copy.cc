@@ -135,10 +135,11 @@ Status StageLowering::AddRemote(const Copy& copy, const std::string& source, llb
   TRY_ASSIGN(const std::string checksum, Word(copy.checksum));
   if (git) {
     git->mtime.clear();
-    if (copy.keep_git_dir && git->keep_git_dir && !*copy.keep_git_dir) {
+    const bool keep = copy.keep_git_dir.value_or(git->keep_git_dir);
+    if (git->keep_git_dir_said.value_or(keep) != keep) {
       return Unknown("inconsistent keep-git-dir configuration");
     }
-    if (copy.keep_git_dir) git->keep_git_dir = *copy.keep_git_dir;
+    git->keep_git_dir = keep;
     if (!checksum.empty()) {
       if (!git->checksum.empty() && git->checksum != checksum) {
         return Unknown("checksum mismatch {} != {}", Quoted(checksum), Quoted(git->checksum));

@@ -219,7 +219,9 @@ def ask(peer, address, asked, folder, places, constants):
 
 
 def tidy(answer):
-    """Image configurations with their members in order: exporters sort them anyway. The order further down is kept."""
+    """Image configurations with their members in order: exporters sort them anyway. The order further down is kept.
+    No warnings: whether they come before the answer is chance, and another test has them."""
+    answer.pop("Warnings", None)
     if "Error" in answer:  # which of these it is depends on who notices first
         answer["Error"]["Message"] = CLIENTS_OWN.sub("", answer["Error"]["Message"])
     metadata = answer.get("Metadata", {})

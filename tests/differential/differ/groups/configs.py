@@ -14,6 +14,8 @@ def case(name, text, *words, **opts):
 
 CASES = [
     case("base", "FROM base\n"),
+    case("nothing", "FROM scratch\n"),
+    case("nothing with a label", "FROM scratch\nLABEL a=b\n"),
     case("copied", "FROM scratch\nCOPY a /\n"),
     case("added", "FROM base\nADD a b /x/\nADD dir /y\n"),
     case("run", "FROM base\nRUN true\n"),
