@@ -58,6 +58,12 @@ void Poller::Remove(Id id, int fd) {
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
 
+void Poller::RemoveAndWait(Id id, int fd) {
+  Remove(id, fd);
+  std::unique_lock lock(mu_);
+  ended_.wait(lock, [&] { return running_ != id; });
+}
+
 void Poller::Run() {
   std::array<epoll_event, 64> events{};
   while (true) {
@@ -71,9 +77,17 @@ void Poller::Run() {
         if (stopping_) return;
         const Id id = events[i].data.u64;  // a copy: epoll_event is packed
         const auto it = callbacks_.find(id);
-        if (it != callbacks_.end()) callback = it->second;
+        if (it == callbacks_.end()) continue;
+        callback = it->second;
+        running_ = id;
       }
-      if (callback) (*callback)(events[i].events);
+      (*callback)(events[i].events);
+      callback.reset();  // what it owns may take this poller's lock
+      {
+        std::lock_guard lock(mu_);
+        running_ = 0;
+      }
+      ended_.notify_all();
     }
   }
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -31,6 +32,9 @@ class Poller {
   void Arm(Id id, int fd, uint32_t events);
   // No callback of `id` starts after this returns; one may still be running on the poller thread.
   void Remove(Id id, int fd);
+  // As Remove, and waits for the callback that may be running. The caller holds nothing that the
+  // callback waits for, and is not that callback.
+  void RemoveAndWait(Id id, int fd);
 
  private:
   void Run();
@@ -38,8 +42,10 @@ class Poller {
   Fd epoll_;
   Fd wake_;
   std::mutex mu_;
+  std::condition_variable ended_;  // of the callback that was running
   bool stopping_ = false;
   Id next_id_ = 1;
+  Id running_ = 0;  // whose callback runs now; 0 for none
   std::unordered_map<Id, std::shared_ptr<Callback>> callbacks_;
   std::thread thread_;
 };

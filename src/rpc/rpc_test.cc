@@ -199,6 +199,25 @@ TEST_P(TunnelTest, DaemonCallsBackIntoItsClient) {
   EXPECT_EQ(Check(channel).error().code(), Code::kUnavailable);
 }
 
+// Both ends close at the same time: whoever comes second finds the reactor gone.
+TEST(TunnelRaceTest, BothEndsCloseAtOnce) {
+  Poller poller;
+  for (int i = 0; i < 50; ++i) {
+    TunnelService service(poller);
+    auto daemon = Server::Start({&service}, poller).value();
+    grpc::ClientContext context;
+    auto stream = Control::NewStub(daemon->InProcessChannel().value())->Session(&context);
+    auto channel = service.opened.get_future().get();
+    std::thread closer([&] { channel.reset(); });
+    std::thread canceller([&] { context.TryCancel(); });
+    stream->WritesDone();
+    closer.join();
+    canceller.join();
+    (void)stream->Finish();
+    service.closed.get_future().get();
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, TunnelTest, testing::Values(0, 1 << 20));
 
 }  // namespace

@@ -94,12 +94,16 @@ Result<std::shared_ptr<grpc::Channel>> Server::InProcessChannel() {
 }
 
 void Server::StopAccepting() {
-  std::lock_guard lock(mu_);
-  if (stopped_) return;
-  stopped_ = true;
-  for (const auto& listener : listeners_) poller_.Remove(listener->id, listener->socket.get());
-  // The objects stay: a callback that has already begun may still look at its listener.
-  for (const auto& listener : listeners_) listener->socket.Reset();
+  std::vector<std::unique_ptr<Listener>> listeners;
+  {
+    std::lock_guard lock(mu_);
+    stopped_ = true;
+    listeners.swap(listeners_);
+  }
+  // Not under the lock: a callback that has begun takes it, and looks at its listener and at this.
+  for (const auto& listener : listeners) {
+    poller_.RemoveAndWait(listener->id, listener->socket.get());
+  }
 }
 
 void Server::Shutdown(std::chrono::milliseconds grace) {

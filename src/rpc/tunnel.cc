@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <thread>
+#include <utility>
 
 #include "base/check.h"
 #include "rpc/address.h"
@@ -24,44 +25,47 @@ std::shared_ptr<grpc::Channel> ChannelOverSocket(Fd socket) {
   return channel;
 }
 
-// What callbacks of the pipe hold on to: they may outlive the reactor.
+// What callbacks of the pipe hold on to: they may outlive the reactor. Who finds `reactor` set
+// under the lock may use it until the lock is released: once it is null and the call is finished,
+// the reactor may be deleted at any moment by another thread.
 struct TunnelReactor::Shared {
+  explicit Shared(TunnelReactor* tunnel, std::shared_ptr<BytePipe> bytes)
+      : pipe(std::move(bytes)), reactor(tunnel) {}
+
+  const std::shared_ptr<BytePipe> pipe;
   std::mutex mu;
-  TunnelReactor* reactor = nullptr;  // null once finished
+  TunnelReactor* reactor;  // null once finished
 };
 
 TunnelReactor::TunnelReactor(std::shared_ptr<BytePipe> pipe, std::function<void()> on_closed)
-    : pipe_(std::move(pipe)),
+    : shared_(std::make_shared<Shared>(this, std::move(pipe))),
       on_closed_(std::move(on_closed)),
-      shared_(std::make_shared<Shared>()),
       in_(std::make_unique<BytesMessage>()),
-      out_(std::make_unique<BytesMessage>()) {
-  shared_->reactor = this;
-}
+      out_(std::make_unique<BytesMessage>()) {}
 
 TunnelReactor::~TunnelReactor() = default;
 
 void TunnelReactor::Begin() {
+  const std::shared_ptr<Shared> shared = shared_;
   {
     // A call that was cancelled meanwhile is finished: nothing may be started on it any more.
-    std::lock_guard lock(shared_->mu);
-    if (shared_->reactor == nullptr) return;
+    std::lock_guard lock(shared->mu);
+    if (shared->reactor == nullptr) return;
     StartSendInitialMetadata();
     StartRead(in_.get());
   }
-  ReadPipe();
+  ReadPipe(shared);
 }
 
-void TunnelReactor::ReadPipe() {
-  pipe_->AsyncRead([shared = shared_](std::string data) {
-    std::unique_lock lock(shared->mu);
-    TunnelReactor* self = shared->reactor;
-    if (self == nullptr) return;
+void TunnelReactor::ReadPipe(const std::shared_ptr<Shared>& shared) {
+  shared->pipe->AsyncRead([shared](std::string data) {
     if (data.empty()) {
-      lock.unlock();
-      self->Close();
+      Close(shared);
       return;
     }
+    std::lock_guard lock(shared->mu);
+    TunnelReactor* self = shared->reactor;
+    if (self == nullptr) return;
     *self->out_->mutable_data() = std::move(data);
     self->StartWrite(self->out_.get());
   });
@@ -69,45 +73,44 @@ void TunnelReactor::ReadPipe() {
 
 void TunnelReactor::OnReadDone(bool ok) {
   if (!ok) {
-    Close();
+    Close(shared_);
     return;
   }
-  pipe_->AsyncWrite(std::move(*in_->mutable_data()), [shared = shared_](bool written) {
-    std::unique_lock lock(shared->mu);
-    TunnelReactor* self = shared->reactor;
-    if (self == nullptr) return;
-    if (written) {
-      self->StartRead(self->in_.get());
+  shared_->pipe->AsyncWrite(std::move(*in_->mutable_data()), [shared = shared_](bool written) {
+    if (!written) {
+      Close(shared);
       return;
     }
-    lock.unlock();
-    self->Close();
+    std::lock_guard lock(shared->mu);
+    TunnelReactor* self = shared->reactor;
+    if (self != nullptr) self->StartRead(self->in_.get());
   });
 }
 
 void TunnelReactor::OnWriteDone(bool ok) {
   if (ok) {
-    ReadPipe();
+    ReadPipe(shared_);
   } else {
-    Close();
+    Close(shared_);
   }
 }
 
-void TunnelReactor::OnCancel() { Close(); }
+void TunnelReactor::OnCancel() { Close(shared_); }
 
 void TunnelReactor::OnDone() { delete this; }
 
-void TunnelReactor::Close() {
-  // Holding `shared` keeps the lock alive should OnDone delete this before we return.
-  const std::shared_ptr<Shared> shared = shared_;
+// Callers hold `shared` themselves or are reactions, during which the reactor lives. Nothing is
+// touched behind Finish, which may delete it.
+void TunnelReactor::Close(const std::shared_ptr<Shared>& shared) {
+  TunnelReactor* self = nullptr;
   {
     std::lock_guard lock(shared->mu);
-    if (shared->reactor == nullptr) return;
-    shared->reactor = nullptr;
+    self = std::exchange(shared->reactor, nullptr);
   }
-  pipe_->Close();
-  if (on_closed_) on_closed_();
-  Finish(grpc::Status::OK);
+  if (self == nullptr) return;
+  shared->pipe->Close();
+  if (self->on_closed_) self->on_closed_();
+  self->Finish(grpc::Status::OK);
 }
 
 namespace {

@@ -46,12 +46,11 @@ class TunnelReactor : public grpc::ServerBidiReactor<moby::buildkit::v1::BytesMe
 
  private:
   struct Shared;
-  void ReadPipe();
-  void Close();
+  static void ReadPipe(const std::shared_ptr<Shared>& shared);
+  static void Close(const std::shared_ptr<Shared>& shared);
 
-  std::shared_ptr<BytePipe> pipe_;
-  std::function<void()> on_closed_;
-  std::shared_ptr<Shared> shared_;
+  const std::shared_ptr<Shared> shared_;
+  const std::function<void()> on_closed_;
   std::unique_ptr<moby::buildkit::v1::BytesMessage> in_;
   std::unique_ptr<moby::buildkit::v1::BytesMessage> out_;
 };
