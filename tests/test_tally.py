@@ -57,3 +57,32 @@ def test_results_broken_off_are_a_failure(tmp_path):
     (tmp_path / "pytest.xml").write_text("<testsuites><testsuite>")
     assert tally.read_cases(tmp_path / "pytest.xml", "tests").line() == "0 passed, 1 failed"
     assert tally.read_cases(tmp_path / "missing.xml", "tests").line() == "0 passed, 1 failed"
+
+
+def test_what_passes_when_run_again_is_unstable(results):
+    first, again = results("fail", PASSED + FAILED), results("run", PASSED + FAILED.replace("<failure/>", ""))
+    first.add_second_run(again)
+    assert first.line() == "2 passed, 0 failed"
+    assert first.unstable == ["release: A.Two"]
+
+
+def test_what_fails_again_is_a_failure(results):
+    first, again = results("fail", FAILED), results("fail", FAILED)
+    first.add_second_run(again)
+    assert (first.line(), first.unstable) == ("0 passed, 1 failed", [])
+
+
+def test_what_did_not_run_again_is_a_failure(tmp_path):
+    first = tally.Tally(0, ["tests: A.Two"])
+    first.add_second_run(tally.Tally())
+    assert (first.line(), first.unstable) == ("0 passed, 1 failed", [])
+
+
+def test_reports_of_failures_are_kept(tmp_path):
+    (tmp_path / "ctest.xml").write_text(
+        '<testsuite><testcase name="rpc" status="fail"><system-out>a leak</system-out></testcase></testsuite>'
+    )
+    found = tally.read_ctest(tmp_path, "asan")
+    assert found.reports == {"asan: rpc ended badly (fail)": "a leak"}
+    assert tally.bad_binaries(tmp_path) == ["rpc"]
+    assert tally.tail("x\n" * 9 + "y" * 9, 2, 3) == "x\nyyy"

@@ -11,11 +11,24 @@ class Tally:
     passed: int = 0
     failures: list = dataclasses.field(default_factory=list)  # names, with the stage in front
     skips: list = dataclasses.field(default_factory=list)
+    unstable: list = dataclasses.field(default_factory=list)  # failed, and passed when run again; among `passed`
+    reports: dict = dataclasses.field(default_factory=dict)  # what a failure printed, by its name
 
     def add(self, other):
         self.passed += other.passed
         self.failures += other.failures
         self.skips += other.skips
+        self.unstable += other.unstable
+        self.reports |= other.reports
+
+    def add_second_run(self, again):
+        """`again` is of the failures only: what failed and now passed is unstable, unless it did not run at all."""
+        if again.passed + len(again.failures) < len(self.failures):
+            return
+        steady = [failure for failure in self.failures if failure in again.failures]
+        self.unstable += [failure for failure in self.failures if failure not in again.failures]
+        self.passed += len(self.failures) - len(steady)
+        self.failures = steady
 
     def line(self):
         skipped = f", {len(self.skips)} skipped" if self.skips else ""
@@ -32,8 +45,10 @@ def read_cases(path, stage):
         return Tally(failures=[f"{stage}: no results: {error}"])
     for case in root.iter("testcase"):
         name = f"{stage}: {case.get('classname')}.{case.get('name')}"
-        if case.find("failure") is not None or case.find("error") is not None:
+        bad = [mark for mark in case if mark.tag in ("failure", "error")]
+        if bad:
             tally.failures.append(name)
+            tally.reports[name] = "\n".join(mark.text or mark.get("message", "") for mark in bad)
         elif case.find("skipped") is not None or case.get("result") in ("skipped", "suppressed"):
             tally.skips.append(name)
         else:
@@ -52,11 +67,24 @@ def read_ctest(results, stage):
             cases = read_cases(inner, stage)
         ran_well = test.get("status") == "run"
         if not ran_well and not cases.failures:
-            cases.failures.append(f"{stage}: {test.get('name')} ended badly ({test.get('status')})")
+            name = f"{stage}: {test.get('name')} ended badly ({test.get('status')})"
+            cases.failures.append(name)
+            cases.reports[name] = test.findtext("system-out") or ""
         elif ran_well and not inner.exists():
             cases.passed += 1
         tally.add(cases)
     return tally
+
+
+def bad_binaries(results):
+    """The names of the tests that ctest ran and that did not end well."""
+    tests = ElementTree.parse(results / "ctest.xml").getroot().iter("testcase")
+    return [test.get("name") for test in tests if test.get("status") != "run"]
+
+
+def tail(report, lines=80, width=400):
+    """The end of what a failure printed: sanitizers and pytest name the place there or close to it."""
+    return "\n".join(line[:width] for line in report.rstrip().splitlines()[-lines:])
 
 
 def forbidden_skips(skips, allowed_file):
