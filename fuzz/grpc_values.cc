@@ -1,7 +1,6 @@
 // What travels beside messages: lists in headers ("name: value" lines, of key `k`), statuses with
 // details, results of frontends. The first part says headers; the second is a serialized
 // google.rpc.Status, the third a serialized moby.buildkit.v1.frontend.Result.
-#include <google/protobuf/stubs/logging.h>
 #include <google/rpc/status.pb.h>
 
 #include <string>
@@ -12,6 +11,7 @@
 #include "base/strings.h"
 #include "frontend/result_proto.h"
 #include "parts.h"
+#include "quiet_protobuf.h"
 #include "rpc/metadata.h"
 #include "rpc/status.h"
 
@@ -41,11 +41,6 @@ void Headers(std::string_view text) {
 }
 
 }  // namespace
-
-extern "C" int LLVMFuzzerInitialize(int*, char***) {
-  google::protobuf::SetLogHandler(nullptr);  // it would report every bad byte
-  return 0;
-}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Parts parts(data, size);

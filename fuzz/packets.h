@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "filesync/packet_stream.h"
+#include "quiet_protobuf.h"
 
 namespace kiln {
 
@@ -28,5 +29,25 @@ inline std::vector<filesync::Packet> PacketsOf(const uint8_t* data, size_t size)
   }
   return packets;
 }
+
+// A peer that says what the input says; when, and what it makes of answers, is the target's.
+class PacketInput : public filesync::PacketStream {
+ public:
+  explicit PacketInput(std::vector<filesync::Packet> packets) : packets_(std::move(packets)) {}
+  void CloseWrites() override {}
+  void Cancel() override {}
+  Status Finish() override { return OkStatus(); }
+
+ protected:
+  bool Next(filesync::Packet* packet) {
+    if (next_ == packets_.size()) return false;
+    *packet = packets_[next_++];
+    return true;
+  }
+
+ private:
+  const std::vector<filesync::Packet> packets_;
+  size_t next_ = 0;
+};
 
 }  // namespace kiln

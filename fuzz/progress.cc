@@ -1,6 +1,5 @@
 // What a daemon tells of a build (serialized StatusResponses, one a part) and what its steps print,
 // on every kind of screen.
-#include <google/protobuf/stubs/logging.h>
 #include <moby/buildkit/v1/control.pb.h>
 
 #include <cstdio>
@@ -13,6 +12,7 @@
 #include "client/progress_events.h"
 #include "client/tty_screen.h"
 #include "parts.h"
+#include "quiet_protobuf.h"
 
 namespace {
 
@@ -38,11 +38,6 @@ class Showing final : public progress::Sink {
 };
 
 }  // namespace
-
-extern "C" int LLVMFuzzerInitialize(int*, char***) {
-  google::protobuf::SetLogHandler(nullptr);  // it would report every bad byte
-  return 0;
-}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Parts parts(data, size);

@@ -1,18 +1,12 @@
 // A source policy as a client sends it (moby.buildkit.v1.sourcepolicy.Policy), asked about sources.
 #include "build/source_policy.h"
 
-#include <google/protobuf/stubs/logging.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "llb/source_id.h"
-
-extern "C" int LLVMFuzzerInitialize(int*, char***) {
-  google::protobuf::SetLogHandler(nullptr);  // it would report every bad byte
-  return 0;
-}
+#include "quiet_protobuf.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace kiln;  // NOLINT: one file, one purpose

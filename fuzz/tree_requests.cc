@@ -1,7 +1,5 @@
 // What the receiver of a folder may ask its sender for, in any order.
 // Input: packets, each behind its length as a varint.
-#include <google/protobuf/stubs/logging.h>
-
 #include <condition_variable>
 #include <mutex>
 
@@ -13,16 +11,14 @@ namespace {
 using namespace kiln;  // NOLINT: one file, one purpose
 using namespace kiln::filesync;
 
-// Says what the input says, once the listing is out: what is asked for earlier depends on time.
-class InputStream final : public PacketStream {
+// Speaks once the listing is out: what is asked for earlier depends on time.
+class InputStream final : public PacketInput {
  public:
-  explicit InputStream(std::vector<Packet> packets) : packets_(std::move(packets)) {}
+  using PacketInput::PacketInput;
   bool Read(Packet* packet) override {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return listed_ || cancelled_; });
-    if (cancelled_ || next_ == packets_.size()) return false;
-    *packet = packets_[next_++];
-    return true;
+    return !cancelled_ && Next(packet);
   }
   bool Write(const Packet& packet, bool) override {
     std::lock_guard lock(mutex_);
@@ -30,19 +26,15 @@ class InputStream final : public PacketStream {
     changed_.notify_all();
     return !cancelled_;
   }
-  void CloseWrites() override {}
   void Cancel() override {
     std::lock_guard lock(mutex_);
     cancelled_ = true;
     changed_.notify_all();
   }
-  Status Finish() override { return OkStatus(); }
 
  private:
-  const std::vector<Packet> packets_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  size_t next_ = 0;
   bool listed_ = false;
   bool cancelled_ = false;
 };
@@ -57,11 +49,6 @@ VirtualFile File(const char* path, mode_t mode, std::string data) {
 }
 
 }  // namespace
-
-extern "C" int LLVMFuzzerInitialize(int*, char***) {
-  google::protobuf::SetLogHandler(nullptr);  // it would report every bad byte
-  return 0;
-}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto tree =

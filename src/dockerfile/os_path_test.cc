@@ -5,36 +5,49 @@
 namespace kiln::dockerfile {
 namespace {
 
-std::string Text(const Result<std::string>& result) {
-  return result.ok() ? *result : "!" + result.error().ToString();
+struct Case {
+  const char* from;
+  const char* path;
+  const char* os;
+  const char* result;  // an error behind "!"
+};
+
+template <typename Function>
+void ExpectAll(Function function, const std::vector<Case>& cases) {
+  for (const Case& one : cases) {
+    const Result<std::string> result = function(one.from, one.path, one.os);
+    EXPECT_EQ(result.ok() ? *result : "!" + result.error().ToString(), one.result)
+        << one.path << " in " << one.from;
+  }
 }
 
 TEST(OsPathTest, WorkingDirectories) {
-  EXPECT_EQ(Text(NormalizeWorkdir("", "a/../b", "linux")), "/b");
-  EXPECT_EQ(Text(NormalizeWorkdir("/x", "a", "linux")), "/x/a");
-  EXPECT_EQ(Text(NormalizeWorkdir("/x", "/a/../b/", "linux")), "/a/../b/");
-  EXPECT_EQ(Text(NormalizeWorkdir("a", "a", "linux")), "/a/a");
-  EXPECT_EQ(Text(NormalizeWorkdir("/", "/", "windows")), "\\");
-  EXPECT_EQ(Text(NormalizeWorkdir("\\x", "a\\b", "windows")), "\\x\\a\\b");
-  EXPECT_EQ(Text(NormalizeWorkdir("", "c:\\a/b\\", "windows")), "\\a\\b");
-  EXPECT_EQ(Text(NormalizeWorkdir("", "D:\\a", "windows")),
-            "!normalizing workdir: normalizing working directory: removing drive letter: The "
-            "specified path is not on the system drive (C:)");
+  ExpectAll(NormalizeWorkdir,
+            {{"", "a/../b", "linux", "/b"},
+             {"/x", "a", "linux", "/x/a"},
+             {"/x", "/a/../b/", "linux", "/a/../b/"},
+             {"a", "a", "linux", "/a/a"},
+             {"/", "/", "windows", "\\"},
+             {"\\x", "a\\b", "windows", "\\x\\a\\b"},
+             {"", "c:\\a/b\\", "windows", "\\a\\b"},
+             {"", "D:\\a", "windows",
+              "!normalizing workdir: normalizing working directory: removing drive letter: The "
+              "specified path is not on the system drive (C:)"}});
 }
 
 TEST(OsPathTest, Destinations) {
-  EXPECT_EQ(Text(DestPath("/w", "a", "linux")), "/w/a");
-  EXPECT_EQ(Text(DestPath("/w", ".", "linux")), "/w/");
-  EXPECT_EQ(Text(DestPath("/w", "", "linux")), "/w/");
-  EXPECT_EQ(Text(DestPath("/w", "a/.", "linux")), "/w/a/.");
-  EXPECT_EQ(Text(DestPath("/w", "/a/", "linux")), "/a/");
-  EXPECT_EQ(Text(DestPath("/", ".", "linux")), "/");
-  EXPECT_EQ(Text(DestPath("/w", "/a/.", "linux")), "/a/.");
-  EXPECT_EQ(Text(DestPath("/w", "/a/../b/", "linux")), "/b/");
-  EXPECT_EQ(Text(DestPath("/w", "C:\\a\\", "windows")), "/a/");
-  EXPECT_EQ(Text(DestPath("/w", "a\\b", "windows")), "/w/a/b");
-  EXPECT_EQ(Text(DestPath("/w", "\\\\server\\x", "windows")),
-            "!removing drive letter: UNC paths are not supported");
+  ExpectAll(DestPath, {{"/w", "a", "linux", "/w/a"},
+                       {"/w", ".", "linux", "/w/"},
+                       {"/w", "", "linux", "/w/"},
+                       {"/w", "a/.", "linux", "/w/a/."},
+                       {"/w", "/a/", "linux", "/a/"},
+                       {"/", ".", "linux", "/"},
+                       {"/w", "/a/.", "linux", "/a/."},
+                       {"/w", "/a/../b/", "linux", "/b/"},
+                       {"/w", "C:\\a\\", "windows", "/a/"},
+                       {"/w", "a\\b", "windows", "/w/a/b"},
+                       {"/w", "\\\\server\\x", "windows",
+                        "!removing drive letter: UNC paths are not supported"}});
 }
 
 }  // namespace
