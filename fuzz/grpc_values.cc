@@ -1,19 +1,23 @@
 // What travels beside messages: lists in headers ("name: value" lines, of key `k`), statuses with
-// details, results of frontends. The first part says headers; the second is a serialized
-// google.rpc.Status, the third a serialized moby.buildkit.v1.frontend.Result.
+// details, results of frontends, tokens. The first part says headers; the second is a serialized
+// google.rpc.Status, the third a moby.buildkit.v1.frontend.Result, the fourth a
+// moby.filesync.v1.FetchTokenResponse.
 #include <google/rpc/status.pb.h>
 
 #include <string>
 #include <vector>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "frontend/result_proto.h"
 #include "parts.h"
 #include "quiet_protobuf.h"
+#include "registry/token.h"
 #include "rpc/metadata.h"
 #include "rpc/status.h"
+#include "session/client_words.h"
 
 namespace {
 
@@ -32,6 +36,9 @@ void Headers(std::string_view text) {
   }
   const rpc::MetadataMap map = MapOf(list);
   (void)rpc::MetadataValue(map, "k");
+  (void)session::InfoOf(map);
+  if (const auto health = session::HealthOf(map); health.ok())
+    CHECK(std::chrono::system_clock::now() + health->timeout > std::chrono::system_clock::now());
   const auto values = rpc::DecodeValues(map, "k");
   if (!values.ok()) return;
   rpc::MetadataList written;
@@ -70,6 +77,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const auto keep = [](const build::ReferencePtr&) { return std::string("r"); };
       if (result.ok()) frontend::ToProto(*result, definitions, keep, &again);
     }
+  }
+
+  moby::filesync::v1::FetchTokenResponse answer;
+  if (answer.ParseFromString(std::string(parts[3]))) {
+    session::ClientToken token = session::TokenOf(answer);
+    const SystemClock clock;
+    const SteadyTime deadline = registry::TokenDeadline(
+        {.token = {}, .expires_in = token.expires_in, .issued_at = token.issued_at}, clock);
+    CHECK(deadline - clock.Steady() < std::chrono::hours(366 * 24));
   }
   return 0;
 }

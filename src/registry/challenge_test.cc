@@ -61,6 +61,10 @@ TEST(TokenTest, IsUsedForNineTenthsOfItsLife) {
                   .expires_in = std::chrono::seconds(100),
                   .issued_at = clock.Now() + std::chrono::hours(3)}),
             90);
+  EXPECT_EQ(life({.token = {},
+                  .expires_in = std::chrono::seconds(100),
+                  .issued_at = *ParseRfc3339("1678-01-01T00:00:00Z")}),
+            0);
 }
 
 TEST(SlotsTest, CancelEndsAWait) {

@@ -119,9 +119,8 @@ SteadyTime TokenDeadline(const Token& token, const Clock& clock) {
   lifetime = lifetime / 10 * 9;
   if (token.issued_at != WallTime()) {
     // A clock that is behind ours must not make the token old at once, one ahead not eternal.
-    const auto age = std::clamp<std::chrono::nanoseconds>(clock.Now() - token.issued_at,
-                                                          std::chrono::nanoseconds(0), lifetime);
-    lifetime -= age;
+    const WallTime now = clock.Now();
+    lifetime -= now - std::clamp(token.issued_at, now - lifetime, now);
   }
   return clock.Steady() + std::chrono::duration_cast<SteadyTime::duration>(lifetime);
 }

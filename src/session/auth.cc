@@ -2,6 +2,7 @@
 
 #include <moby/filesync/v1/auth.grpc.pb.h>
 
+#include "session/client_words.h"
 #include "session/connection.h"
 
 namespace kiln::session {
@@ -37,12 +38,7 @@ Result<ClientToken> FetchToken(const progress::Activity& activity, Session& sess
   for (const std::string& scope : wanted.scopes) request.add_scopes(scope);
   TRY(call.End(
       Auth::NewStub(session.connection().channel)->FetchToken(call.get(), request, &response)));
-  ClientToken token;
-  token.token = SecretString(std::move(*response.mutable_token()));
-  token.expires_in = std::chrono::seconds(response.expiresin());
-  if (response.issuedat() != 0)
-    token.issued_at = WallTime(std::chrono::seconds(response.issuedat()));
-  return token;
+  return TokenOf(response);
 }
 
 Result<std::string> GetTokenAuthority(const progress::Activity& activity, Session& session,

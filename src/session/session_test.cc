@@ -18,6 +18,7 @@
 #include "rpc/server.h"
 #include "rpc/status.h"
 #include "rpc/tunnel.h"
+#include "session/client_words.h"
 #include "session/files.h"
 #include "session/secrets.h"
 #include "session/tunnel.h"
@@ -231,6 +232,24 @@ TEST_F(SessionTest, FoldersNeedSupport) {
             "no local sources enabled");
   EXPECT_EQ(FindTreeSession(manager_, progress::Activity(), "").error().ToString(),
             "could not access local files without session");
+}
+
+TEST(ClientWordsTest, TimesAreThoseThatCanBeCountedWith) {
+  const auto interval = [](const char* ms) -> int64_t {
+    const auto policy = HealthOf({{rpc::kSessionHealthKey, ms}});
+    return policy.ok() ? policy->interval.count() : -1;
+  };
+  EXPECT_EQ(interval("2000"), 2000);
+  EXPECT_EQ(interval("999"), -1);
+  EXPECT_EQ(interval("x"), -1);
+  EXPECT_EQ(interval("9223372036854775807"), 86'400'000);
+
+  moby::filesync::v1::FetchTokenResponse response;
+  response.set_expiresin(INT64_MAX);
+  response.set_issuedat(INT64_MIN);
+  const ClientToken token = TokenOf(response);
+  EXPECT_EQ(token.expires_in, std::chrono::hours(365 * 24));
+  EXPECT_LT(token.issued_at, WallTime());
 }
 
 TEST_F(SessionTest, TwoFailedHealthChecksEndTheSession) {

@@ -2,37 +2,16 @@
 
 #include <moby/buildkit/v1/control.pb.h>
 
-#include "base/strings.h"
 #include "rpc/metadata.h"
 #include "rpc/tunnel.h"
+#include "session/client_words.h"
 #include "session/connection.h"
 
 namespace kiln::session {
-namespace {
-
-constexpr int64_t kMinHealthMs = 1000;
-
-Result<HealthPolicy> HealthOf(const rpc::MetadataMap& metadata) {
-  HealthPolicy policy;
-  const auto custom = rpc::MetadataValue(metadata, rpc::kSessionHealthKey);
-  if (!custom) return policy;
-  const auto ms = ParseInt(*custom);
-  if (!ms || *ms < kMinHealthMs)
-    return InvalidArgument("bad {}: {}", rpc::kSessionHealthKey, Quoted(*custom));
-  policy.interval = policy.timeout = std::chrono::milliseconds(*ms);
-  policy.failures = 1;
-  return policy;
-}
-
-}  // namespace
 
 grpc::ServerBidiReactor<moby::buildkit::v1::BytesMessage, moby::buildkit::v1::BytesMessage>*
 ServeSession(Manager& manager, rpc::Poller& poller, grpc::CallbackServerContext* context) {
   const rpc::MetadataMap& metadata = context->client_metadata();
-  SessionInfo info;
-  info.id = rpc::MetadataValue(metadata, rpc::kSessionIdKey).value_or("");
-  info.shared_key = rpc::MetadataValue(metadata, rpc::kSessionSharedKey).value_or("");
-  info.methods = rpc::MetadataValues(metadata, rpc::kSessionMethodKey);
   Result<HealthPolicy> health = HealthOf(metadata);
   if (!health.ok()) return rpc::RefuseTunnel(health.error());
   Result<rpc::PipeAndSocket> ends = rpc::MakePipe(poller);
@@ -43,9 +22,10 @@ ServeSession(Manager& manager, rpc::Poller& poller, grpc::CallbackServerContext*
   auto connection =
       std::make_shared<Session::Connection>(rpc::ChannelOverSocket(std::move(ends->other)));
   std::weak_ptr<rpc::BytePipe> pipe = ends->pipe;
-  Result<SessionPtr> session = manager.Add(std::move(info), std::move(connection), *health, [pipe] {
-    if (const auto alive = pipe.lock()) alive->Hangup();
-  });
+  Result<SessionPtr> session =
+      manager.Add(InfoOf(metadata), std::move(connection), *health, [pipe] {
+        if (const auto alive = pipe.lock()) alive->Hangup();
+      });
   if (!session.ok()) return rpc::RefuseTunnel(session.error());
   auto* reactor = new rpc::TunnelReactor(std::move(ends->pipe),
                                          [&manager, mine = *session] { manager.Remove(mine); });

@@ -171,7 +171,7 @@ bool Matches(const Filter& filter, const UsageRecord& record) {
 }
 
 bool IsOlder(const UsageRecord& record, WallTime now, std::chrono::nanoseconds age) {
-  return age.count() == 0 || !record.last_used || *record.last_used < now - age;
+  return age.count() <= 0 || !record.last_used || *record.last_used < now - age;
 }
 
 // How many bytes the rule leaves; nullopt: no cap.

@@ -693,6 +693,7 @@ TEST_F(StoreTest, UsageAddsUpAndFilters) {
   Must(store_->LayerBlobs(Activity(), ref, {}));
   NamedDir dir = Must(store_->OpenNamedDir(Activity(), Named("cache:a", Sharing::kShared)));
   const auto all = Must(store_->DiskUsage({""}));
+  EXPECT_EQ(Must(store_->DiskUsage({}, std::chrono::nanoseconds(INT64_MIN))).size(), all.size());
   ASSERT_EQ(all.size(), 2U);
   EXPECT_GE(all[0].size_bytes, 100'000U);
   EXPECT_TRUE(all[0].in_use);

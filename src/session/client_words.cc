@@ -1,0 +1,46 @@
+#include "session/client_words.h"
+
+#include <algorithm>
+
+#include "base/strings.h"
+#include "base/unix_time.h"
+
+namespace kiln::session {
+namespace {
+
+constexpr int64_t kMinHealthMs = 1000;
+constexpr int64_t kMaxHealthMs = int64_t{24} * 3600 * 1000;
+constexpr int64_t kMaxTokenSeconds = int64_t{365} * 24 * 3600;
+
+}  // namespace
+
+SessionInfo InfoOf(const rpc::MetadataMap& headers) {
+  SessionInfo info;
+  info.id = rpc::MetadataValue(headers, rpc::kSessionIdKey).value_or("");
+  info.shared_key = rpc::MetadataValue(headers, rpc::kSessionSharedKey).value_or("");
+  info.methods = rpc::MetadataValues(headers, rpc::kSessionMethodKey);
+  return info;
+}
+
+Result<HealthPolicy> HealthOf(const rpc::MetadataMap& headers) {
+  HealthPolicy policy;
+  const auto custom = rpc::MetadataValue(headers, rpc::kSessionHealthKey);
+  if (!custom) return policy;
+  const auto ms = ParseInt(*custom);
+  if (!ms || *ms < kMinHealthMs)
+    return InvalidArgument("bad {}: {}", rpc::kSessionHealthKey, Quoted(*custom));
+  policy.interval = policy.timeout = std::chrono::milliseconds(std::min(*ms, kMaxHealthMs));
+  policy.failures = 1;
+  return policy;
+}
+
+ClientToken TokenOf(const moby::filesync::v1::FetchTokenResponse& response) {
+  ClientToken token;
+  token.token = SecretString(response.token());
+  token.expires_in =
+      std::chrono::seconds(std::clamp<int64_t>(response.expiresin(), 0, kMaxTokenSeconds));
+  if (response.issuedat() != 0) token.issued_at = EventTime(response.issuedat(), 0);
+  return token;
+}
+
+}  // namespace kiln::session
