@@ -10,23 +10,13 @@
 #include "base/strings.h"
 #include "llb/git_url.h"
 #include "session/secrets.h"
+#include "source/git_revision.h"
 #include "sys/command.h"
 
 namespace kiln::source {
 namespace {
 
 constexpr size_t kMaxShownBytes = 4096;
-
-// "user:password@" between "://" and the host.
-std::pair<size_t, size_t> UserInfoOf(std::string_view url) {
-  const size_t scheme = url.find("://");
-  if (scheme == std::string_view::npos) return {0, 0};
-  const size_t begin = scheme + 3;
-  const size_t end = std::min(url.find_first_of("/?#", begin), url.size());
-  const size_t at = url.substr(0, end).rfind('@');
-  if (at == std::string_view::npos || at < begin) return {0, 0};
-  return {begin, at - begin};
-}
 
 // Where a secret header goes to: this remote only, but all of GitHub for one of its repositories,
 // for the sake of submodules.
@@ -37,22 +27,11 @@ std::string HeaderScope(const std::string& remote) {
   return remote;
 }
 
-bool IsOneLine(std::string_view text) { return text.find_first_of("\r\n\0") == text.npos; }
+bool IsOneLine(std::string_view text) {
+  return text.find_first_of(std::string_view("\r\n\0", 3)) == text.npos;
+}
 
 }  // namespace
-
-std::string RedactRemote(std::string_view url) {
-  const auto [begin, size] = UserInfoOf(url);
-  std::string result(url);
-  if (size == 0 || url.starts_with("ssh://")) {
-    // Who logs in by key is no secret; a password is.
-    const size_t colon = size == 0 ? result.npos : result.substr(begin, size).find(':');
-    if (colon != result.npos) result.replace(begin + colon + 1, size - colon - 1, "xxxxx");
-    return result;
-  }
-  const bool password = url.substr(begin, size).find(':') != std::string_view::npos;
-  return result.replace(begin, size, password ? "xxxxx:xxxxx" : "xxxxx");
-}
 
 Result<std::unique_ptr<Git>> Git::Open(const Services& services, const llb::GitSource& spec,
                                        const progress::Activity& activity) {

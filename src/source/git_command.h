@@ -4,7 +4,6 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/secret.h"
@@ -14,9 +13,6 @@
 #include "source/sources.h"
 
 namespace kiln::source {
-
-// A remote's URL for people: no password or token.
-std::string RedactRemote(std::string_view url);
 
 // One call of git.
 struct GitCall {

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "base/error.h"
@@ -14,32 +13,6 @@
 
 namespace kiln::source {
 namespace {
-
-bool IsHex(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-  });
-}
-
-// Lines "<hex>\t<name>" of ls-remote.
-std::map<std::string, std::string> ParseRefs(const std::string& out) {
-  std::map<std::string, std::string> refs;
-  for (const std::string_view line : Split(out, '\n')) {
-    const auto pair = Cut(line, "\t");
-    if (pair && IsCommitSha(pair->first)) refs.emplace(pair->second, pair->first);
-  }
-  return refs;
-}
-
-// What HEAD of a remote stands for: "ref: refs/heads/main\tHEAD". "" if it is detached.
-std::string SymbolicHead(const std::string& out) {
-  for (const std::string_view line : Split(out, '\n')) {
-    if (!line.starts_with("ref: ")) continue;
-    if (const auto pair = Cut(line.substr(5), "\t"); pair && pair->second == "HEAD")
-      return std::string(pair->first);
-  }
-  return {};
-}
 
 bool Says(const GitResult& result, std::initializer_list<std::string_view> words) {
   return std::any_of(words.begin(), words.end(), [&](std::string_view word) {
@@ -64,48 +37,10 @@ Result<GitRevision> AskRemote(const Git& git, const llb::GitSource& spec) {
   call.cwd = git.directory();
   TRY_ASSIGN_CTX(const std::string out, git.Run(call), "failed to fetch remote {}",
                  RedactRemote(spec.remote));
-  const std::map<std::string, std::string> refs = ParseRefs(out);
-  GitRevision revision;
-  if (head) {
-    if (const auto found = refs.find("HEAD"); found != refs.end()) {
-      revision.commit = found->second;
-      revision.ref = SymbolicHead(out);
-      return revision;
-    }
-  }
-  for (const char* prefix : {"", "refs/", "refs/heads/", "refs/tags/"}) {
-    const std::string name = prefix + spec.ref;
-    const auto found = refs.find(name);
-    if (found == refs.end() || !name.starts_with("refs/")) continue;
-    revision.ref = name;
-    revision.commit = found->second;
-    if (const auto peeled = refs.find(name + "^{}"); peeled != refs.end()) {
-      revision.tag = std::exchange(revision.commit, peeled->second);
-    }
-    return revision;
-  }
-  return Unknown("repository does not contain ref {}, output: {}", head ? "HEAD" : spec.ref,
-                 Quoted(out));
+  return RevisionIn(out, spec);
 }
 
 }  // namespace
-
-bool IsCommitSha(std::string_view text) {
-  return (text.size() == 40 || text.size() == 64) && IsHex(text);
-}
-
-Status CheckGitChecksum(const llb::GitSource& spec, const GitRevision& revision) {
-  if (spec.checksum.empty()) return OkStatus();
-  if (!IsHex(spec.checksum) || spec.checksum.size() > 64) {
-    return InvalidArgument("invalid checksum {} for Git URL, expected hex commit hash",
-                           spec.checksum);
-  }
-  if (revision.commit.starts_with(spec.checksum) || revision.tag.starts_with(spec.checksum))
-    return OkStatus();
-  const std::string alternative = revision.tag.empty() ? "" : " or " + revision.commit;
-  return Unknown("expected checksum to match {}, got {}{}", spec.checksum, revision.pin(),
-                 alternative);
-}
 
 Result<GitRevision> ResolveRevision(const Services& services, const llb::GitSource& spec,
                                     const progress::Activity& activity) {

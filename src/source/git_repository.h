@@ -5,24 +5,10 @@
 #include <string>
 
 #include "source/git_command.h"
+#include "source/git_revision.h"
 #include "store/ref.h"
 
 namespace kiln::source {
-
-// What a ref of a remote is.
-struct GitRevision {
-  std::string commit;  // hex
-  std::string tag;     // hex of the annotated tag that points there; "" if there is none
-  std::string ref;     // "refs/heads/main"; "" if a commit was asked for
-  // What a checkout with history is pinned to, and what provenance shows.
-  const std::string& pin() const { return tag.empty() ? commit : tag; }
-};
-
-// 40 or 64 lower-case hex digits.
-bool IsCommitSha(std::string_view text);
-
-// The error that says so unless commit or tag begin with the checksum that was asked for.
-Status CheckGitChecksum(const llb::GitSource& spec, const GitRevision& revision);
 
 // Asks the remote what the source's ref is; nothing is asked if it names a commit. Blocks.
 Result<GitRevision> ResolveRevision(const Services& services, const llb::GitSource& spec,

@@ -65,6 +65,17 @@ TEST_F(GitSourceTest, ChecksumsAreBeginningsOfCommitOrTag) {
             "invalid checksum main for Git URL, expected hex commit hash");
 }
 
+TEST_F(GitSourceTest, HeadIsABranchOrDetached) {
+  const std::string sha(40, 'a');
+  const auto head = [&](const std::string& symref) {
+    const auto revision = RevisionIn("ref: " + symref + "\tHEAD\n" + sha + "\tHEAD\n", {});
+    EXPECT_EQ(revision->commit, sha);
+    return revision->ref;
+  };
+  EXPECT_EQ(head("refs/heads/main"), "refs/heads/main");
+  EXPECT_EQ(head("--upload-pack=x"), "");
+}
+
 TEST_F(GitSourceTest, SecretsOfRemotesAreNotShown) {
   EXPECT_EQ(RedactRemote("https://user:pw@host/r.git"), "https://xxxxx:xxxxx@host/r.git");
   EXPECT_EQ(RedactRemote("https://token@host/r.git"), "https://xxxxx@host/r.git");

@@ -10,6 +10,7 @@
 #include "http/client.h"
 #include "http/message.h"
 #include "llb/source_id.h"
+#include "source/http_answer.h"
 #include "source/sources.h"
 #include "store/ref.h"
 
@@ -28,10 +29,6 @@ struct EarlierDownload {
   HttpFile file;
   std::string etag;
 };
-
-// The name a file gets: what was asked for, else Content-Disposition, else the end of the URL's
-// path, else "download". One plain component. `response` may be null.
-std::string HttpFilename(const llb::HttpSource& spec, const http::Response* response);
 
 // Gets one URL into the store. What earlier builds got is kept there with the server's validators
 // and used again when the server says that it is still the same.
