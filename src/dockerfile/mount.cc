@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/csv.h"
 #include "base/strings.h"
-#include "dockerfile/csv.h"
 #include "dockerfile/suggest.h"
 
 namespace kiln::dockerfile {

@@ -11,8 +11,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/csv.h"
 #include "base/strings.h"
-#include "dockerfile/csv.h"
 #include "dockerfile/lint_config.h"
 #include "dockerfile/suggest.h"
 

@@ -6,9 +6,9 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/csv.h"
 #include "base/strings.h"
 #include "base/time.h"
-#include "dockerfile/csv.h"
 #include "dockerfile/heredoc.h"
 #include "dockerfile/lexer.h"
 #include "dockerfile/mount.h"

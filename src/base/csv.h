@@ -6,10 +6,10 @@
 
 #include "base/result.h"
 
-namespace kiln::dockerfile {
+namespace kiln {
 
 // One record of RFC 4180: fields may be in double quotes, a doubled quote inside stands for one.
 // An empty text has no fields.
 Result<std::vector<std::string>> ParseCsv(std::string_view text);
 
-}  // namespace kiln::dockerfile
+}  // namespace kiln

@@ -1,8 +1,8 @@
-#include "dockerfile/csv.h"
+#include "base/csv.h"
 
 #include "base/strings.h"
 
-namespace kiln::dockerfile {
+namespace kiln {
 namespace {
 
 // Reads a quoted field whose opening quote was taken; leaves `at` behind the closing one.
@@ -49,4 +49,4 @@ Result<std::vector<std::string>> ParseCsv(std::string_view text) {
   }
 }
 
-}  // namespace kiln::dockerfile
+}  // namespace kiln
