@@ -1,6 +1,6 @@
 # Every outside library as an imported target that names its archive, so that `ldd kiln` shows only glibc. Debian's own
 # CMake targets for gRPC and protobuf name shared objects and are not used.
-# Targets: kiln::{grpc protobuf sqlite archive zstd isal curl crypto ssl seccomp cap z re2 threads}, and the header-only
+# Targets: kiln::{grpc protobuf sqlite archive zstd isal curl crypto ssl seccomp cap yaml z re2 threads}, and the header-only
 # kiln::{fmt spdlog json toml cli11 expected}.
 set(KILN_DEPS_DIR "" CACHE PATH "folder with include/ and lib/ of packaging/build-deps; empty: run it")
 set(kiln_deps_dir ${KILN_DEPS_DIR})
@@ -43,6 +43,7 @@ kiln_archive(zstd zstd)
 kiln_archive(sqlite sqlite3 NEEDS Threads::Threads ${CMAKE_DL_LIBS} m)
 kiln_archive(seccomp seccomp)
 kiln_archive(cap cap)
+kiln_archive(yaml yaml)
 kiln_archive(protobuf protobuf NEEDS kiln::z Threads::Threads)
 kiln_archive(isal isal DIRS ${kiln_deps_dir}/lib INCLUDE ${kiln_deps_dir}/include)
 kiln_archive(curl curl DIRS ${kiln_deps_dir}/lib INCLUDE ${kiln_deps_dir}/include
