@@ -7,6 +7,9 @@
 #include "base/clock.h"
 #include "base/pool.h"
 
+namespace kiln::cdi {
+class Registry;
+}
 namespace kiln::solver {
 class Solver;
 }
@@ -27,6 +30,7 @@ struct Environment {
   const Clock* clock = nullptr;
   WorkerPool* blocking = nullptr;  // for work that blocks on disk, network or other results
   std::set<std::string> allowed_entitlements;  // by the daemon's configuration
+  cdi::Registry* devices = nullptr;            // null: there are none
 };
 
 }  // namespace kiln::build

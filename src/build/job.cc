@@ -2,16 +2,13 @@
 
 #include <algorithm>
 
+#include "cdi/registry.h"
 #include "llb/caps.h"
 #include "llb/source_map.h"
 #include "ops/factory.h"
 
 namespace kiln::build {
 namespace {
-
-constexpr std::string_view kNetworkHost = "network.host";
-constexpr std::string_view kSecurityInsecure = "security.insecure";
-constexpr std::string_view kKnownEntitlements[] = {kNetworkHost, kSecurityInsecure, "device"};
 
 std::optional<progress::Group> GroupOf(const pb::OpMetadata& metadata) {
   if (!metadata.has_progress_group()) return std::nullopt;
@@ -69,19 +66,9 @@ class Job::Sessions final : public progress::SessionGroup {
 };
 
 Result<std::shared_ptr<Job>> Job::Start(const Environment& environment, JobOptions options) {
-  for (const auto& entitlement : options.entitlements) {
-    // A device may carry arguments: "device=vendor.com/class=name".
-    std::string name = entitlement.substr(0, entitlement.find('='));
-    if (std::find(std::begin(kKnownEntitlements), std::end(kKnownEntitlements), name) ==
-        std::end(kKnownEntitlements)) {
-      return InvalidArgument("unknown entitlement {}", entitlement);
-    }
-    if (!environment.allowed_entitlements.contains(name)) {
-      return PermissionDenied(
-          "granting entitlement {} is not allowed by build daemon configuration", entitlement);
-    }
-  }
-  std::shared_ptr<Job> job(new Job(environment, std::move(options)));
+  TRY_ASSIGN(auto entitlements,
+             Entitlements::Parse(options.entitlements, environment.allowed_entitlements));
+  std::shared_ptr<Job> job(new Job(environment, std::move(options), std::move(entitlements)));
   solver::JobOptions solver_options;
   solver_options.ref = job->ref();
   solver_options.session_ids = job->options().session_ids;
@@ -90,9 +77,10 @@ Result<std::shared_ptr<Job>> Job::Start(const Environment& environment, JobOptio
   return job;
 }
 
-Job::Job(const Environment& environment, JobOptions options)
+Job::Job(const Environment& environment, JobOptions options, Entitlements entitlements)
     : environment_(environment),
       options_(std::move(options)),
+      entitlements_(std::move(entitlements)),
       sessions_(std::make_shared<Sessions>(options_.session_ids)) {
   activity_.cancel = cancel_.token();
   activity_.sessions = sessions_;
@@ -112,14 +100,20 @@ void Job::AddImporter(solver::Importer importer) { solver_job_->AddImporter(std:
 
 Status Job::CheckEntitlements(const llb::Graph& graph) const {
   for (const auto& vertex : graph.vertices) {
-    if (!vertex.op.has_exec()) continue;
-    const auto& exec = vertex.op.exec();
-    auto need = [&](std::string_view entitlement, bool used) -> Status {
-      if (!used || options_.entitlements.contains(std::string(entitlement))) return OkStatus();
-      return PermissionDenied("{} is not allowed", entitlement);
-    };
-    TRY(need(kNetworkHost, exec.network() == pb::NetMode::HOST));
-    TRY(need(kSecurityInsecure, exec.security() == pb::SecurityMode::INSECURE));
+    if (vertex.op.has_exec()) TRY(entitlements_.CheckModes(vertex.op.exec()));
+  }
+  return OkStatus();
+}
+
+Status Job::ResolveDevices(llb::Graph& graph) const {
+  std::shared_ptr<const cdi::Catalog> catalog;  // read only if a step asks for devices
+  for (auto& vertex : graph.vertices) {
+    if (!vertex.op.has_exec() || vertex.op.exec().cdidevices().empty()) continue;
+    if (!catalog) {
+      catalog = environment_.devices != nullptr ? environment_.devices->Current()
+                                                : std::make_shared<const cdi::Catalog>();
+    }
+    TRY(entitlements_.ResolveDevices(*catalog, *vertex.op.mutable_exec()));
   }
   return OkStatus();
 }
@@ -143,6 +137,11 @@ Result<ReferencePtr> Job::Load(const pb::Definition& definition) {
   }
   TRY_ASSIGN_CTX(auto graph, LoadGraph(definition, options_.rewrite_source), "failed to load LLB");
   TRY_CTX(CheckEntitlements(graph), "failed to load LLB");
+  if (auto resolved = ResolveDevices(graph); !resolved.ok()) {
+    return std::make_shared<Reference>(
+        environment_, solver_job_, std::move(shared),
+        std::move(resolved.error().AddContext("failed to load LLB")));
+  }
   std::vector<solver::VertexSpec> specs;
   specs.reserve(graph.vertices.size());
   for (uint32_t index = 0; index < graph.vertices.size(); ++index) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/cancel.h"
+#include "build/entitlements.h"
 #include "build/environment.h"
 #include "build/load_graph.h"
 #include "build/reference.h"
@@ -53,6 +54,7 @@ class Job : public std::enable_shared_from_this<Job> {
 
   // A definition as a lazy reference; nothing runs. An absent or empty definition is scratch.
   // Errors are prefixed "failed to load LLB: " and carry source lines where they belong to an op.
+  // That a device is missing or not allowed is said when the reference is evaluated.
   Result<ReferencePtr> Load(const pb::Definition& definition);
 
   // Counts nested frontend requests: InvalidArgument beyond the limit. Pair each success with
@@ -64,13 +66,15 @@ class Job : public std::enable_shared_from_this<Job> {
   void Cancel(Error reason);
 
  private:
-  Job(const Environment& environment, JobOptions options);
+  Job(const Environment& environment, JobOptions options, Entitlements entitlements);
   Status CheckEntitlements(const llb::Graph& graph) const;
+  Status ResolveDevices(llb::Graph& graph) const;
 
   class Sessions;
 
   const Environment& environment_;
   const JobOptions options_;
+  const Entitlements entitlements_;
   CancelSource cancel_;
   std::shared_ptr<Sessions> sessions_;
   progress::Activity activity_;

@@ -33,6 +33,13 @@ Reference::Reference(const Environment& environment, solver::ScopePtr scope,
       definition_(std::move(definition)),
       platform_(std::move(platform)) {}
 
+Reference::Reference(const Environment& environment, solver::ScopePtr scope,
+                     std::shared_ptr<const pb::Definition> definition, Error refusal)
+    : environment_(environment),
+      scope_(std::move(scope)),
+      definition_(std::move(definition)),
+      refusal_(std::move(refusal)) {}
+
 Result<solver::ResultHandle> Reference::Wait(
     const progress::Activity& activity,
     const std::function<solver::AskId(solver::Callback<solver::ResultHandle>)>& ask) {
@@ -61,6 +68,7 @@ Result<solver::ResultHandle> Reference::Wait(
 }
 
 Result<solver::ResultHandle> Reference::Get(const progress::Activity& activity) {
+  if (refusal_) return *refusal_;
   {
     std::lock_guard lock(mutex_);
     if (handle_) return *handle_;
@@ -80,6 +88,7 @@ Result<store::SnapshotRef> Reference::Evaluate(const progress::Activity& activit
 
 void Reference::EvaluateAsync(std::function<void(Result<store::SnapshotRef>)> done) {
   if (is_scratch()) return done(store::SnapshotRef());
+  if (refusal_) return done(*refusal_);
   scope_->Get(*edge_, [this, done = std::move(done)](Result<solver::ResultHandle> handle) {
     if (!handle.ok()) return done(Explain(std::move(handle).error()));
     {

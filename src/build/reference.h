@@ -22,10 +22,13 @@ class Reference {
   Reference(const Environment& environment, solver::ScopePtr scope,
             std::optional<solver::EdgeId> edge, std::shared_ptr<const pb::Definition> definition,
             std::optional<oci::Platform> platform);
+  // What will not be worked out, for the reason given.
+  Reference(const Environment& environment, solver::ScopePtr scope,
+            std::shared_ptr<const pb::Definition> definition, Error refusal);
 
   // What the client sent; empty for scratch.
   const pb::Definition& definition() const { return *definition_; }
-  bool is_scratch() const { return !edge_; }
+  bool is_scratch() const { return !edge_ && !refusal_; }
   const std::optional<solver::EdgeId>& edge() const { return edge_; }
   // Of the vertex that makes it; unset for scratch.
   const std::optional<oci::Platform>& platform() const { return platform_; }
@@ -61,6 +64,7 @@ class Reference {
   const std::optional<solver::EdgeId> edge_;
   const std::shared_ptr<const pb::Definition> definition_;
   const std::optional<oci::Platform> platform_;
+  const std::optional<Error> refusal_;
   mutable std::mutex mutex_;
   std::optional<solver::ResultHandle> handle_;
 };

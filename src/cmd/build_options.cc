@@ -67,7 +67,8 @@ void AddBuildOptions(CLI::App& app, BuildFlags& flags) {
           "SSH agent for RUN --mount=type=ssh: default, ID=SOCKET or ID=KEYFILE[,KEYFILE]");
   AddList(app, "--add-host", flags.add_hosts, "Host entry in RUN steps, HOST=IP");
   AddList(app, "--ulimit", flags.ulimits, "Limit in RUN steps, NAME=SOFT[:HARD]");
-  AddList(app, "--allow", flags.allow, "Entitlement, such as network.host");
+  AddList(app, "--allow", flags.allow,
+          "Entitlement: network.host, security.insecure, device[=NAME[,alias=OTHER]]");
   AddList(app, "--cache-from", flags.cache_from,
           "Cache to import, type=registry,ref=… and the like");
   AddList(app, "--cache-to", flags.cache_to, "Where to export the cache to");

@@ -25,7 +25,6 @@ namespace {
 // Flags of buildkitd that are not served, and those that may be given because they change nothing.
 constexpr const char* kUnserved[] = {"--debugaddr",
                                      "--otel-socket-path",
-                                     "--cdi-spec-dir",
                                      "--oci-worker-proxy-snapshotter-path",
                                      "--oci-worker-platform",
                                      "--oci-cni-config-path",
@@ -38,9 +37,8 @@ constexpr const char* kUnserved[] = {"--debugaddr",
                                      "--containerd-worker-namespace",
                                      "--rootless",
                                      "--proxy-network"};
-constexpr const char* kWithoutEffect[] = {
-    "--trace",      "--cdi-disabled", "--save-cache-debug", "--containerd-worker",
-    "--oci-worker", "--log-format"};
+constexpr const char* kWithoutEffect[] = {"--trace", "--save-cache-debug", "--containerd-worker",
+                                          "--oci-worker", "--log-format"};
 
 void AddOthers(CLI::App& app) {
   for (const char* name : kUnserved) {
@@ -116,7 +114,14 @@ void AddDaemonOptions(CLI::App& app, DaemonFlags& flags) {
   app.add_option("--tlscacert", flags.tls_ca,
                  "Authority that clients' certificates must come from");
   app.add_option("--allow-insecure-entitlement", flags.entitlements,
-                 "network.host or security.insecure")
+                 "network.host, security.insecure or device (always, unless --cdi-disabled)")
+      ->allow_extra_args(false)
+      ->take_all();
+  app.add_flag("--cdi-disabled", flags.cdi_disabled,
+               "No devices of the Container Device Interface (RUN --device)");
+  app.add_option("--cdi-spec-dir", flags.cdi_spec_dirs,
+                 "Folder with specifications of devices (default /etc/cdi, /var/run/cdi, "
+                 "/etc/buildkit/cdi)")
       ->allow_extra_args(false)
       ->take_all();
   app.add_option("--oci-worker-labels", flags.labels, "Label of the worker, KEY=VALUE")
@@ -154,6 +159,8 @@ Result<control::Config> ConfigOf(const DaemonFlags& flags) {
     config.entitlements.clear();
     for (const auto& name : flags.entitlements) TRY(control::AddEntitlement(name, &config));
   }
+  if (flags.cdi_disabled) config.cdi_disabled = *flags.cdi_disabled;
+  if (!flags.cdi_spec_dirs.empty()) config.cdi_spec_dirs = flags.cdi_spec_dirs;
   for (const auto& label : flags.labels) {
     auto cut = Cut(label, "=");
     if (!cut)

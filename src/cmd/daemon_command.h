@@ -1,5 +1,9 @@
 #pragma once
 
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "base/result.h"
 #include "control/config.h"
 
@@ -22,6 +26,8 @@ struct DaemonFlags {
   std::string log_level;
   std::string tls_cert, tls_key, tls_ca;
   std::vector<std::string> entitlements;
+  std::optional<bool> cdi_disabled;
+  std::vector<std::string> cdi_spec_dirs;
   std::vector<std::string> labels;
   std::string snapshotter;
   std::string network;

@@ -43,7 +43,12 @@ struct Config {
   std::vector<std::string> addresses;
   rpc::SocketOwner socket_owner;
   rpc::TlsFiles tls;
-  std::set<std::string> entitlements;  // "network.host", "security.insecure"
+  // "network.host", "security.insecure"; "device" goes without saying unless cdi_disabled.
+  std::set<std::string> entitlements;
+  bool cdi_disabled = false;
+  // Of ascending priority; empty: the default ones.
+  std::vector<std::string> cdi_spec_dirs;
+  std::vector<std::string> cdi_auto_allowed;  // devices or kinds that need no --allow
   executor::DnsConfig dns;
   registry::HostConfigs registries;
   int max_registry_concurrency = 4;
@@ -76,7 +81,7 @@ Status ApplyToml(std::string_view text, Config* config);
 // A file that is missing is no error if `optional`.
 Status ApplyTomlFile(const std::string& path, bool optional, Config* config);
 
-// "host" → {"network.host", "security.insecure"} spelling checks: `invalid entitlement : x`.
+// "network.host", "security.insecure" or "device"; `invalid entitlement : x`.
 Status AddEntitlement(const std::string& name, Config* config);
 // "512MB" (binary multiples), "10%", or bytes.
 Result<DiskSize> ParseDiskSize(std::string_view text);

@@ -69,7 +69,7 @@ Status ApplyKeepStorage(std::string_view text, Config* config) {
 }
 
 Status AddEntitlement(const std::string& name, Config* config) {
-  if (name != "network.host" && name != "security.insecure")
+  if (name != "network.host" && name != "security.insecure" && name != "device")
     return InvalidArgument("invalid entitlement : {}", name);
   config->entitlements.insert(name);
   return OkStatus();

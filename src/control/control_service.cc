@@ -131,13 +131,21 @@ grpc::ServerBidiReactor<pb::BytesMessage, pb::BytesMessage>* ControlService::Ses
   return session::ServeSession(*parts_.sessions, *parts_.poller, context);
 }
 
-grpc::ServerUnaryReactor* ControlService::ListWorkers(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* ControlService::ListWorkers(grpc::CallbackServerContext*,
                                                       const pb::ListWorkersRequest* request,
                                                       pb::ListWorkersResponse* response) {
-  const auto filter = Filter::Parse({request->filter().begin(), request->filter().end()});
-  if (!filter.ok()) return Answer(context, filter.error());
+  // The devices' files are read.
+  return BlockingCall::Run(*parts_.blocking,
+                           [this, request, response](const CancelToken&) -> kiln::Status {
+                             return AddWorkers(*request, response);
+                           });
+}
+
+kiln::Status ControlService::AddWorkers(const pb::ListWorkersRequest& request,
+                                        pb::ListWorkersResponse* response) {
+  TRY_ASSIGN(const auto filter, Filter::Parse({request.filter().begin(), request.filter().end()}));
   const bool match =
-      filter->Matches([this](const std::vector<std::string>& path) -> std::optional<std::string> {
+      filter.Matches([this](const std::vector<std::string>& path) -> std::optional<std::string> {
         if (path.size() == 1 && path[0] == "id") return parts_.worker->id;
         if (path.size() < 2 || path[0] != "labels") return std::nullopt;
         std::string key = path[1];
@@ -146,8 +154,11 @@ grpc::ServerUnaryReactor* ControlService::ListWorkers(grpc::CallbackServerContex
         if (label == parts_.worker->labels.end()) return std::nullopt;
         return label->second;
       });
-  if (match) ToProto(*parts_.worker, response->add_record());
-  return Answer(context, OkStatus());
+  if (!match) return OkStatus();
+  auto* record = response->add_record();
+  ToProto(*parts_.worker, record);
+  if (parts_.devices != nullptr) DevicesToProto(*parts_.devices->Current(), record);
+  return OkStatus();
 }
 
 grpc::ServerUnaryReactor* ControlService::Info(grpc::CallbackServerContext* context,

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/pool.h"
+#include "cdi/registry.h"
 #include "control/job_table.h"
 #include "control/recorder.h"
 #include "control/worker_info.h"
@@ -51,6 +52,7 @@ class ControlService final : public moby::buildkit::v1::Control::CallbackService
     WorkerPool* builds = nullptr;
     const Clock* clock = nullptr;
     const WorkerInfo* worker = nullptr;
+    cdi::Registry* devices = nullptr;  // null: there are none
     Solver* solver = nullptr;
     Collector* collector = nullptr;
     history::History* history = nullptr;
@@ -88,6 +90,9 @@ class ControlService final : public moby::buildkit::v1::Control::CallbackService
       moby::buildkit::v1::UpdateBuildHistoryResponse* response) override;
 
  private:
+  kiln::Status AddWorkers(const moby::buildkit::v1::ListWorkersRequest& request,
+                          moby::buildkit::v1::ListWorkersResponse* response);
+
   const Parts parts_;
 };
 

@@ -18,6 +18,7 @@
 #include "base/pool.h"
 #include "build/environment.h"
 #include "cachedb/cachedb.h"
+#include "cdi/registry.h"
 #include "control/cache_collector.h"
 #include "control/content_service.h"
 #include "control/control_service.h"
@@ -53,6 +54,7 @@ constexpr size_t kBuildThreads = 256;
 // How long cancelled builds have to end, and last answers to be sent.
 constexpr std::chrono::seconds kCancelTime{15};
 constexpr std::chrono::milliseconds kAnswerTime{500};
+constexpr const char* kDefaultSpecDirs[] = {"/etc/cdi", "/var/run/cdi", "/etc/buildkit/cdi"};
 
 // Text of a small file that is made once and kept: the worker's id survives restarts.
 Result<std::string> StableId(const std::string& path) {
@@ -99,6 +101,16 @@ uint64_t DiskBytes(const std::string& path) {
   return static_cast<uint64_t>(info.f_blocks) * info.f_frsize;
 }
 
+std::unique_ptr<cdi::Registry> DevicesOf(const Config& config) {
+  std::vector<std::string> directories = config.cdi_spec_dirs;
+  if (directories.empty())
+    directories.assign(std::begin(kDefaultSpecDirs), std::end(kDefaultSpecDirs));
+  if (config.cdi_disabled) directories.clear();
+  return std::make_unique<cdi::Registry>(
+      std::move(directories),
+      std::set<std::string>(config.cdi_auto_allowed.begin(), config.cdi_auto_allowed.end()));
+}
+
 solver::SolverOptions SolverOptionsOf(const Config& config) {
   solver::SolverOptions options;
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -133,6 +145,7 @@ struct Daemon::Parts {
   std::unique_ptr<source::LayoutBlobs> layout_blobs;
   std::unique_ptr<source::Sources> sources;
   std::unique_ptr<executor::OciRuntime> executor;
+  std::unique_ptr<cdi::Registry> devices;
   std::unique_ptr<ops::StepSecrets> secrets;
   std::unique_ptr<ops::Factory> factory;
   std::unique_ptr<solver::Solver> solver;
@@ -214,11 +227,14 @@ Status Daemon::Parts::OpenExecutor(sys::Spawner& spawner, const sys::KernelFeatu
 
 Status Daemon::Parts::OpenEngine() {
   secrets = ops::MakeSessionSecrets(sessions);
+  devices = DevicesOf(config);
+  devices->Current();  // what is wrong with the files is said now
   const ops::Services services{*store, *blocking, clock};
   factory = std::make_unique<ops::Factory>(services);
   ops::ExecServices exec;
   exec.executor = executor.get();
   exec.secrets = secrets.get();
+  exec.devices = devices.get();
   exec.socket_dir = config.root + "/sockets";
   exec.log_limits = ops::LogLimits::From([](const char* name) { return std::getenv(name); });
   exec.default_network =
@@ -233,6 +249,8 @@ Status Daemon::Parts::OpenEngine() {
   environment.clock = &clock;
   environment.blocking = blocking.get();
   environment.allowed_entitlements = config.entitlements;
+  if (!config.cdi_disabled) environment.allowed_entitlements.insert("device");
+  environment.devices = devices.get();
 
   frontends.sources = sources.get();
   frontends.clock = &clock;
@@ -265,6 +283,7 @@ Status Daemon::Parts::OpenServices() {
   parts.builds = builds.get();
   parts.clock = &clock;
   parts.worker = &worker;
+  parts.devices = devices.get();
   parts.solver = build_solver.get();
   parts.collector = collector.get();
   parts.history = history.get();

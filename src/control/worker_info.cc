@@ -10,6 +10,15 @@ void VersionToProto(moby::buildkit::v1::types::BuildkitVersion* out) {
   out->set_dockerfileversion(std::string(kDockerfileVersion));
 }
 
+void DevicesToProto(const cdi::Catalog& catalog, moby::buildkit::v1::types::WorkerRecord* out) {
+  for (const cdi::Entry& entry : catalog.devices()) {
+    auto* device = out->add_cdidevices();
+    device->set_name(entry.name);
+    device->set_autoallow(entry.auto_allowed);
+    device->mutable_annotations()->insert(entry.annotations.begin(), entry.annotations.end());
+  }
+}
+
 void ToProto(const WorkerInfo& worker, moby::buildkit::v1::types::WorkerRecord* out) {
   out->set_id(worker.id);
   out->mutable_labels()->insert(worker.labels.begin(), worker.labels.end());

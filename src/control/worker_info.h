@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cdi/catalog.h"
 #include "oci/platform.h"
 #include "store/usage.h"
 
@@ -31,6 +32,7 @@ struct WorkerInfo {
 };
 
 void ToProto(const WorkerInfo& worker, moby::buildkit::v1::types::WorkerRecord* out);
+void DevicesToProto(const cdi::Catalog& catalog, moby::buildkit::v1::types::WorkerRecord* out);
 void VersionToProto(moby::buildkit::v1::types::BuildkitVersion* out);
 
 }  // namespace kiln::control

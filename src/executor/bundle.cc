@@ -93,7 +93,27 @@ Status Bundle::PrepareMounts() {
     TRY_ASSIGN_CTX(SpecMount prepared, Prepare(mount, i), "mount {}", mount.target);
     mounts_.push_back(std::move(prepared));
   }
+  AddDevicePoints();
   return OkStatus();
+}
+
+// Where devices' mounts will be: made and removed by us, so that the layer does not show them. What
+// is wrong with a mount the runtime says.
+void Bundle::AddDevicePoints() {
+  for (const cdi::Mount& mount : spec_.device_edits.mounts) {
+    if (!mount.container_path.starts_with('/')) continue;
+    const bool bound = std::any_of(
+        mount.options.begin(), mount.options.end(),
+        [](const std::string& option) { return option == "bind" || option == "rbind"; });
+    bool directory = true;
+    if (bound || mount.type == "bind") {
+      auto info = sys::StatAt(AT_FDCWD, mount.host_path);
+      if (!info.ok()) continue;
+      directory = info->IsDirectory();
+    }
+    const std::string target = CleanPath(mount.container_path);
+    if (target != "/") points_.push_back({.target = target, .directory = directory});
+  }
 }
 
 Result<SpecMount> Bundle::Prepare(const StepMount& mount, size_t number) {

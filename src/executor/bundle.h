@@ -56,6 +56,7 @@ class Bundle {
   Status Fill(const EtcTexts& etc);
   Status MountRoot();
   Status PrepareMounts();
+  void AddDevicePoints();
   Result<SpecMount> Prepare(const StepMount& mount, size_t number);
   Result<SpecMount> PrepareSecret(const StepMount& mount, const SecretFile& secret,
                                   const std::string& place);

@@ -52,6 +52,7 @@ class SpecBuilder {
   explicit SpecBuilder(const OciSpecInput& input)
       : input_(input),
         process_(*input.process),
+        edits_(process_.device_edits),
         insecure_(process_.security == SecurityMode::kInsecure) {}
 
   std::string Build() {
@@ -61,6 +62,7 @@ class SpecBuilder {
                  {"hostname", process_.hostname},
                  {"mounts", Mounts()},
                  {"linux", Linux()}};
+    if (!process_.device_edits.hooks.empty()) spec["hooks"] = Hooks();
     // Arguments need not be UTF-8; what is not becomes U+FFFD, as Go's encoder has it.
     return spec.dump(-1, ' ', false, json::error_handler_t::replace);
   }
@@ -71,9 +73,9 @@ class SpecBuilder {
                     {"user",
                      {{"uid", input_.user.uid},
                       {"gid", input_.user.gid},
-                      {"additionalGids", input_.user.additional_gids}}},
+                      {"additionalGids", AdditionalGids()}}},
                     {"args", process_.args},
-                    {"env", EffectiveEnv(process_.env)},
+                    {"env", Env()},
                     {"cwd", process_.cwd},  // the runtime refuses one that is not absolute
                     {"capabilities", Capabilities()},
                     {"noNewPrivileges", false}};
@@ -89,6 +91,42 @@ class SpecBuilder {
     }
     if (!rlimits.empty()) process["rlimits"] = rlimits;
     return process;
+  }
+
+  std::vector<std::string> Env() const {
+    std::vector<std::string> env = EffectiveEnv(process_.env);
+    for (const std::string& entry : edits_.env) {
+      const std::string name = entry.substr(0, entry.find('=') + 1);
+      const auto same = std::find_if(env.begin(), env.end(), [&](const std::string& other) {
+        return other.starts_with(name);
+      });
+      if (same != env.end()) {
+        *same = entry;
+      } else {
+        env.push_back(entry);
+      }
+    }
+    return env;
+  }
+
+  std::vector<gid_t> AdditionalGids() const {
+    std::vector<gid_t> gids = input_.user.additional_gids;
+    for (const uint32_t gid : edits_.additional_gids) {
+      if (gid != 0 && std::find(gids.begin(), gids.end(), gid) == gids.end()) gids.push_back(gid);
+    }
+    return gids;
+  }
+
+  json Hooks() const {
+    json hooks = json::object();
+    for (const cdi::Hook& hook : edits_.hooks) {
+      json one = {{"path", hook.path}};
+      if (!hook.args.empty()) one["args"] = hook.args;
+      if (!hook.env.empty()) one["env"] = hook.env;
+      if (hook.timeout) one["timeout"] = *hook.timeout;
+      hooks[hook.name].push_back(std::move(one));
+    }
+    return hooks;
   }
 
   json Capabilities() const {
@@ -133,10 +171,27 @@ class SpecBuilder {
     return mounts;
   }
 
+  // Those of devices lie between ours and the step's, and all of them in the order of their depth.
+  void AddDeviceMounts(std::vector<SpecMount>& mounts) const {
+    if (edits_.mounts.empty()) return;
+    for (const cdi::Mount& mount : edits_.mounts) {
+      std::erase_if(mounts,
+                    [&](const SpecMount& other) { return other.target == mount.container_path; });
+      mounts.push_back({mount.container_path, mount.type, mount.host_path, mount.options});
+    }
+    const auto depth = [](const SpecMount& mount) {
+      const std::string path = CleanPath(mount.target);
+      return std::count(path.begin(), path.end(), '/');
+    };
+    std::stable_sort(mounts.begin(), mounts.end(),
+                     [&](const SpecMount& a, const SpecMount& b) { return depth(a) < depth(b); });
+  }
+
   // The step's, by destination, after ours; one with a destination that is there already takes its
   // place.
   json Mounts() const {
     std::vector<SpecMount> mounts = DefaultMounts();
+    AddDeviceMounts(mounts);
     std::vector<SpecMount> own = input_.mounts;
     std::stable_sort(own.begin(), own.end(),
                      [](const SpecMount& a, const SpecMount& b) { return a.target < b.target; });
@@ -162,20 +217,32 @@ class SpecBuilder {
 
   json Linux() const {
     json out = {{"namespaces", Namespaces()}};
+    AddDeviceEdits(out);
     if (!input_.rootless) {
       out["resources"] = Resources();
       out["cgroupsPath"] = input_.cgroups_path;
     }
-    if (insecure_) {
-      out["devices"] = Devices();
-      return out;
-    }
+    if (insecure_ || !edits_.device_nodes.empty()) out["devices"] = Devices();
+    if (insecure_) return out;
     out["maskedPaths"] = json::array();
     for (const char* path : kMaskedPaths) out["maskedPaths"].push_back(path);
     out["readonlyPaths"] = json::array();
     for (const char* path : kReadonlyPaths) out["readonlyPaths"].push_back(path);
     if (input_.seccomp) out["seccomp"] = DefaultSeccomp(SandboxCapabilities());
     return out;
+  }
+
+  void AddDeviceEdits(json& out) const {
+    for (const cdi::NetDevice& device : edits_.net_devices)
+      out["netDevices"][device.host_interface] = {{"name", device.name}};
+    if (!edits_.intel_rdt) return;
+    const cdi::IntelRdt& rdt = *edits_.intel_rdt;
+    json& to = out["intelRdt"] = json::object();
+    if (!rdt.clos_id.empty()) to["closID"] = rdt.clos_id;
+    if (!rdt.l3_cache_schema.empty()) to["l3CacheSchema"] = rdt.l3_cache_schema;
+    if (!rdt.mem_bw_schema.empty()) to["memBwSchema"] = rdt.mem_bw_schema;
+    if (rdt.schemata && !rdt.schemata->empty()) to["schemata"] = *rdt.schemata;
+    if (rdt.enable_monitoring) to["enableMonitoring"] = true;
   }
 
   json Namespaces() const {
@@ -196,6 +263,14 @@ class SpecBuilder {
     } else {
       resources["devices"] = json::array({{{"allow", false}, {"access", "rwm"}}});
     }
+    for (const cdi::DeviceNode& node : edits_.device_nodes) {
+      if (node.type != "b" && node.type != "c") continue;
+      json rule = {
+          {"allow", true}, {"type", node.type}, {"major", node.major}, {"minor", node.minor}};
+      if (node.permissions != "none")
+        rule["access"] = node.permissions.empty() ? "rwm" : node.permissions;
+      resources["devices"].push_back(std::move(rule));
+    }
     const ResourceLimits& limits = process_.limits;
     if (limits.memory_bytes != 0) resources["memory"]["limit"] = limits.memory_bytes;
     if (limits.memory_swap_bytes != 0) resources["memory"]["swap"] = limits.memory_swap_bytes;
@@ -209,7 +284,27 @@ class SpecBuilder {
 
   json Devices() const {
     json devices = json::array();
-    if (input_.rootless) return devices;
+    if (insecure_ && !input_.rootless) AddInsecureDevices(devices);
+    for (const cdi::DeviceNode& node : edits_.device_nodes) {
+      json one = {{"path", node.path}, {"type", node.type}};
+      if (node.type != "p") {
+        one["major"] = node.major;
+        one["minor"] = node.minor;
+      }
+      if (node.file_mode) one["fileMode"] = *node.file_mode;
+      if (const uint32_t uid = node.uid.value_or(input_.user.uid); node.uid || uid != 0)
+        one["uid"] = uid;
+      if (const uint32_t gid = node.gid.value_or(input_.user.gid); node.gid || gid != 0)
+        one["gid"] = gid;
+      const auto same = std::find_if(devices.begin(), devices.end(),
+                                     [&](const json& other) { return other["path"] == node.path; });
+      if (same != devices.end()) devices.erase(same);
+      devices.push_back(std::move(one));
+    }
+    return devices;
+  }
+
+  static void AddInsecureDevices(json& devices) {
     auto add = [&](const std::string& path, const char* type, int major, int minor) {
       devices.push_back({{"path", path},
                          {"type", type},
@@ -222,7 +317,6 @@ class SpecBuilder {
     for (const DeviceNode& node : kInsecureDevices) add(node.path, "c", node.major, node.minor);
     for (int i = 0; i < FreeLoop() + kSpareLoops; ++i)
       add(fmt::format("/dev/loop{}", i), "b", kLoopMajor, i);
-    return devices;
   }
 
   // The number of the first loop device not in use; 0 without loop devices.
@@ -235,6 +329,7 @@ class SpecBuilder {
 
   const OciSpecInput& input_;
   const ProcessSpec& process_;
+  const cdi::ContainerEdits& edits_;
   const bool insecure_;
 };
 

@@ -139,6 +139,50 @@ TEST(OciSpecTest, SandboxAndInsecureDiffer) {
   EXPECT_FALSE(rootless["linux"].contains("cgroupsPath"));
 }
 
+TEST(OciSpecTest, DevicesEditTheSpec) {
+  ProcessSpec process{.args = {"x"}, .env = {"A=1", "B=2", "PATH=/"}};
+  cdi::ContainerEdits& edits = process.device_edits;
+  edits.env = {"B=3", "C=4"};
+  edits.device_nodes = {
+      {.path = "/dev/a", .type = "c", .major = 1, .minor = 3, .file_mode = 0620, .uid = 5},
+      {.path = "/dev/b", .type = "b", .major = 7, .minor = 0, .permissions = "r"},
+      {.path = "/dev/p", .type = "p"}};
+  edits.mounts = {{"/h/deep", "/m/deep", "", {"bind"}}, {"/h", "/m", "none", {"rbind", "ro"}}};
+  edits.hooks = {{.name = "createRuntime", .path = "/h", .args = {"h"}, .timeout = 3}};
+  edits.net_devices = {{"eth1", "net0"}};
+  edits.intel_rdt = cdi::IntelRdt{.clos_id = "c"};
+  edits.additional_gids = {0, 7, 7};
+  auto spec = SpecOf(process, {{"/m", "bind", "/step", {}}});
+  using nlohmann::json;
+  EXPECT_EQ(spec["process"]["env"], json({"A=1", "B=3", "PATH=/", "C=4"}));
+  EXPECT_EQ(spec["process"]["user"]["additionalGids"], json::array({7}));
+  EXPECT_EQ(spec["linux"]["devices"], json::parse(R"([
+      {"path":"/dev/a","type":"c","major":1,"minor":3,"fileMode":400,"uid":5},
+      {"path":"/dev/b","type":"b","major":7,"minor":0},
+      {"path":"/dev/p","type":"p"}])"));
+  EXPECT_EQ(spec["linux"]["resources"]["devices"], json::parse(R"([
+      {"allow":false,"access":"rwm"},
+      {"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"},
+      {"allow":true,"type":"b","major":7,"minor":0,"access":"r"}])"));
+  EXPECT_EQ(spec["linux"]["netDevices"], json::parse(R"({"eth1":{"name":"net0"}})"));
+  EXPECT_EQ(spec["linux"]["intelRdt"], json::parse(R"({"closID":"c"})"));
+  EXPECT_EQ(spec["hooks"],
+            json::parse(R"({"createRuntime":[{"path":"/h","args":["h"],"timeout":3}]})"));
+  // By depth; the step's own mount takes its place.
+  std::vector<std::string> seen;
+  for (const auto& mount : spec["mounts"])
+    seen.push_back(mount["destination"].get<std::string>() + "=" +
+                   mount["source"].get<std::string>());
+  EXPECT_EQ(seen, (std::vector<std::string>{"/proc=proc", "/dev=tmpfs", "/sys=sysfs", "/m=/step",
+                                            "/dev/pts=devpts", "/dev/shm=shm", "/dev/mqueue=mqueue",
+                                            "/etc/resolv.conf=", "/etc/hosts=", "/m/deep=/h/deep",
+                                            "/sys/fs/cgroup=cgroup"}));
+  process.security = SecurityMode::kInsecure;
+  auto devices = SpecOf(process)["linux"]["devices"];
+  EXPECT_EQ(devices.back()["path"], "/dev/p");
+  EXPECT_EQ(devices.front()["path"], "/dev/kmsg");
+}
+
 TEST(OciSpecTest, ArgumentsOfAnyBytesMakeAValidSpec) {
   EXPECT_EQ(SpecOf({.args = {"a\xff"}})["process"]["args"][0], "a\xEF\xBF\xBD");
   auto spec = SpecOf({.args = {"x"}, .cwd = "/dir", .ulimits = {{"nofile", 10, -1}}});

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/secret.h"
+#include "cdi/edits.h"
 #include "sys/mounts.h"
 
 namespace kiln::executor {
@@ -85,6 +86,9 @@ struct ProcessSpec {
   std::vector<Ulimit> ulimits;  // empty: ours
   ResourceLimits limits;
   std::string cgroup_parent;  // over the executor's own
+  // What devices change. Their mounts lie under the step's own; their device nodes are complete
+  // (cdi::FillFromHost).
+  cdi::ContainerEdits device_edits;
 
   // Directories that had to be made above a mount point go too when empty. Off, they stay, as old
   // clients expect.

@@ -169,10 +169,6 @@ TEST(CapsTest, TablesAreSortedAndChecked) {
   (*metadata.mutable_caps())["source.git.bundle"] = false;
   EXPECT_EQ(CheckCaps(metadata).error().message(),
             "requested feature source.git.bundle is not supported by this build server");
-  metadata.clear_caps();
-  (*metadata.mutable_caps())["exec.meta.cdi"] = true;
-  EXPECT_EQ(CheckCaps(metadata).error().message(),
-            "RUN --device (exec.meta.cdi) is not supported by this build server");
 }
 
 }  // namespace

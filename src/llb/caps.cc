@@ -13,6 +13,7 @@ constexpr Cap kLlbCaps[] = {
     {"diffop", "DiffOpTest.HasOnlyWhatChanged"},
     {"exec.cgroup", "ExecOpTest.TheProcessIsWhatTheOpSays"},
     {"exec.meta.base", "ExecOpTest.TheProcessIsWhatTheOpSays"},
+    {"exec.meta.cdi", "ExecOpTest.DevicesChangeTheContainer"},
     {"exec.meta.cgroup.parent", "ExecOpTest.TheProcessIsWhatTheOpSays"},
     {"exec.meta.linux.resources", "ExecOpTest.TwinsGetTheLooserLimits"},
     {"exec.meta.network", "ExecOpTest.TheProcessIsWhatTheOpSays"},
@@ -112,9 +113,6 @@ constexpr Cap kFrontendCaps[] = {
 constexpr std::string_view kUnannounced[] = {"exec.meta.removemountstubs.recursive",
                                              "file.copy.modestring"};
 
-// Refused in words of the Dockerfile: frontends ask for it unasked.
-constexpr std::string_view kDevices = "exec.meta.cdi";
-
 // Exist upstream, so that asking for them deserves another answer than a misspelling.
 constexpr std::string_view kNotServed[] = {
     "cache.azblob",
@@ -148,8 +146,6 @@ bool IsServed(std::string_view id) {
 Status CheckCaps(const pb::OpMetadata& metadata) {
   for (const auto& [id, wanted] : metadata.caps()) {
     if (IsServed(id)) continue;
-    if (id == kDevices)
-      return Unknown("RUN --device ({}) is not supported by this build server", id);
     if (std::find(std::begin(kNotServed), std::end(kNotServed), id) != std::end(kNotServed))
       return Unknown("requested feature {} is not supported by this build server", id);
     return Unknown("unknown API capability {}", Quoted(id, 128));

@@ -141,8 +141,7 @@ class ExecOp final : public SnapshotOp {
     StepLog log(activity.sink, services().clock, exec_.log_limits);
     executor::Stdio stdio;
     stdio.output = [&](progress::Stream stream, std::string_view data) { log.Write(stream, data); };
-    auto outcome = exec_.executor->Run(spec, std::move(stdio), activity);
-    Status ended = outcome.ok() ? Judge(*outcome) : Status(std::move(outcome).error());
+    Status ended = RunProcess(spec, std::move(stdio), activity);
     if (!ended.ok()) {
       log.ShowEnd();
       return std::move(ended.error().AddContext(
@@ -184,12 +183,27 @@ class ExecOp final : public SnapshotOp {
     spec.network = NetworkOf(op().network());
     if (op().security() == pb::INSECURE) spec.security = executor::SecurityMode::kInsecure;
     spec.limits = limits();
-    for (const pb::CDIDevice& device : op().cdidevices()) {
-      if (!device.optional()) {
-        return FailedPrecondition("required device {} is not registered", Quoted(device.name()));
-      }
-    }
     return spec;
+  }
+
+  Status RunProcess(executor::ProcessSpec& spec, executor::Stdio stdio,
+                    const progress::Activity& activity) const {
+    TRY_CTX(AddDevices(spec), "CDI device injection failed");
+    TRY_ASSIGN(const executor::Outcome outcome,
+               exec_.executor->Run(spec, std::move(stdio), activity));
+    return Judge(outcome);
+  }
+
+  // Those that the loader let through.
+  Status AddDevices(executor::ProcessSpec& spec) const {
+    if (op().cdidevices().empty()) return OkStatus();
+    std::vector<cdi::Request> requests;
+    for (const pb::CDIDevice& device : op().cdidevices())
+      requests.push_back({.name = device.name(), .optional = device.optional()});
+    const auto catalog =
+        exec_.devices != nullptr ? exec_.devices->Current() : std::make_shared<cdi::Catalog>();
+    TRY_ASSIGN(spec.device_edits, catalog->EditsFor(requests));
+    return OkStatus();
   }
 
   Status AddEmulator(executor::ProcessSpec& spec) const {

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "cdi/registry.h"
 #include "executor/executor.h"
 #include "oci/platform.h"
 #include "ops/factory.h"
@@ -23,6 +24,7 @@ struct ExecServices {
   std::vector<oci::Platform> platforms;
   std::vector<std::string> emulator_dirs;
   LogLimits log_limits;
+  cdi::Registry* devices = nullptr;  // null: there are none
 };
 
 // RUN: a process in a container, on snapshots. Entitlements are the loader's to check.

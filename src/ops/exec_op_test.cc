@@ -73,7 +73,10 @@ class LogSink final : public progress::Sink {
 class ExecOpTest : public testing::Test {
  protected:
   void UseExecutor(executor::Executor& executor) {
-    exec_ = {.executor = &executor, .secrets = &secrets_, .socket_dir = dir_ / "sockets"};
+    exec_ = {.executor = &executor,
+             .secrets = &secrets_,
+             .socket_dir = dir_ / "sockets",
+             .devices = exec_.devices};
     runner_.factory().Register(llb::OpKind::kExec, ExecOpMaker(runner_.services(), exec_));
     runner_.activity().sink = log_;
   }
@@ -342,13 +345,40 @@ TEST_F(ExecOpTest, CancellationKeepsItsReason) {
   EXPECT_EQ(failed.error().code(), Code::kCancelled);
 }
 
+TEST_F(ExecOpTest, DevicesChangeTheContainer) {
+  cdi::Registry devices({dir_.path()}, {});
+  ASSERT_TRUE(WriteFileAtomically(dir_ / "a.yaml", R"(
+cdiVersion: 0.6.0
+kind: v.com/x
+devices:
+- {name: a, containerEdits: {env: [D=a], deviceNodes: [{path: /dev/zilch, hostPath: /dev/null}]}}
+- {name: gone, containerEdits: {deviceNodes: [{path: /not/there}]}}
+)")
+                  .ok());
+  exec_.devices = &devices;
+  UseFake();
+  Ran(Exec({.root = Base(),
+            .args = {"x"},
+            .devices = {{.name = "v.com/x=a"}, {.name = "v.com/y=b", .optional = true}}})
+          .root);
+  const cdi::ContainerEdits edits = LastSpec().device_edits;
+  EXPECT_THAT(edits.env, ElementsAre("D=a"));
+  ASSERT_EQ(edits.device_nodes.size(), 1u);
+  EXPECT_EQ(edits.device_nodes[0].minor, 3);
+  EXPECT_THAT(
+      ErrorOf(Exec({.root = Base(), .args = {"x"}, .devices = {{.name = "v.com/x=gone"}}}).root),
+      testing::HasSubstr(
+          "process \"x\" did not complete successfully: CDI device injection failed: "
+          "failed to inject devices: failed to stat CDI host device \"/not/there\""));
+}
+
 TEST_F(ExecOpTest, DevicesThatAreNotThereAreRefused) {
   UseFake();
-  ExecSpec spec{.root = Base(), .args = {"x"}};
-  spec.devices = {{.name = "vendor.com/gpu=0", .optional = true}};
-  EXPECT_EQ(ErrorOf(Exec(spec).root), "");
-  spec.devices = {{.name = "vendor.com/gpu=0"}};
-  EXPECT_EQ(ErrorOf(Exec(spec).root), "required device \"vendor.com/gpu=0\" is not registered");
+  EXPECT_EQ(
+      ErrorOf(Exec({.root = Base(), .args = {"x"}, .devices = {{.name = "a/b=c"}}}).root),
+      "process \"x\" did not complete successfully: CDI device injection failed: required device "
+      "\"a/b=c\" is not registered");
+  Ran(Exec({.root = Base(), .args = {"x"}, .devices = {{.name = "a/b=c", .optional = true}}}).root);
 }
 
 TEST_F(ExecOpTest, ForeignPlatformsAreEmulatedIfTheyCan) {
