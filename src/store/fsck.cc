@@ -145,7 +145,27 @@ class Checker {
     return OkStatus();
   }
 
+  // Rows whose digest is none could not even be named.
+  Status CheckDigests() {
+    constexpr std::string_view kNone =
+        "typeof(digest)<>'blob' OR length(digest)<>32 OR digest=zeroblob(32)";
+    for (const char* table : {"blobs", "layer_blobs"}) {
+      int64_t rows = 0;
+      {
+        TRY_ASSIGN(SqliteStatement query,
+                   db_->Prepare(fmt::format("SELECT count(*) FROM {} WHERE {}", table, kNone)));
+        TRY(query.Step());
+        rows = query.Int(0);
+      }
+      if (rows == 0) continue;
+      Found("{}: {} rows without a digest", table, rows);
+      if (options_.repair) TRY(db_->Exec(fmt::format("DELETE FROM {} WHERE {}", table, kNone)));
+    }
+    return OkStatus();
+  }
+
   Status CheckBlobs() {
+    TRY(CheckDigests());
     std::map<Digest, int64_t> known;
     {
       TRY_ASSIGN(SqliteStatement query, db_->Prepare("SELECT digest,size FROM blobs"));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "base/error.h"
 #include "store/store_impl.h"
 
 namespace kiln::store {
@@ -37,6 +38,21 @@ void Collect(const RecordPtr& top, std::vector<RecordPtr>* chain) {
 }
 
 }  // namespace
+
+Status CountLayers(RecordState& record) {
+  if (record.row.kind == RecordKind::kReused) return OkStatus();
+  if (record.row.kind != RecordKind::kMerge) {
+    record.layers = record.parent == nullptr ? 1 : record.parent->layers + 1;
+    return OkStatus();
+  }
+  record.layers = 0;
+  for (const RecordPtr& input : record.inputs) {
+    record.layers += input->layers;
+    if (record.layers > kMaxMergedLayers)
+      return ResourceExhausted("a merge of more than {} layers is not served", kMaxMergedLayers);
+  }
+  return OkStatus();
+}
 
 std::vector<RecordPtr> ChainOf(const RecordPtr& top) {
   std::vector<RecordPtr> chain;

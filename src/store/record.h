@@ -51,6 +51,7 @@ struct RecordState {
   std::vector<std::shared_ptr<RecordState>> inputs;
   std::shared_ptr<NamedState> frozen;  // a named directory seen as a snapshot
   bool received = false;
+  size_t layers = 1;  // how many its chain has; a layer may occur twice
 
   std::atomic<bool> local;
   // Somebody held it for itself, not only as part of something else: its last release is a use.
@@ -65,6 +66,13 @@ struct RecordState {
 };
 
 using RecordPtr = std::shared_ptr<RecordState>;
+
+// Merges of merges can double a chain with each step: more layers than this are refused.
+inline constexpr size_t kMaxMergedLayers = 10'000;
+
+// Sets `layers` of a record that has its parent and inputs; ResourceExhausted for a merge of too
+// many.
+Status CountLayers(RecordState& record);
 
 // The records that own the layers of a chain, bottom first, as an image has them (a layer may occur
 // twice).

@@ -43,6 +43,19 @@ Result<std::vector<int64_t>> ReadInputs(SqliteConnection& db, int64_t num) {
   }
 }
 
+// What fsck would find, as far as it could lead in circles or nowhere.
+Status CheckRow(const RecordRow& row, const std::vector<int64_t>& inputs) {
+  if (row.kind < RecordKind::kLayer || row.kind > RecordKind::kNamed)
+    return DataLoss("record {} is of an unknown kind", row.id);
+  if (inputs.empty() && (row.kind == RecordKind::kMerge || row.kind == RecordKind::kReused))
+    return DataLoss("record {} has no inputs", row.id);
+  const auto is_older = [&](int64_t below) { return below < row.num; };
+  if ((row.parent == 0 || is_older(row.parent)) &&
+      std::all_of(inputs.begin(), inputs.end(), is_older))
+    return OkStatus();
+  return DataLoss("record {} stands on one that is not older", row.id);
+}
+
 Digest ChainIdOf(const std::optional<Digest>& parent, const Digest& diff_id) {
   return parent ? Sha256Of(parent->ToString() + " " + diff_id.ToString()) : diff_id;
 }
@@ -134,6 +147,7 @@ Result<RecordPtr> Store::Impl::Acquire(int64_t num) {
     bool complete = true;
     std::vector<int64_t> needs = inputs;
     if (row->parent != 0) needs.push_back(row->parent);
+    TRY(CheckRow(*row, inputs));
     for (const int64_t need : needs) {
       if (held.contains(need)) continue;
       pending.push_back(need);
@@ -147,6 +161,7 @@ Result<RecordPtr> Store::Impl::Acquire(int64_t num) {
     state->chain_id = row->chain_id;
     if (row->parent != 0) state->parent = held[row->parent];
     for (const int64_t input : inputs) state->inputs.push_back(held[input]);
+    TRY(CountLayers(*state));
     std::lock_guard guard(mutex);
     if (epoch != epoch_counter) {  // something was collected meanwhile, perhaps this: look again
       epoch = epoch_counter;
@@ -180,6 +195,7 @@ Result<RecordPtr> Store::Impl::Insert(RecordRow row, RecordPtr parent,
   state->chain_id = row.chain_id;
   state->parent = std::move(parent);
   state->inputs = std::move(inputs);
+  TRY(CountLayers(*state));
   {
     // Before the row: collection must never see the one without the other.
     std::lock_guard guard(mutex);

@@ -231,8 +231,11 @@ Status Store::Impl::Recover() {
                       "CAST(value AS INTEGER) FROM meta WHERE key='num'),0))"));
     TRY_ASSIGN(const int64_t last_record, Number(db, "SELECT max(seq) FROM records"));
     TRY_ASSIGN(const int64_t last_blob, Number(db, "SELECT max(seq) FROM blobs"));
+    const int64_t last_seq = std::max({last_record, last_blob, synced});
+    if (std::max(last_num, last_seq) >= INT64_MAX / 2)
+      return DataLoss("the database is damaged: it has no numbers left");
     next_num = last_num + 1;
-    next_seq = std::max({last_record, last_blob, synced}) + 1;
+    next_seq = last_seq + 1;
     unsynced = next_seq - 1 - synced;
     return OkStatus();
   }));

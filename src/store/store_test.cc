@@ -524,6 +524,24 @@ TEST_F(StoreTest, MergesStackTheirInputs) {
   EXPECT_EQ(Mounted(Must(store_->Merge(twice, {}))), Shown(a));
 }
 
+TEST_F(StoreTest, MergesOfMergesCannotGrowForEver) {
+  SnapshotRef ref = CommitFiles(*store_, {}, Files{{"/x", "a"}});
+  const std::string id = ref.id();
+  size_t doublings = 0;
+  while (true) {
+    const std::vector<SnapshotRef> twice{ref, ref};
+    auto merged = store_->Merge(twice, {});
+    if (!merged.ok()) {
+      EXPECT_EQ(merged.error().code(), Code::kResourceExhausted);
+      break;
+    }
+    ref = std::move(*merged);
+    ++doublings;
+  }
+  EXPECT_EQ(doublings, 13U);  // 8192 layers
+  EXPECT_TRUE(store_->Claim(id).ok());
+}
+
 TEST_F(StoreTest, DifferencesReuseLayers) {
   const SnapshotRef base = CommitFiles(*store_, {}, Files{{"/a", "1"}, {"/d/b", "1"}});
   const SnapshotRef one = CommitFiles(*store_, base, Files{{"/c", "2"}}, {"/d/b"});
