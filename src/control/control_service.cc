@@ -7,6 +7,7 @@
 #include "control/history_stream.h"
 #include "control/progress_proto.h"
 #include "control/reactors.h"
+#include "control/requests.h"
 #include "control/status_stream.h"
 #include "session/tunnel.h"
 
@@ -33,23 +34,6 @@ void ToProto(const store::UsageRecord& record, pb::UsageRecord* out) {
   out->set_description(record.description);
   out->set_recordtype(record.type.empty() ? std::string(store::kTypeRegular) : record.type);
   out->set_shared(record.shared);
-}
-
-Result<uint64_t> Bytes(int64_t value, std::string_view name) {
-  if (value < 0) return InvalidArgument("{} is negative", name);
-  return static_cast<uint64_t>(value);
-}
-
-Result<store::PruneRule> RuleOf(const pb::PruneRequest& request) {
-  store::PruneRule rule;
-  rule.all = request.all();
-  rule.filters.assign(request.filter().begin(), request.filter().end());
-  if (request.keepduration() < 0) return InvalidArgument("keepDuration is negative");
-  rule.keep_duration = std::chrono::nanoseconds(request.keepduration());
-  TRY_ASSIGN(rule.reserved_bytes, Bytes(request.reservedspace(), "reservedSpace"));
-  TRY_ASSIGN(rule.max_used_bytes, Bytes(request.maxusedspace(), "maxUsedSpace"));
-  TRY_ASSIGN(rule.min_free_bytes, Bytes(request.minfreespace(), "minFreeSpace"));
-  return rule;
 }
 
 }  // namespace

@@ -32,13 +32,4 @@ class BuildSolver final : public Solver {
   const Parts parts_;
 };
 
-// What a SolveRequest exports: the deprecated fields count only where there are no others;
-// SOURCE_DATE_EPOCH of the frontend's build arguments becomes an attribute of every exporter
-// without one.
-std::vector<exporter::Request> ExportersOf(const moby::buildkit::v1::SolveRequest& request);
-// 0 is 30; 10, 20 and 30 are accepted.
-Result<int> CompatibilityVersionOf(const moby::buildkit::v1::SolveRequest& request);
-// Refuses by name what this daemon does not serve.
-Status CheckServed(const moby::buildkit::v1::SolveRequest& request);
-
 }  // namespace kiln::control
