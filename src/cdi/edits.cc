@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <map>
 #include <string_view>
+#include <system_error>
 
 #include "base/strings.h"
 
@@ -105,10 +106,9 @@ Status Fill(DeviceNode& node) {
   const std::string_view type = found ? TypeOf(info.st_mode) : std::string_view();
   if (type.empty()) {
     if (complete) return OkStatus();
-    if (!found)
-      return ErrnoError(error, "failed to stat CDI host device {}", Quoted(node.host_path));
-    return FailedPrecondition("failed to stat CDI host device {}: not a device node",
-                              Quoted(node.host_path));
+    const std::string why =
+        found ? "not a device node" : ToLower(std::generic_category().message(error));
+    return FailedPrecondition("failed to stat CDI host device {}: {}", Quoted(node.host_path), why);
   }
   if (!node.file_mode) node.file_mode = info.st_mode & ~static_cast<mode_t>(S_IFMT);
   if (complete) return OkStatus();

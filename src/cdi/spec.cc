@@ -1,14 +1,10 @@
 #include "cdi/spec.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <set>
 #include <utility>
-
-#include <nlohmann/json.hpp>
 
 #include "base/strings.h"
 #include "cdi/yaml.h"
@@ -16,7 +12,7 @@
 namespace kiln::cdi {
 namespace {
 
-using nlohmann::json;
+using Kind = YamlValue::Kind;
 
 // Versions in the order of their release; a spec needs at least `kFirst`.
 constexpr std::string_view kVersions[] = {"0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0",
@@ -24,7 +20,7 @@ constexpr std::string_view kVersions[] = {"0.1.0", "0.2.0", "0.3.0", "0.4.0", "0
 enum VersionIndex { kFirst = 2, kV040, kV050, kV060, kV070, kV110 = 9 };
 
 // Puts a value where it belongs; null never gets here.
-using Setter = std::function<Status(const json& value)>;
+using Setter = std::function<Status(const YamlValue& value)>;
 
 struct Field {
   std::string_view name;
@@ -33,50 +29,45 @@ struct Field {
 
 Error Wrong(std::string_view wanted) { return InvalidArgument("not {}", wanted); }
 
-Status ReadObject(const json& value, const std::vector<Field>& fields) {
-  if (!value.is_object()) return Wrong("an object");
-  for (const auto& [key, one] : value.items()) {
-    auto field = std::find_if(fields.begin(), fields.end(),
-                              [&, &key = key](const Field& known) { return known.name == key; });
-    if (field == fields.end()) {
-      field = std::find_if(fields.begin(), fields.end(), [&, &key = key](const Field& known) {
-        return EqualsIgnoreCase(known.name, key);
-      });
-    }
-    if (field == fields.end()) return InvalidArgument("unknown field {}", Quoted(key, 64));
-    if (one.is_null()) continue;
-    TRY_CTX(field->set(one), "{}", field->name);
+Status ReadObject(const YamlValue& value, const std::vector<Field>& fields) {
+  if (value.kind != Kind::kMap) return Wrong("an object");
+  for (size_t i = 0; i < value.keys.size(); ++i) {
+    const auto field = std::find_if(fields.begin(), fields.end(), [&](const Field& known) {
+      return known.name == value.keys[i];
+    });
+    if (field == fields.end())
+      return InvalidArgument("unknown field {}", Quoted(value.keys[i], 64));
+    if (value.values[i].kind == Kind::kNull) continue;
+    TRY_CTX(field->set(value.values[i]), "{}", field->name);
   }
   return OkStatus();
 }
 
-// Numbers and booleans are texts where one is wanted, as YAML's readers have it.
-Result<std::string> TextOf(const json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_boolean()) return std::string(value.get<bool>() ? "true" : "false");
-  if (value.is_number_float()) return fmt::format("{}", value.get<float>());
-  if (value.is_number()) return value.dump();
-  return Wrong("a text");
+// Numbers and booleans are texts where one is wanted, as they are written.
+Result<std::string> TextOf(const YamlValue& value) {
+  if (value.kind == Kind::kNull) return std::string();
+  if (value.kind != Kind::kScalar) return Wrong("a text");
+  return value.text;
 }
 
 Setter Text(std::string* to) {
-  return [to](const json& value) -> Status {
+  return [to](const YamlValue& value) -> Status {
     TRY_ASSIGN(*to, TextOf(value));
     return OkStatus();
   };
 }
 
 // Every element of a list, by `read(element)`.
-Setter Each(std::function<Status(const json& value)> read) {
-  return [read = std::move(read)](const json& value) -> Status {
-    if (!value.is_array()) return Wrong("a list");
-    for (size_t i = 0; i < value.size(); ++i) TRY_CTX(read(value[i]), "{}", i);
+Setter Each(Setter read) {
+  return [read = std::move(read)](const YamlValue& value) -> Status {
+    if (value.kind != Kind::kList) return Wrong("a list");
+    for (size_t i = 0; i < value.values.size(); ++i) TRY_CTX(read(value.values[i]), "{}", i);
     return OkStatus();
   };
 }
 
 Setter Texts(std::vector<std::string>* to) {
-  return Each([to](const json& value) -> Status {
+  return Each([to](const YamlValue& value) -> Status {
     TRY_ASSIGN(std::string text, TextOf(value));
     to->push_back(std::move(text));
     return OkStatus();
@@ -84,44 +75,54 @@ Setter Texts(std::vector<std::string>* to) {
 }
 
 Setter TextMap(Annotations* to) {
-  return [to](const json& value) -> Status {
-    if (!value.is_object()) return Wrong("an object");
-    for (const auto& [key, one] : value.items()) {
-      if (one.is_null()) continue;
-      TRY_ASSIGN_CTX((*to)[key], TextOf(one), "{}", Quoted(key, 64));
+  return [to](const YamlValue& value) -> Status {
+    if (value.kind != Kind::kMap) return Wrong("an object");
+    for (size_t i = 0; i < value.keys.size(); ++i) {
+      TRY_ASSIGN_CTX((*to)[value.keys[i]], TextOf(value.values[i]), "{}",
+                     Quoted(value.keys[i], 64));
     }
     return OkStatus();
   };
 }
 
 Setter Flag(bool* to) {
-  return [to](const json& value) -> Status {
-    if (!value.is_boolean()) return Wrong("true or false");
-    *to = value.get<bool>();
+  return [to](const YamlValue& value) -> Status {
+    const std::string text = ToLower(value.text);
+    if (!value.plain || (text != "true" && text != "false")) return Wrong("true or false");
+    *to = text == "true";
     return OkStatus();
   };
 }
 
+// As YAML writes whole numbers: 12, -5, 0x1F, 0b101, 0o17 and, as before, 017; 1_000.
 template <typename T>
-Result<T> NumberOf(const json& value) {
-  const auto in_range = [](auto number) { return std::in_range<T>(number); };
-  if (value.is_number_unsigned() && in_range(value.get<uint64_t>())) return value.get<T>();
-  if (value.is_number_integer() && !value.is_number_unsigned() && in_range(value.get<int64_t>()))
-    return value.get<T>();
-  if (value.is_number_float()) {
-    constexpr double kExact = 9007199254740992;  // beyond it not every whole number has its own
-    const double number = value.get<double>();
-    if (std::trunc(number) == number && std::abs(number) <= kExact &&
-        in_range(static_cast<int64_t>(number)))
-      return static_cast<T>(number);
+Result<T> NumberOf(const YamlValue& value) {
+  const Error wrong = Wrong("a whole number in range");
+  std::string digits = ReplaceAll(value.text, "_", "");
+  const bool negative = digits.starts_with('-');
+  if (negative || digits.starts_with('+')) digits.erase(0, 1);
+  int base = 10;
+  if (digits.size() > 1 && digits[0] == '0') {
+    const char letter = digits[1];
+    base = letter == 'x' ? 16 : letter == 'b' ? 2 : 8;
+    digits.erase(0, letter == 'x' || letter == 'b' || letter == 'o' ? 2 : 1);
   }
-  return Wrong("a whole number in range");
+  const auto number = ParseUint(digits, base);
+  if (!value.plain || !number) return wrong;
+  if (!negative) {
+    if (!std::in_range<T>(*number)) return wrong;
+    return static_cast<T>(*number);
+  }
+  if (*number > uint64_t{1} << 63) return wrong;
+  const auto below_zero = static_cast<int64_t>(~*number + 1);
+  if (!std::in_range<T>(below_zero)) return wrong;
+  return static_cast<T>(below_zero);
 }
 
 // `to` is a number or an optional one.
 template <typename T, typename To>
 Setter Number(To* to) {
-  return [to](const json& value) -> Status {
+  return [to](const YamlValue& value) -> Status {
     TRY_ASSIGN(*to, NumberOf<T>(value));
     return OkStatus();
   };
@@ -130,7 +131,7 @@ Setter Number(To* to) {
 // A list of objects, whose fields `fields(element)` names.
 template <typename T>
 Setter Objects(std::vector<T>* to, std::vector<Field> (*fields)(T*)) {
-  return Each([to, fields](const json& value) -> Status {
+  return Each([to, fields](const YamlValue& value) -> Status {
     T one;
     TRY(ReadObject(value, fields(&one)));
     to->push_back(std::move(one));
@@ -170,9 +171,9 @@ std::vector<Field> FieldsOf(Hook* hook) {
 }
 
 Setter Rdt(std::optional<IntelRdt>* to) {
-  return [to](const json& value) -> Status {
+  return [to](const YamlValue& value) -> Status {
     IntelRdt& rdt = to->emplace();
-    const Setter schemata = [&rdt](const json& list) {
+    const Setter schemata = [&rdt](const YamlValue& list) {
       return Texts(&rdt.schemata.emplace())(list);
     };
     return ReadObject(value, {{"closID", Text(&rdt.clos_id)},
@@ -184,8 +185,8 @@ Setter Rdt(std::optional<IntelRdt>* to) {
 }
 
 Setter Edits(ContainerEdits* edits) {
-  return [edits](const json& value) {
-    const Setter gids = Each([edits](const json& gid) -> Status {
+  return [edits](const YamlValue& value) {
+    const Setter gids = Each([edits](const YamlValue& gid) -> Status {
       TRY_ASSIGN(const uint32_t number, NumberOf<uint32_t>(gid));
       edits->additional_gids.push_back(number);
       return OkStatus();
@@ -296,8 +297,8 @@ std::pair<std::string_view, std::string_view> SplitKind(std::string_view kind) {
 }
 
 Result<Spec> ParseSpec(std::string_view text) {
-  TRY_ASSIGN(const json document, ParseYaml(text));
-  if (document.is_null()) return InvalidArgument("no Spec data");
+  TRY_ASSIGN(const YamlValue document, ParseYaml(text));
+  if (document.kind == Kind::kNull) return InvalidArgument("no Spec data");
   Spec spec;
   TRY(ReadObject(document, {{"cdiVersion", Text(&spec.version)},
                             {"kind", Text(&spec.kind)},

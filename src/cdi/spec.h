@@ -29,8 +29,8 @@ struct Spec {
   std::string QualifiedName(const Device& device) const { return kind + "=" + device.name; }
 };
 
-// YAML or JSON, of versions 0.1.0 to 1.1.0. Field names are matched without regard to case; fields
-// that are not known, and those newer than the version says, are errors.
+// YAML or JSON, of versions 0.1.0 to 1.1.0. Fields that are not known, and those newer than the
+// version says, are errors.
 Result<Spec> ParseSpec(std::string_view text);
 
 // The parts of "vendor/class"; an empty vendor where there are not two.
