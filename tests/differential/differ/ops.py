@@ -87,10 +87,11 @@ def run(
     valid=(),
     proxy=None,
     root=None,
+    devices=(),
     platform=llb.PLATFORM,
 ):
     """An exec whose root, unless `root` says otherwise, is `base`, and is output 0. secret_env: (id, name, optional);
-    hosts: (name, ip); ulimits: (name, soft, hard); proxy: the fields of ProxyEnv."""
+    hosts: (name, ip); ulimits: (name, soft, hard); proxy: the fields of ProxyEnv; devices: (name, optional)."""
     root = root or Mount("/", base, output=0)
     inputs = distinct([root.source, *(mount.source for mount in mounts)])
     meta = message(f1=list(args), f2=list(env), f3=cwd, f4=user, f7=hostname, f10=cgroup_parent, f11=stubs)
@@ -104,6 +105,7 @@ def run(
         f3=network,
         f4=security,
         f5=[message(f1=id, f2=name, f3=optional) for id, name, optional in secret_env],
+        f6=[message(f1=name, f2=optional) for name, optional in devices],
     )
     return llb.vertex(2, body, inputs, platform=platform)
 

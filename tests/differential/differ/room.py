@@ -37,6 +37,7 @@ class Room:
         self.commits = stock.fill_repository(repository)
         self.git = self._stack.enter_context(gitserver.GitWeb(self.folder / "git"))
         self.words[self.git.host] = "<git>"
+        self.device_folders = stock.fill_devices(self.folder / "cdi")
         self.registry = self._stack.enter_context(Registry(self.folder / "registry"))
         self.registry.push_layout(self.layout.path, "base", "library/base:latest")
         self.words[self.registry.host] = "<registry>"
@@ -63,7 +64,9 @@ class Room:
         return self
 
     def daemon_config(self):
-        return f'[registry."{self.registry.host}"]\nhttp = true\ninsecure = true\n'
+        registry = f'[registry."{self.registry.host}"]\nhttp = true\ninsecure = true\n'
+        folders = ", ".join(f'"{path}"' for path in self.device_folders)
+        return f'{registry}[cdi]\nspecDirs = [{folders}]\nautoAllowed = ["diff.test/auto"]\n'
 
     def daemon_options(self):
         allowed = ("network.host", "security.insecure")

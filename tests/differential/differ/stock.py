@@ -196,3 +196,79 @@ def fill_repository(repository):
     commits["side"] = repository.commit({"side": "s\n"}, "side")
     repository.git("checkout", "-q", "main")
     return commits
+
+
+# Specifications of devices, by folder and name of the file; {room} is filled in.
+DEVICES = {
+    "low/things.yaml": """\
+cdiVersion: "0.6.0"
+kind: diff.test/thing
+containerEdits: {env: [D_COMMON=1]}
+devices:
+- {name: one, containerEdits: {env: [D_ONE=1]}}
+- name: q1
+  annotations: {org.mobyproject.buildkit.device.class: quick}
+  containerEdits: {env: [D_Q1=1]}
+- name: q2
+  annotations: {org.mobyproject.buildkit.device.class: quick}
+  containerEdits: {env: [D_Q2=1]}
+- name: z
+  annotations: {org.mobyproject.buildkit.device.class: diff.test/odd=class}
+  containerEdits: {env: [D_Z=1]}
+""",
+    "low/free.yaml": """\
+cdiVersion: "0.6.0"
+kind: diff.test/free
+annotations: {org.mobyproject.buildkit.device.autoallow: true}
+devices: [{name: it, containerEdits: {env: [D_FREE=1]}}]
+""",
+    "low/auto.yaml": "{cdiVersion: 0.3.0, kind: diff.test/auto, devices: [{name: it, containerEdits: {env: [D_AUTO=1]}}]}",
+    "low/over.yaml": "{cdiVersion: 0.3.0, kind: diff.test/over, devices: [{name: it, containerEdits: {env: [D_OVER=low]}}]}",
+    "high/over.yaml": "{cdiVersion: 0.3.0, kind: diff.test/over, devices: [{name: it, containerEdits: {env: [D_OVER=high]}}]}",
+    "low/json.json": """\
+{"cdiVersion": "0.3.0", "kind": "diff.test/json", "devices": [
+\t{"name": "it", "containerEdits": {"env": ["D_JSON=\\u00e9"]}}]}
+""",
+    "low/env.yaml": """\
+{cdiVersion: 0.3.0, kind: diff.test/env, devices: [{name: it, containerEdits: {env: [D_SET=device, D_NEW=1, D_NEW=2]}}]}
+""",
+    "low/node.yaml": """\
+cdiVersion: "0.5.0"
+kind: diff.test/node
+devices:
+- {name: host, containerEdits: {deviceNodes: [{path: /dev/d-host, hostPath: /dev/zero}]}}
+- name: told
+  containerEdits:
+    deviceNodes: [{path: /dev/d-told, type: c, major: 1, minor: 7, fileMode: 0604, uid: 3, gid: 4}]
+- {name: read, containerEdits: {deviceNodes: [{path: /dev/d-read, hostPath: /dev/urandom, permissions: r}]}}
+- {name: gone, containerEdits: {deviceNodes: [{path: /dev/d-gone}]}}
+- {name: type, containerEdits: {deviceNodes: [{path: /dev/d-type, hostPath: /dev/zero, type: b}]}}
+- {name: file, containerEdits: {deviceNodes: [{path: /dev/d-file, hostPath: /etc/passwd}]}}
+- {name: pipe, containerEdits: {deviceNodes: [{path: /dev/d-pipe, type: p, fileMode: 0600}]}}
+""",
+    "low/mount.yaml": """\
+cdiVersion: "0.4.0"
+kind: diff.test/mount
+devices:
+- name: file
+  containerEdits: {mounts: [{hostPath: "{room}/cdi/file", containerPath: /etc/d-file, options: [bind, ro]}]}
+- name: shm
+  containerEdits: {mounts: [{hostPath: "{room}/cdi/folder", containerPath: /dev/shm, options: [rbind]}]}
+- name: deep
+  containerEdits: {mounts: [{hostPath: "{room}/cdi/folder", containerPath: /m/deep, options: [rbind]}]}
+- name: gone
+  containerEdits: {mounts: [{hostPath: "{room}/cdi/gone", containerPath: /gone, options: [bind]}]}
+""",
+    "low/groups.yaml": """\
+{cdiVersion: 0.7.0, kind: diff.test/groups, devices: [{name: it, containerEdits: {additionalGids: [0, 77, 78, 77]}}]}
+""",
+}
+
+
+def fill_devices(folder):
+    """Writes them, and what they refer to; returns the folders that have them."""
+    for name, text in {**DEVICES, "file": "of the host\n", "folder/inside": "inside\n"}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace("{room}", str(folder.parent)))
+    return [folder / "low", folder / "high"]
