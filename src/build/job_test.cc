@@ -232,6 +232,24 @@ TEST_F(JobTest, RefusesAtLoad) {
             "unknown entitlement nonsense");
 }
 
+TEST_F(JobTest, DevicesAreAskedForWhenTheResultIs) {
+  JobPtr job = NewJob();
+  Output base = File({}, {MkdirAction{.path = "/x"}});
+  auto reference = job->Load(DefinitionOf(
+      llb::Exec({.root = base, .args = {"x"}, .devices = {{.name = "v.com/x"}}}).root));
+  ASSERT_TRUE(reference.ok());
+  EXPECT_FALSE((*reference)->is_scratch());
+  auto result = (*reference)->Evaluate(job->activity());
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().ToString(),
+            "failed to load LLB: required device \"v.com/x\" is not registered");
+  std::promise<std::string> said;
+  (*reference)->EvaluateAsync([&](Result<store::SnapshotRef> answer) {
+    said.set_value(answer.ok() ? "" : answer.error().ToString());
+  });
+  EXPECT_EQ(said.get_future().get(), result.error().ToString());
+}
+
 TEST_F(JobTest, LongChainsWork) {
   Output state;
   for (int i = 0; i < 100; ++i)

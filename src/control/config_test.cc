@@ -21,6 +21,10 @@ insecure-entitlements = ["network.host"]
   [grpc.tls]
     cert = "/c"
     key = "/k"
+[cdi]
+  disabled = true
+  specDirs = ["/d", "/e"]
+  autoAllowed = ["v.com/x"]
 [dns]
   nameservers = ["1.1.1.1"]
 [registry."docker.io"]
@@ -44,6 +48,9 @@ insecure-entitlements = ["network.host"]
   EXPECT_EQ(config.socket_owner.gid, 5);
   EXPECT_EQ(config.registries.at("docker.io").plain_http, true);
   EXPECT_EQ(config.max_parallelism, 3);
+  EXPECT_TRUE(config.cdi_disabled);
+  EXPECT_EQ(config.cdi_spec_dirs, (std::vector<std::string>{"/d", "/e"}));
+  EXPECT_EQ(config.cdi_auto_allowed, (std::vector<std::string>{"v.com/x"}));
   EXPECT_EQ(config.max_used->bytes, uint64_t{10} << 30);
   ASSERT_EQ(config.gc_policy.size(), 1U);
   const auto rules = GcRulesOf(config, uint64_t{100} << 30);
