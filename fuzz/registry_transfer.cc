@@ -38,6 +38,7 @@ class Liar {
       replies_.push_back(std::move(reply));
     }
     next_ = 0;
+    server_.Forget();
   }
 
  private:

@@ -144,7 +144,18 @@ void FakeServer::Accept() {
     ++connections_;
     const int raw = fd.get();
     const std::lock_guard lock(mutex_);
-    open_.push_back({std::move(fd), std::thread([this, raw] { Serve(raw); })});
+    // Of those that have ended neither thread nor descriptor is kept.
+    std::erase_if(open_, [](Connection& connection) {
+      if (!*connection.ended) return false;
+      connection.thread.join();
+      return true;
+    });
+    auto ended = std::make_shared<std::atomic<bool>>(false);
+    open_.push_back({std::move(fd), std::thread([this, raw, ended] {
+                       Serve(raw);
+                       *ended = true;
+                     }),
+                     ended});
   }
 }
 
@@ -160,6 +171,11 @@ void FakeServer::Serve(int fd) {
     if (!SendReply(fd, request, handler_(request))) break;
   }
   shutdown(fd, SHUT_RDWR);
+}
+
+void FakeServer::Forget() {
+  const std::lock_guard lock(mutex_);
+  received_.clear();
 }
 
 std::vector<ReceivedRequest> FakeServer::received() const {

@@ -57,6 +57,8 @@ class FakeServer {
   std::string url(const std::string& path = "/") const { return "http://" + host() + path; }
   // Everything received so far.
   std::vector<ReceivedRequest> received() const;
+  // As if nothing had been received.
+  void Forget();
   int connections() const { return connections_; }
   // How often a request with that "METHOD path" came.
   int Count(const std::string& method_and_path) const;
@@ -65,6 +67,7 @@ class FakeServer {
   struct Connection {
     Fd fd;
     std::thread thread;
+    std::shared_ptr<const std::atomic<bool>> ended;
   };
   void Accept();
   void Serve(int fd);
