@@ -161,6 +161,7 @@ void Cache(const Rows& rows) {
     CHECK(db.ok() && (*db)->Migrate(cachedb::Tables::Migrations()).ok());
     return *std::move(db);
   }();
+  CHECK(cache->Exec("DELETE FROM sqlite_sequence").ok());  // the last id given
   Fill(*cache, kCacheTables, rows, kStoreTables.size());
   UseCache(*cache, rows);
 }
