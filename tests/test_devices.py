@@ -32,6 +32,8 @@ devices:
 - name: free
   annotations: {org.mobyproject.buildkit.device.autoallow: true}
   containerEdits: {env: [FREE=1]}
+- name: elsewhere
+  containerEdits: {deviceNodes: [{path: /opt/dev/zero, hostPath: /dev/zero, fileMode: 0640, uid: 3}]}
 - name: gone
   containerEdits: {deviceNodes: [{path: /dev/kiln-gone}]}
 """
@@ -111,6 +113,15 @@ def test_mount_points_of_devices_are_no_part_of_the_layer(build):
     assert not (build.out / "from/host/file").exists()
 
 
+@pytest.mark.kiln_only  # the node stays with buildkitd
+def test_nodes_of_devices_are_removed(build):
+    show = "stat -c '%F %t:%T %a %u %g' /opt/dev/zero && head -c 2 /opt/dev/zero | wc -c"
+    dockerfile = f"FROM base AS s\nRUN --device={THING}=elsewhere ({show}) >/out\nFROM scratch\nCOPY --from=s / /\n"
+    build(dockerfile, allow=["device"])
+    assert build.read("out") == "character special file 1:5 640 3 0\n2\n"
+    assert not (build.out / "opt").exists()
+
+
 @pytest.mark.kiln_only  # the mount point stays with buildkitd
 def test_mount_points_of_devices_are_removed(build):
     dockerfile = f"FROM base AS s\nRUN --device={THING}=full ls /from/host\nFROM scratch\nCOPY --from=s / /\n"
@@ -121,7 +132,7 @@ def test_mount_points_of_devices_are_removed(build):
 @pytest.mark.parametrize(
     "flags, allow, seen",
     [
-        (f"--device={THING}", f"device={THING}", "COMMON=1 FAST1=1"),  # the first by name
+        (f"--device={THING}", f"device={THING}", "COMMON=1"),  # the first by name
         (f"--device={THING}=fast2", f"device={THING}=*", "COMMON=1 FAST2=1"),
         ("--device=fast", "device=fast", "COMMON=1 FAST1=1 FAST2=1"),
         (f"--device=fast --device={THING}=free", "device", "COMMON=1 FAST1=1 FAST2=1 FREE=1"),
@@ -188,7 +199,7 @@ def test_workers_list_devices(buildctl):
     assert f"Name:\t\t{THING}=full\n\tAutoAllow:\tfalse\n" in said.replace(" ", "").replace("\t\t\t", "\t\t")
     said = json.loads(buildctl.run("debug", "workers", "--format={{json .}}").stdout)
     devices = {device["name"]: device for worker in said for device in worker["cdiDevices"]}
-    assert len(devices) == 7
+    assert len(devices) == 8
     assert devices[f"{THING}=free"]["autoAllow"]
     assert devices["kiln.test/auto=one"]["autoAllow"]
     assert devices[f"{THING}=fast1"]["annotations"] == {"org.mobyproject.buildkit.device.class": "fast"}

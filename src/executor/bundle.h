@@ -57,6 +57,7 @@ class Bundle {
   Status MountRoot();
   Status PrepareMounts();
   void AddDevicePoints();
+  MountStubs::Node NodeOf(const cdi::DeviceNode& node) const;
   Result<SpecMount> Prepare(const StepMount& mount, size_t number);
   Result<SpecMount> PrepareSecret(const StepMount& mount, const SecretFile& secret,
                                   const std::string& place);
