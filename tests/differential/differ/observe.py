@@ -23,6 +23,8 @@ REVISION = re.compile(r"(?<=git snapshot for http://<git>/repo\.git)#[^ |\"]+")
 KIND = re.compile(
     r"(?<=error: failed to solve: )(InvalidArgument|NotFound|PermissionDenied|Unavailable|FailedPrecondition): "
 )
+# When a build fails at once, the client's two halves race for who says so.
+HALF = re.compile(r"(?<=error: )failed to run Build function(?=: )")
 SECONDS = re.compile(r"\b\d+\.\d+s\b")
 
 
@@ -49,7 +51,8 @@ class Words:
 
 
 def neutral(text):
-    for pattern, name in ((PULLED, "pulled"), (MOUNTED, ""), (TWO_IDS, "<id>"), (KIND, "")):
+    parts = ((PULLED, "pulled"), (MOUNTED, ""), (TWO_IDS, "<id>"), (HALF, "failed to solve"), (KIND, ""))
+    for pattern, name in parts:
         text = pattern.sub(name, text)
     return text
 
