@@ -1,6 +1,8 @@
 """RUN --device: devices of the Container Device Interface, who may have them, and what they change in a step."""
 
 import json
+import os
+import stat
 
 import pytest
 from kilntest import plain
@@ -113,20 +115,15 @@ def test_mount_points_of_devices_are_no_part_of_the_layer(build):
     assert not (build.out / "from/host/file").exists()
 
 
-@pytest.mark.kiln_only  # the node stays with buildkitd
-def test_nodes_of_devices_are_removed(build):
-    show = "stat -c '%F %t:%T %a %u %g' /opt/dev/zero && head -c 2 /opt/dev/zero | wc -c"
-    dockerfile = f"FROM base AS s\nRUN --device={THING}=elsewhere ({show}) >/out\nFROM scratch\nCOPY --from=s / /\n"
+def test_nodes_and_mount_points_outside_of_dev_stay_empty_in_the_layer(build):
+    show = "stat -c '%F %t:%T %a %u %g' /opt/dev/zero && head -c 2 /opt/dev/zero | wc -c && ls /from/host"
+    flags = f"--device={THING}=elsewhere --device={THING}=full"
+    dockerfile = f"FROM base AS s\nRUN {flags} ({show}) >/out\nFROM scratch\nCOPY --from=s /out /\nCOPY --from=s /opt /opt\n"
     build(dockerfile, allow=["device"])
-    assert build.read("out") == "character special file 1:5 640 3 0\n2\n"
-    assert not (build.out / "opt").exists()
-
-
-@pytest.mark.kiln_only  # the mount point stays with buildkitd
-def test_mount_points_of_devices_are_removed(build):
-    dockerfile = f"FROM base AS s\nRUN --device={THING}=full ls /from/host\nFROM scratch\nCOPY --from=s / /\n"
-    build(dockerfile, allow=["device"])
-    assert not (build.out / "from").exists()
+    assert build.read("out") == "character special file 1:5 640 3 0\n2\nfile\n"
+    node = (build.out / "opt/dev/zero").lstat()
+    assert stat.S_ISCHR(node.st_mode)
+    assert (os.major(node.st_rdev), os.minor(node.st_rdev)) == (1, 5)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,7 +14,6 @@
 namespace kiln::executor {
 namespace {
 
-constexpr mode_t kNodeMode = 0666;  // the runtime's, where nobody says another
 // Directories that the default mounts cover: mount points below them are made by the runtime, in
 // those.
 constexpr const char* kCovered[] = {"/proc", "/dev", "/sys"};
@@ -95,46 +93,7 @@ Status Bundle::PrepareMounts() {
     TRY_ASSIGN_CTX(SpecMount prepared, Prepare(mount, i), "mount {}", mount.target);
     mounts_.push_back(std::move(prepared));
   }
-  AddDevicePoints();
   return OkStatus();
-}
-
-MountStubs::Node Bundle::NodeOf(const cdi::DeviceNode& node) const {
-  MountStubs::Node made;
-  made.mode = (node.file_mode.value_or(kNodeMode) & 07777) | (node.type == "b"   ? S_IFBLK
-                                                              : node.type == "p" ? S_IFIFO
-                                                                                 : S_IFCHR);
-  if (node.type != "p") {
-    made.device = makedev(static_cast<unsigned>(node.major), static_cast<unsigned>(node.minor));
-  }
-  made.uid = node.uid.value_or(user_.uid);
-  made.gid = node.gid.value_or(user_.gid);
-  return made;
-}
-
-// Where devices' mounts and nodes will be: made and removed by us, so that the layer does not show
-// them. What is wrong with a mount the runtime says.
-void Bundle::AddDevicePoints() {
-  for (const cdi::Mount& mount : spec_.device_edits.mounts) {
-    if (!mount.container_path.starts_with('/')) continue;
-    const bool bound = std::any_of(
-        mount.options.begin(), mount.options.end(),
-        [](const std::string& option) { return option == "bind" || option == "rbind"; });
-    bool directory = true;
-    if (bound || mount.type == "bind") {
-      auto info = sys::StatAt(AT_FDCWD, mount.host_path);
-      if (!info.ok()) continue;
-      directory = info->IsDirectory();
-    }
-    const std::string target = CleanPath(mount.container_path);
-    if (target != "/") points_.push_back({.target = target, .directory = directory});
-  }
-  if (settings_.rootless) return;  // the runtime binds what it cannot make
-  for (const cdi::DeviceNode& node : spec_.device_edits.device_nodes) {
-    const std::string target = CleanPath("/" + node.path);
-    if (target != "/")
-      points_.push_back({.target = target, .directory = false, .node = NodeOf(node)});
-  }
 }
 
 Result<SpecMount> Bundle::Prepare(const StepMount& mount, size_t number) {

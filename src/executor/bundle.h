@@ -56,8 +56,6 @@ class Bundle {
   Status Fill(const EtcTexts& etc);
   Status MountRoot();
   Status PrepareMounts();
-  void AddDevicePoints();
-  MountStubs::Node NodeOf(const cdi::DeviceNode& node) const;
   Result<SpecMount> Prepare(const StepMount& mount, size_t number);
   Result<SpecMount> PrepareSecret(const StepMount& mount, const SecretFile& secret,
                                   const std::string& place);

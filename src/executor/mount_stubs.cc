@@ -74,19 +74,9 @@ Status MountStubs::MakeOne(const Point& point, bool recursive) {
     if (point.mode != 0755) TRY(root_.Chmod(path, point.mode));
   }
   if (recursive) made_.insert(made_.end(), directories.begin(), directories.end());
+  if (!point.directory) TRY(root_.OpenFile(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644));
   made_.push_back(path);
-  if (!point.directory) TRY(MakeLeaf(path, point));
   return times.Restore();
-}
-
-Status MountStubs::MakeLeaf(const std::string& path, const Point& point) {
-  if (!point.node) {
-    TRY(root_.OpenFile(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644));
-    return OkStatus();
-  }
-  TRY(root_.MakeNode(path, point.node->mode, point.node->device));
-  TRY(root_.Chown(path, point.node->uid, point.node->gid));
-  return root_.Chmod(path, point.node->mode & 07777);
 }
 
 Status MountStubs::Remove() {

@@ -79,9 +79,6 @@ ROWS = {
         "dockerfiles/base alone",
         "dockerfiles/on a base, overridden",
     ],
-    "Mount points of devices are removed": [
-        "devices/mount",
-    ],
     "Progress shows more": [
         "dockerfiles/target *",
         "outputs/image, unpacked*",
