@@ -117,8 +117,8 @@ def test_mount_points_of_devices_are_no_part_of_the_layer(build):
 
 def test_nodes_and_mount_points_outside_of_dev_stay_empty_in_the_layer(build):
     show = "stat -c '%F %t:%T %a %u %g' /opt/dev/zero && head -c 2 /opt/dev/zero | wc -c && ls /from/host"
-    flags = f"--device={THING}=elsewhere --device={THING}=full"
-    dockerfile = f"FROM base AS s\nRUN {flags} ({show}) >/out\nFROM scratch\nCOPY --from=s /out /\nCOPY --from=s /opt /opt\n"
+    run = f"RUN --device={THING}=elsewhere --device={THING}=full ({show}) >/out"
+    dockerfile = f"FROM base AS s\n{run}\nFROM scratch\nCOPY --from=s /out /\nCOPY --from=s /opt /opt\n"
     build(dockerfile, allow=["device"])
     assert build.read("out") == "character special file 1:5 640 3 0\n2\nfile\n"
     node = (build.out / "opt/dev/zero").lstat()
