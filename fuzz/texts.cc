@@ -1,5 +1,5 @@
 // Short texts of all kinds that come from clients, servers and files: times, sizes, modes, URLs,
-// platforms, addresses.
+// platforms, addresses, mounts, what a spawner is asked for.
 #include <string>
 
 #include "base/check.h"
@@ -13,6 +13,8 @@
 #include "ops/symbolic_mode.h"
 #include "rpc/address.h"
 #include "sys/id_map.h"
+#include "sys/mount_info.h"
+#include "sys/spawner_wire.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace kiln;  // NOLINT: one file, one purpose
@@ -31,6 +33,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (const auto mode = ops::SymbolicMode::Parse(text); mode.ok()) {
     CHECK((mode->Apply(0100644) & ~07777u) == 0 && (mode->Apply(0040755) & ~07777u) == 0);
   }
+  for (const sys::MountInfo& mount : sys::ParseMountInfo(text)) (void)mount.target.size();
+  if (const auto payload = sys::Decode(text); payload.ok()) (void)sys::Encode(*payload);
   if (const auto map = sys::IdMap::Parse(text); map.ok()) {
     const auto again = sys::IdMap::Parse(map->ToString());
     CHECK(again.ok() && *again == *map);

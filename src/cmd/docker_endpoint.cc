@@ -80,6 +80,20 @@ std::string CurrentContext(const std::string& config_dir) {
 
 }  // namespace
 
+Status LoadOutcome(const http::Response& response, const std::string& host) {
+  std::string message;
+  for (const auto line : Split(response.body, '\n')) {
+    const auto value = nlohmann::json::parse(line, nullptr, false);
+    for (const char* key : {"message", "error"}) {
+      if (value.is_object() && value.contains(key) && value[key].is_string())
+        message = value[key].get<std::string>();
+    }
+  }
+  if (response.ok() && message.empty()) return OkStatus();
+  if (message.empty()) message = fmt::format("status {}", response.status);
+  return Unknown("loading the image into Docker at {}: {}", host, message);
+}
+
 Result<DockerEndpoint> FindDocker(const std::string& config_dir) {
   const std::string host = Env("DOCKER_HOST");
   std::string folder = config_dir.empty() ? Env("DOCKER_CONFIG") : config_dir;

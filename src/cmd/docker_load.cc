@@ -5,9 +5,6 @@
 #include <mutex>
 #include <thread>
 
-#include <nlohmann/json.hpp>
-
-#include "base/strings.h"
 #include "http/client.h"
 
 namespace kiln::cmd {
@@ -68,21 +65,6 @@ class Handover final : public http::BodySource {
   bool closed_ = false;
 };
 
-// {"message": …} of a refusal, or {"error": …} among the lines of a load that failed on the way.
-Status OutcomeOf(const http::Response& response, const std::string& host) {
-  std::string message;
-  for (const auto line : Split(response.body, '\n')) {
-    const auto value = nlohmann::json::parse(line, nullptr, false);
-    for (const char* key : {"message", "error"}) {
-      if (value.is_object() && value.contains(key) && value[key].is_string())
-        message = value[key].get<std::string>();
-    }
-  }
-  if (response.ok() && message.empty()) return OkStatus();
-  if (message.empty()) message = fmt::format("status {}", response.status);
-  return Unknown("loading the image into Docker at {}: {}", host, message);
-}
-
 class HttpDockerLoad final : public DockerLoad {
  public:
   explicit HttpDockerLoad(DockerEndpoint endpoint)
@@ -141,7 +123,7 @@ class HttpDockerLoad final : public DockerLoad {
     const auto response = client_.Send(request, size_t{16} << 20);
     {
       std::lock_guard lock(mutex_);
-      outcome_ = response.ok() ? OutcomeOf(*response, endpoint_.host) : response.error();
+      outcome_ = response.ok() ? LoadOutcome(*response, endpoint_.host) : response.error();
     }
     body_.Close();
   }

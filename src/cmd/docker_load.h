@@ -22,6 +22,10 @@ struct DockerEndpoint {
 // /var/run/docker.sock. `config_dir` empty: $DOCKER_CONFIG, else ~/.docker. ssh:// is refused.
 Result<DockerEndpoint> FindDocker(const std::string& config_dir);
 
+// What the engine said of a load: {"message": …} of a refusal, or {"error": …} among the lines of
+// one that failed on the way.
+Status LoadOutcome(const http::Response& response, const std::string& host);
+
 // Images into a Docker engine, `docker load` without the command.
 class DockerLoad : public client::OutputSink {
  public:

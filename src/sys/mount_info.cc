@@ -1,10 +1,11 @@
+#include "sys/mount_info.h"
+
 #include <sys/mount.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "base/strings.h"
-#include "sys/mounts.h"
 
 namespace kiln::sys {
 namespace {
@@ -51,13 +52,17 @@ bool IsAtOrBelow(const std::string& target, const std::string& path) {
 
 }  // namespace
 
-Result<std::vector<MountInfo>> ReadMountInfo() {
-  TRY_ASSIGN(std::string text, ReadFile("/proc/self/mountinfo"));
+std::vector<MountInfo> ParseMountInfo(std::string_view text) {
   std::vector<MountInfo> mounts;
   for (std::string_view line : Split(text, '\n')) {
     if (auto info = ParseLine(line)) mounts.push_back(std::move(*info));
   }
   return mounts;
+}
+
+Result<std::vector<MountInfo>> ReadMountInfo() {
+  TRY_ASSIGN(const std::string text, ReadFile("/proc/self/mountinfo"));
+  return ParseMountInfo(text);
 }
 
 Status UnmountBelow(const std::string& path) {
