@@ -33,15 +33,17 @@ bool IsEmptyImage(const oci::ImageConfig& config) {
 
 }  // namespace
 
+std::string WhyBadReference(const Error& error) {
+  const std::string& why = error.message();
+  return why.starts_with("invalid reference format: \"") ? "invalid reference format" : why;
+}
+
 Status CheckTreeName(const std::string& name) {
   if (name == "scratch") return OkStatus();
   const auto parsed = oci::Reference::ParseNormalized(name);
   if (parsed.ok()) return OkStatus();
-  const std::string& why = parsed.error().message();
-  // The name stands there already.
-  return Unknown(
-      "failed to parse stage name {}: {}", Quoted(name),
-      why.starts_with("invalid reference format: \"") ? "invalid reference format" : why);
+  return Unknown("failed to parse stage name {}: {}", Quoted(name),
+                 WhyBadReference(parsed.error()));
 }
 
 llb::Output External::Tree(const std::string& vertex_name, const Options& options,

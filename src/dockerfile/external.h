@@ -43,6 +43,9 @@ struct External {
                    std::vector<llb::SourceLocation> locations, const std::string& command) const;
 };
 
+// Why a reference could not be parsed, for a message that names it already.
+std::string WhyBadReference(const Error& error);
+
 // What a stage begins with or reads must be called like an image, whatever it is then.
 Status CheckTreeName(const std::string& name);
 

@@ -13,8 +13,10 @@
 
 #include "base/csv.h"
 #include "base/strings.h"
+#include "dockerfile/external.h"
 #include "dockerfile/lint_config.h"
 #include "dockerfile/suggest.h"
+#include "oci/reference.h"
 
 namespace kiln::dockerfile {
 namespace {
@@ -266,7 +268,18 @@ Status SetFrontendCaps(Options& options, const std::string& value) {
 
 Status Nothing(Options&, const std::string&) { return OkStatus(); }
 
-Status RefuseSbom(Options&, const std::string&) {
+// `value`: CSV of name=value, of which "generator" is the scanner's image.
+Status RefuseSbom(Options&, const std::string& value) {
+  TRY_ASSIGN_CTX(const auto fields, ParseCsv(value), "failed to parse sbom");
+  for (const std::string& field : fields) {
+    const auto pair = Cut(field, "=");
+    if (!pair || pair->first != "generator") continue;
+    const auto scanner = oci::Reference::ParseNormalized(pair->second);
+    if (!scanner.ok()) {
+      return Unknown("failed to parse sbom scanner {}: {}", pair->second,
+                     WhyBadReference(scanner.error()));
+    }
+  }
   return Unimplemented("attest:sbom is not served by this build server");
 }
 
@@ -375,7 +388,9 @@ Status ApplyBuiltInArgs(Options& options) {
     }
     options.git_advice = *on;
   }
-  if (options.BuildArg("BUILDKIT_ATTEST_SBOM")) return RefuseSbom(options, "");
+  if (const auto value = options.BuildArg("BUILDKIT_ATTEST_SBOM")) {
+    return RefuseSbom(options, *value);
+  }
   if (const auto value = options.BuildArg("BUILDKIT_DISABLE_FILEOP");
       value && ParseBool(*value).value_or(false)) {
     return InvalidArgument(
