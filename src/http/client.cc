@@ -150,8 +150,10 @@ Result<Response> Client::Once(const Request& request, ResponseSink& sink, Failur
   std::unique_ptr<Slot> slot = Acquire(KeyOf(url, request));
   if (!slot->valid()) return ResourceExhausted("out of memory for a connection");
   failure = Failure::kNone;
-  Result<Response> response = [&] {
-    Transfer transfer(slot->multi(), slot->easy(), request, url, options_, sink);
+  Result<Response> response = [&]() -> Result<Response> {
+    CURL* const easy = slot->NewEasy();
+    if (easy == nullptr) return ResourceExhausted("out of memory");
+    Transfer transfer(slot->multi(), easy, request, url, options_, sink);
     return transfer.Run(failure);
   }();
   Release(std::move(slot));

@@ -26,7 +26,12 @@ class Client::Slot {
 
   const std::string& key() const { return key_; }
   CURLM* multi() const { return multi_; }
-  CURL* easy() const { return easy_; }
+  // One for each transfer: libcurl before 8.2 keeps, from one to the next, a pointer to a header
+  // that is gone, and follows it when an answer begins with a folded line. Null: out of memory.
+  CURL* NewEasy() {
+    if (easy_ != nullptr) curl_easy_cleanup(easy_);
+    return easy_ = curl_easy_init();
+  }
   bool valid() const { return multi_ != nullptr && easy_ != nullptr; }
 
   std::chrono::steady_clock::time_point idle_since;
