@@ -82,6 +82,18 @@ TEST_F(ClientTest, LimitsHeaders) {
       << response.error().ToString();
 }
 
+// libcurl 7.88 follows a pointer to the last header of the transfer before.
+TEST_F(ClientTest, AFoldedLineAfterTheStatusIsHarmless) {
+  std::atomic<int> count{0};
+  FakeServer server([&](const ReceivedRequest&) {
+    const char* header = count++ == 0 ? "A: b\r\n" : " folded: line\r\n";
+    return Reply{.raw = std::string("HTTP/1.1 200 X\r\n") + header + "\r\n"};
+  });
+  EXPECT_TRUE(client_.Send(Get(server.url())).ok());
+  (void)client_.Send(Get(server.url()));
+  EXPECT_EQ(server.connections(), 2);
+}
+
 TEST_F(ClientTest, DropsAuthorizationAcrossOrigins) {
   FakeServer other([](const ReceivedRequest& request) {
     return Reply{.body = "[" + request.header("Authorization") + "]"};

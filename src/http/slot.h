@@ -26,7 +26,7 @@ class Client::Slot {
 
   const std::string& key() const { return key_; }
   CURLM* multi() const { return multi_; }
-  // One for each transfer: libcurl before 8.2 keeps, from one to the next, a pointer to a header
+  // One for each transfer: libcurl 7.88 keeps, from one to the next, a pointer to a header
   // that is gone, and follows it when an answer begins with a folded line. Null: out of memory.
   CURL* NewEasy() {
     if (easy_ != nullptr) curl_easy_cleanup(easy_);
