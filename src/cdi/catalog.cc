@@ -88,7 +88,7 @@ Result<std::vector<std::string>> Catalog::Find(const std::vector<Request>& reque
     const std::vector<std::string> names = Match(request.name);
     if (names.empty() && !request.optional)
       return FailedPrecondition("required device {} is not registered", Quoted(request.name));
-    if (names.empty()) LOG_WARNING("optional device {} is not registered", Quoted(request.name));
+    if (names.empty()) LOG_INFO("optional device {} is not registered", Quoted(request.name));
     for (const std::string& name : names) {
       if (seen.insert(name).second) found.push_back(name);
     }
