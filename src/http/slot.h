@@ -15,8 +15,7 @@ namespace kiln::http {
 // One curl handle with its connection cache: serves one request at a time.
 class Client::Slot {
  public:
-  explicit Slot(std::string key)
-      : key_(std::move(key)), multi_(curl_multi_init()), easy_(curl_easy_init()) {}
+  explicit Slot(std::string key) : key_(std::move(key)), multi_(curl_multi_init()) {}
   ~Slot() {
     if (easy_ != nullptr) curl_easy_cleanup(easy_);
     if (multi_ != nullptr) curl_multi_cleanup(multi_);
@@ -32,14 +31,14 @@ class Client::Slot {
     if (easy_ != nullptr) curl_easy_cleanup(easy_);
     return easy_ = curl_easy_init();
   }
-  bool valid() const { return multi_ != nullptr && easy_ != nullptr; }
+  bool valid() const { return multi_ != nullptr; }
 
   std::chrono::steady_clock::time_point idle_since;
 
  private:
   std::string key_;
   CURLM* multi_;
-  CURL* easy_;
+  CURL* easy_ = nullptr;
 };
 
 }  // namespace kiln::http
