@@ -2,23 +2,26 @@
 
 #include <condition_variable>
 
+#include "base/mutex.h"
+
 namespace kiln {
 
 struct CancelToken::Reason {
-  std::mutex mutex;
-  std::optional<Error> error;
+  Mutex mutex;
+  std::optional<Error> error GUARDED_BY(mutex);
 };
 
 Status CancelToken::Check() const {
   if (!cancelled()) return OkStatus();
-  std::lock_guard lock(reason_->mutex);
+  MutexLock lock(reason_->mutex);
   return *reason_->error;
 }
 
 bool CancelToken::WaitFor(std::chrono::nanoseconds time) const {
-  std::mutex mutex;
-  std::condition_variable_any changed;
-  std::unique_lock lock(mutex);
+  // Only this variable knows stop tokens; nothing is shared by the mutex.
+  std::mutex mutex;                     // NOLINT(kiln-locks)
+  std::condition_variable_any changed;  // NOLINT(kiln-locks)
+  std::unique_lock lock(mutex);         // NOLINT(kiln-locks)
   changed.wait_for(lock, token_, time, [] { return false; });
   return cancelled();
 }
@@ -33,7 +36,7 @@ CancelSource::CancelSource(const CancelToken& parent) : CancelSource() {
   auto forward = [source = source_, reason = reason_, parent]() mutable {
     Status why = parent.Check();
     {
-      std::lock_guard lock(reason->mutex);
+      MutexLock lock(reason->mutex);
       if (reason->error) return;
       reason->error = why.error();
     }
@@ -46,7 +49,7 @@ CancelToken CancelSource::token() const { return {source_.get_token(), reason_};
 
 void CancelSource::Cancel(Error reason) {
   {
-    std::lock_guard lock(reason_->mutex);
+    MutexLock lock(reason_->mutex);
     if (reason_->error) return;
     reason_->error = std::move(reason);
   }

@@ -11,17 +11,17 @@ WallTime SystemClock::Now() const {
 SteadyTime SystemClock::Steady() const { return std::chrono::steady_clock::now(); }
 
 WallTime FakeClock::Now() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return WallTime(std::chrono::seconds(kFakeStartSeconds)) + elapsed_;
 }
 
 SteadyTime FakeClock::Steady() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return SteadyTime() + std::chrono::hours(1) + elapsed_;
 }
 
 void FakeClock::Advance(nanoseconds by) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   elapsed_ += by;
 }
 

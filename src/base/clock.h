@@ -1,7 +1,6 @@
 #pragma once
 
-#include <mutex>
-
+#include "base/mutex.h"
 #include "base/time.h"
 
 namespace kiln {
@@ -29,8 +28,8 @@ class FakeClock final : public Clock {
   void Advance(nanoseconds by);
 
  private:
-  mutable std::mutex mutex_;
-  nanoseconds elapsed_{0};
+  mutable Mutex mutex_;
+  nanoseconds elapsed_ GUARDED_BY(mutex_){0};
 };
 
 }  // namespace kiln

@@ -1,5 +1,7 @@
 // Cancellation, loops and pools.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <future>
@@ -9,6 +11,7 @@
 #include "base/loop.h"
 #include "base/parallel.h"
 #include "base/pool.h"
+#include "base/thread.h"
 
 namespace kiln {
 namespace {
@@ -132,6 +135,26 @@ TEST(FdTest, ReadsAndWritesWholeFiles) {
   ASSERT_TRUE(WriteAll(pair->second.get(), "abc").ok());
   pair->second.Reset();
   EXPECT_EQ(*ReadAll(pair->first.get()), "abc");
+}
+
+TEST(ThreadTest, RunsItsBody) {
+  std::atomic<bool> ran = false;
+  auto thread = StartThread("a name that is longer than the kernel's", [&] { ran = true; });
+  ASSERT_TRUE(thread.ok());
+  thread->join();
+  EXPECT_TRUE(ran);
+}
+
+TEST(ThreadTest, WhereTheSystemGivesNoneIsAnError) {
+  auto in_a_child = [] {
+    rlimit none{0, 0};
+    setrlimit(RLIMIT_NPROC, &none);
+    // The limit does not hold for root.
+    if (geteuid() == 0 && setuid(65534) != 0) exit(2);
+    auto thread = StartThread("none", [] {});
+    exit(!thread.ok() && thread.error().code() == Code::kResourceExhausted ? 0 : 1);
+  };
+  EXPECT_EXIT(in_a_child(), testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

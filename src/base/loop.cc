@@ -1,30 +1,28 @@
 #include "base/loop.h"
 
-#include <pthread.h>
-
 #include <future>
 
 #include "base/check.h"
+#include "base/thread.h"
 
 namespace kiln {
 
-EventLoop::EventLoop(const char* thread_name) : thread_([this] { Run(); }) {
-  pthread_setname_np(thread_.native_handle(), thread_name);
-}
+EventLoop::EventLoop(const char* thread_name)
+    : thread_(AwaitThread(thread_name, [this] { Run(); })) {}
 
 EventLoop::~EventLoop() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
   thread_.join();
 }
 
 void EventLoop::StopTimers() {
   decltype(timers_) dropped;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     timers_stopped_ = true;
     dropped.swap(timers_);
   }
@@ -33,26 +31,26 @@ void EventLoop::StopTimers() {
 
 void EventLoop::Post(std::function<void()> task) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     tasks_.push_back(std::move(task));
   }
-  changed_.notify_one();
+  changed_.NotifyOne();
 }
 
 uint64_t EventLoop::PostAfter(nanoseconds delay, std::function<void()> task) {
   uint64_t id;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     id = next_timer_++;
     if (!timers_stopped_)
       timers_.emplace(std::chrono::steady_clock::now() + delay, std::pair{id, std::move(task)});
   }
-  changed_.notify_one();
+  changed_.NotifyOne();
   return id;
 }
 
 void EventLoop::CancelTimer(uint64_t id) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::erase_if(timers_, [id](const auto& timer) { return timer.second.first == id; });
 }
 
@@ -67,7 +65,7 @@ void EventLoop::RunAndWait(std::function<void()> task) {
 }
 
 void EventLoop::Run() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   for (;;) {
     auto now = std::chrono::steady_clock::now();
     while (!stopping_ && !timers_.empty() && timers_.begin()->first <= now) {
@@ -77,16 +75,16 @@ void EventLoop::Run() {
     if (!tasks_.empty()) {
       auto task = std::move(tasks_.front());
       tasks_.pop_front();
-      lock.unlock();
+      lock.Unlock();
       task();
       task = nullptr;
-      lock.lock();
+      lock.Lock();
     } else if (stopping_) {
       return;
     } else if (timers_.empty()) {
-      changed_.wait(lock);
+      changed_.Wait(lock);
     } else {
-      changed_.wait_until(lock, timers_.begin()->first);
+      changed_.WaitUntil(lock, timers_.begin()->first);
     }
   }
 }

@@ -1,14 +1,13 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <thread>
 
+#include "base/mutex.h"
 #include "base/time.h"
 
 namespace kiln {
@@ -46,13 +45,13 @@ class EventLoop final : public TaskQueue {
  private:
   void Run();
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> tasks_;
-  std::multimap<SteadyTime, std::pair<uint64_t, std::function<void()>>> timers_;
-  uint64_t next_timer_ = 1;
-  bool stopping_ = false;
-  bool timers_stopped_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<std::function<void()>> tasks_ GUARDED_BY(mutex_);
+  std::multimap<SteadyTime, std::pair<uint64_t, std::function<void()>>> timers_ GUARDED_BY(mutex_);
+  uint64_t next_timer_ GUARDED_BY(mutex_) = 1;
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  bool timers_stopped_ GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

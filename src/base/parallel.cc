@@ -1,38 +1,39 @@
 #include "base/parallel.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
+
+#include "base/mutex.h"
 
 namespace kiln {
 namespace {
 
 // Shared with pool tasks, which may begin after the caller has done everything itself.
 struct Round {
-  std::mutex mutex;
-  std::condition_variable idle;
-  const std::function<Status(size_t)>* work = nullptr;  // null once the caller has left
-  size_t next = 0;
-  size_t count = 0;
-  size_t running = 0;
-  std::optional<std::pair<size_t, Error>> failure;
+  Mutex mutex;
+  CondVar idle;
+  // Null once the caller has left.
+  const std::function<Status(size_t)>* work GUARDED_BY(mutex) = nullptr;
+  size_t next GUARDED_BY(mutex) = 0;
+  size_t count GUARDED_BY(mutex) = 0;
+  size_t running GUARDED_BY(mutex) = 0;
+  std::optional<std::pair<size_t, Error>> failure GUARDED_BY(mutex);
 
   void Run() {
-    std::unique_lock lock(mutex);
+    MutexLock lock(mutex);
     while (work != nullptr && next < count && !failure) {
       size_t index = next++;
       ++running;
       const auto* current = work;
-      lock.unlock();
+      lock.Unlock();
       Status status = (*current)(index);
-      lock.lock();
+      lock.Lock();
       --running;
       if (!status.ok() && (!failure || index < failure->first))
         failure = {index, std::move(status).error()};
     }
-    idle.notify_all();
+    idle.NotifyAll();
   }
 };
 
@@ -41,12 +42,15 @@ struct Round {
 Status ForEachParallel(WorkerPool& pool, size_t limit, size_t count,
                        const std::function<Status(size_t)>& work) {
   auto round = std::make_shared<Round>();
-  round->work = &work;
-  round->count = count;
+  {
+    MutexLock lock(round->mutex);
+    round->work = &work;
+    round->count = count;
+  }
   for (size_t i = 1; i < std::min(limit, count); ++i) pool.Submit([round] { round->Run(); });
   round->Run();
-  std::unique_lock lock(round->mutex);
-  round->idle.wait(lock, [&] { return round->running == 0; });
+  MutexLock lock(round->mutex);
+  while (round->running > 0) round->idle.Wait(lock);
   round->work = nullptr;
   if (round->failure) return std::move(round->failure->second);
   return OkStatus();

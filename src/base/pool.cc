@@ -1,11 +1,10 @@
 #include "base/pool.h"
 
-#include <pthread.h>
-
 #include <chrono>
 #include <utility>
 
 #include "base/check.h"
+#include "base/thread.h"
 
 namespace kiln {
 namespace {
@@ -18,53 +17,56 @@ WorkerPool::WorkerPool(std::string name, size_t max_threads)
 }
 
 WorkerPool::~WorkerPool() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   stopping_ = true;
-  changed_.notify_all();
-  thread_ended_.wait(lock, [this] { return threads_ == 0; });
+  changed_.NotifyAll();
+  while (threads_ > 0) thread_ended_.Wait(lock);
 }
 
 void WorkerPool::Submit(std::function<void()> task) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   CHECK_MSG(!stopping_ || threads_ > 0, "submit to a stopped pool");
   tasks_.push_back(std::move(task));
   if (idle_ >= tasks_.size() || threads_ >= max_threads_) {
-    changed_.notify_one();
+    changed_.NotifyOne();
     return;
   }
-  ++threads_;
-  std::thread thread([this] { Work(); });
-  // The kernel takes 15 characters.
-  pthread_setname_np(thread.native_handle(), name_.substr(0, 15).c_str());
-  thread.detach();
+  if (threads_ == 0) {
+    ++threads_;
+    lock.Unlock();
+    AwaitThread(name_, [this] { Work(); }).detach();
+  } else if (auto thread = StartThread(name_, [this] { Work(); }); thread.ok()) {
+    ++threads_;
+    thread->detach();
+  }  // else one that runs will take it
 }
 
 size_t WorkerPool::threads() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return threads_;
 }
 
 void WorkerPool::Work() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   for (;;) {
     if (tasks_.empty()) {
       if (stopping_) break;
       ++idle_;
-      auto awake = [this] { return stopping_ || !tasks_.empty(); };
-      bool work = changed_.wait_for(lock, kIdleTime, awake);
+      auto awake = [this]() REQUIRES(mutex_) { return stopping_ || !tasks_.empty(); };
+      bool work = changed_.WaitFor(lock, kIdleTime, awake);
       --idle_;
       if (!work) break;
       continue;
     }
     auto task = std::move(tasks_.front());
     tasks_.pop_front();
-    lock.unlock();
+    lock.Unlock();
     task();
     task = nullptr;
-    lock.lock();
+    lock.Lock();
   }
   --threads_;
-  thread_ended_.notify_all();
+  thread_ended_.NotifyAll();
 }
 
 }  // namespace kiln

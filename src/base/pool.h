@@ -1,12 +1,11 @@
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
+
+#include "base/mutex.h"
 
 namespace kiln {
 
@@ -20,21 +19,22 @@ class WorkerPool {
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
+  // Where the system gives no thread (EAGAIN) and none is running yet, waits until it does.
   void Submit(std::function<void()> task);
   size_t threads() const;
 
  private:
-  void Work();
+  void Work() EXCLUDES(mutex_);
 
   const std::string name_;
   const size_t max_threads_;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::condition_variable thread_ended_;
-  std::deque<std::function<void()>> tasks_;
-  size_t threads_ = 0;
-  size_t idle_ = 0;
-  bool stopping_ = false;
+  mutable Mutex mutex_;
+  CondVar changed_;
+  CondVar thread_ended_;
+  std::deque<std::function<void()>> tasks_ GUARDED_BY(mutex_);
+  size_t threads_ GUARDED_BY(mutex_) = 0;
+  size_t idle_ GUARDED_BY(mutex_) = 0;
+  bool stopping_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace kiln
