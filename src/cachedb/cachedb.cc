@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include <cstdio>
+#include <map>
+#include <utility>
 
 #include "base/log.h"
 #include "base/loop.h"
@@ -14,6 +16,8 @@
 
 namespace kiln::cachedb {
 namespace {
+
+constexpr size_t kMaxLatest = 20000;
 
 Result<std::unique_ptr<store::SqliteConnection>> OpenChecked(const std::string& path) {
   TRY_ASSIGN(auto db, store::SqliteConnection::Open(path));
@@ -79,10 +83,76 @@ struct CacheDb::State {
     return claimed;
   }
 
+  // Links of hits, not written yet. A build with many hits asks for one after the other: those that
+  // came meanwhile are written together.
+  struct PendingAssert {
+    std::vector<solver::Link> links;
+    solver::StatusCallback done;
+  };
+  std::vector<PendingAssert> asserts;
+
+  // The child asserted last for an op's digest and output, by this process.
+  struct Latest {
+    solver::KeyId child;
+    int64_t seq = 0;
+  };
+  std::map<std::pair<solver::KeyDigest, int>, Latest> latest;
+
+  void NoteLatest(const std::vector<solver::Link>& links, int64_t seq) {
+    if (latest.size() > kMaxLatest) latest.clear();
+    for (const auto& link : links)
+      latest[{link.tuple.digest, link.tuple.output}] = {link.child, seq};
+  }
+
+  // Whether asserting the links again would change nothing that counts: no other child of the same
+  // op was asserted since theirs was, by any of its links.
+  Result<bool> AreLatest(const std::vector<solver::Link>& links) {
+    for (const auto& link : links) {
+      if (solver::IsRandom(link.tuple.digest)) continue;
+      const auto known = latest.find({link.tuple.digest, link.tuple.output});
+      if (known == latest.end() || known->second.child != link.child) return false;
+      TRY_ASSIGN(auto seq, tables.SeqOf(link));
+      if (!seq || *seq < known->second.seq) return false;
+    }
+    return true;
+  }
+
+  Status WriteAssert(const std::vector<solver::Link>& links) {
+    TRY_ASSIGN(const bool done, AreLatest(links));
+    if (done) return OkStatus();
+    TRY_ASSIGN(int64_t seq, tables.NextSeq());
+    for (const auto& link : links) {
+      if (!solver::IsRandom(link.tuple.digest)) TRY(tables.AssertLink(link, seq));
+    }
+    NoteLatest(links, seq);
+    return OkStatus();
+  }
+
+  void FlushAsserts() {
+    const std::vector<PendingAssert> pending = std::exchange(asserts, {});
+    if (pending.empty()) return;
+    bool unchanged = true;
+    for (const auto& one : pending) {
+      const auto latest_all = AreLatest(one.links);
+      unchanged = unchanged && latest_all.ok() && *latest_all;
+    }
+    Status status = OkStatus();
+    if (!unchanged) {
+      status = Transaction([&]() -> Status {
+        for (const auto& one : pending) TRY(WriteAssert(one.links));
+        return OkStatus();
+      });
+      if (!status.ok()) latest.clear();
+    }
+    for (const auto& one : pending) one.done(status);
+  }
+
   Result<std::vector<solver::RecordId>> Save(const solver::SaveBatch& batch) {
+    FlushAsserts();
     std::vector<solver::RecordId> ids;
+    int64_t seq = 0;
     TRY(Transaction([&]() -> Status {
-      TRY_ASSIGN(int64_t seq, tables.NextSeq());
+      TRY_ASSIGN(seq, tables.NextSeq());
       for (const auto& link : batch.links) {
         if (!solver::IsRandom(link.tuple.digest)) TRY(tables.PutLink(link, seq));
       }
@@ -96,6 +166,7 @@ struct CacheDb::State {
       }
       return OkStatus();
     }));
+    NoteLatest(batch.links, seq);
     return ids;
   }
 
@@ -105,7 +176,8 @@ struct CacheDb::State {
         TRY_ASSIGN(auto records, tables.RecordsOf(store_id));
         for (int64_t record : records) TRY(tables.DropRecord(record));
       }
-      return OkStatus();
+      TRY_ASSIGN(const bool stale, tables.TextsAreStale());
+      return stale ? tables.SweepTexts() : OkStatus();
     });
     if (!status.ok()) LOG_WARNING("forget collected results: {}", status.error());
   }
@@ -179,13 +251,9 @@ void CacheDb::Save(solver::SaveBatch batch, solver::Callback<std::vector<solver:
 
 void CacheDb::Assert(std::vector<solver::Link> links, solver::StatusCallback done) {
   state_->thread.Post([state = state_.get(), links = std::move(links), done = std::move(done)] {
-    done(state->Transaction([&]() -> Status {
-      TRY_ASSIGN(int64_t seq, state->tables.NextSeq());
-      for (const auto& link : links) {
-        if (!solver::IsRandom(link.tuple.digest)) TRY(state->tables.AssertLink(link, seq));
-      }
-      return OkStatus();
-    }));
+    state->asserts.push_back({links, done});
+    // Behind what is in the queue already, other asserts among it.
+    if (state->asserts.size() == 1) state->thread.Post([state] { state->FlushAsserts(); });
   });
 }
 

@@ -58,6 +58,7 @@ class CacheDb final : public solver::LocalCacheSource {
     int64_t keys = 0;
     int64_t links = 0;
     int64_t records = 0;
+    int64_t texts = 0;
   };
   Result<Counts> Count();
 

@@ -84,6 +84,14 @@ class CacheDbTest : public testing::Test {
     cache_->Claim(record, {}, waiter.callback());
     return *waiter.Get();
   }
+  void Assert(std::vector<solver::Link> links) {
+    std::promise<void> done;
+    cache_->Assert(std::move(links), [&](Status status) {
+      EXPECT_TRUE(status.ok());
+      done.set_value();
+    });
+    done.get_future().wait();
+  }
   void Drop(const solver::RecordId& id) {
     std::promise<void> done;
     cache_->Drop(id, [&](Status status) {
@@ -148,16 +156,46 @@ TEST_F(CacheDbTest, LaterAssertionsCountMore) {
   Save({{}, {{kTuple, "k:old"}}, {Record("k:old", nullptr)}, {}});
   Save({{}, {{kTuple, "k:new"}}, {Record("k:new", nullptr)}, {}});
   EXPECT_EQ(Children(kTuple).at(0).child, "k:new");
-  std::promise<void> done;
-  cache_->Assert({{kTuple, "k:old"}, {kTuple, "k:nobody"}}, [&](Status status) {
-    EXPECT_TRUE(status.ok());
-    done.set_value();
-  });
-  done.get_future().wait();
+  Assert({{kTuple, "k:old"}, {kTuple, "k:nobody"}});
   auto children = Children(kTuple);
   ASSERT_EQ(children.size(), 2U);
   EXPECT_EQ(children[0].child, "k:old");
   EXPECT_GT(children[0].seq, children[1].seq);
+}
+
+TEST_F(CacheDbTest, AnAssertionThatChangesNothingIsNotWritten) {
+  Save({{}, {{kTuple, "k:x"}}, {Record("k:x", nullptr)}, {}});
+  const uint64_t seq = Children(kTuple).at(0).seq;
+  Assert({{kTuple, "k:x"}});
+  EXPECT_EQ(Children(kTuple).at(0).seq, seq);
+  // By a link that is new, as another definition of an input gives one, it counts again.
+  solver::LinkTuple other = kTuple;
+  other.selector = "/other";
+  Assert({{kTuple, "k:x"}, {other, "k:x"}});
+  EXPECT_GT(Children(kTuple).at(0).seq, seq);
+}
+
+TEST_F(CacheDbTest, AnAssertionCountsAgainAfterAnotherChilds) {
+  solver::LinkTuple other = kTuple;
+  other.parent = "sha256:other";
+  Save({{}, {{kTuple, "k:x"}}, {Record("k:x", nullptr)}, {}});
+  Save({{}, {{other, "k:y"}}, {Record("k:y", nullptr)}, {}});  // the same op
+  const uint64_t seq = Children(kTuple).at(0).seq;
+  Assert({{kTuple, "k:x"}});
+  EXPECT_GT(Children(kTuple).at(0).seq, seq);
+}
+
+TEST_F(CacheDbTest, TextsGoWithTheLastRecordThatNamesThem) {
+  solver::MissReport miss;
+  miss.identity = {"exec", "RUN make", "linux/amd64", "Dockerfile:3"};
+  miss.parts = {{"command", "make"}};
+  Save({{}, {{kTuple, "k:x"}}, {Record("k:x", ResultOf(NewSnapshot("one")))}, miss});
+  EXPECT_GT(cache_->Count()->texts, 0);
+  store::PruneRule everything;
+  everything.all = true;
+  ASSERT_TRUE(store_->Prune({}, std::span(&everything, 1), [](const store::UsageRecord&) {}).ok());
+  EXPECT_EQ(cache_->Count()->records, 0);
+  EXPECT_EQ(cache_->Count()->texts, 0);
 }
 
 TEST_F(CacheDbTest, ARecordTakesWhatOnlyLedToItAlong) {

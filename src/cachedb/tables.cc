@@ -37,6 +37,13 @@ CREATE TABLE counter(seq INTEGER NOT NULL);
 INSERT INTO counter VALUES(0);
 )sql";
 
+// How many records were dropped since texts were last looked through.
+constexpr std::string_view kSchema2 =
+    "ALTER TABLE counter ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0";
+
+// Texts are looked through when so many records went, and a quarter of all.
+constexpr int64_t kSweepTextsAfter = 256;
+
 // Fields of an identity in one text; the separator cannot stand in them.
 std::string IdentityText(const solver::OpIdentity& identity) {
   return Join({identity.kind, identity.name, identity.platform, identity.location},
@@ -57,7 +64,7 @@ std::string StoredValue(const std::string& value) {
 
 }  // namespace
 
-std::vector<std::string_view> Tables::Migrations() { return {kSchema1}; }
+std::vector<std::string_view> Tables::Migrations() { return {kSchema1, kSchema2}; }
 
 Result<std::optional<int64_t>> Tables::FindKey(std::string_view name) {
   TRY_ASSIGN(auto query, db_.Prepare("SELECT id FROM keys WHERE name = ?"));
@@ -172,6 +179,19 @@ Status Tables::PutLink(const solver::Link& link, int64_t seq) {
                   "VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"));
   insert.Bind(parent).Bind(link.tuple.input).Bind(digest).Bind(link.tuple.output).Bind(selector);
   return insert.Bind(child).Bind(seq).Run();
+}
+
+Result<std::optional<int64_t>> Tables::SeqOf(const solver::Link& link) {
+  TRY_ASSIGN(auto query,
+             db_.Prepare("SELECT l.seq FROM links l "
+                         "JOIN keys p ON p.id = l.parent JOIN texts d ON d.id = l.digest "
+                         "JOIN texts s ON s.id = l.selector JOIN keys k ON k.id = l.child "
+                         "WHERE p.name = ? AND l.input = ? AND d.text = ? AND l.output = ? "
+                         "AND s.text = ? AND k.name = ?"));
+  query.Bind(link.tuple.parent).Bind(link.tuple.input).Bind(link.tuple.digest);
+  query.Bind(link.tuple.output).Bind(link.tuple.selector).Bind(link.child);
+  TRY_ASSIGN(bool found, query.Step());
+  return found ? std::optional(query.Int(0)) : std::nullopt;
 }
 
 Status Tables::AssertLink(const solver::Link& link, int64_t seq) {
@@ -294,9 +314,9 @@ Result<std::vector<Miss>> Tables::MissesOf(const std::string& build_ref) {
 Result<CacheDb::Counts> Tables::Count() {
   TRY_ASSIGN(auto query,
              db_.Prepare("SELECT (SELECT count(*) FROM keys), (SELECT count(*) FROM links), "
-                         "(SELECT count(*) FROM records)"));
+                         "(SELECT count(*) FROM records), (SELECT count(*) FROM texts)"));
   TRY(query.Step());
-  return CacheDb::Counts{query.Int(0), query.Int(1), query.Int(2)};
+  return CacheDb::Counts{query.Int(0), query.Int(1), query.Int(2), query.Int(3)};
 }
 
 Result<std::vector<int64_t>> Tables::RecordsOf(const std::string& store_id) {
@@ -323,7 +343,30 @@ Status Tables::DropRecord(int64_t id) {
     TRY_ASSIGN(auto remove, db_.Prepare(sql));
     TRY(remove.Bind(id).Run());
   }
+  TRY_ASSIGN(auto count, db_.Prepare("UPDATE counter SET dropped = dropped + 1"));
+  TRY(count.Run());
   return Sweep(key);
+}
+
+Result<bool> Tables::TextsAreStale() {
+  TRY_ASSIGN(auto query,
+             db_.Prepare("SELECT dropped, (SELECT count(*) FROM records) FROM counter"));
+  TRY(query.Step());
+  const int64_t dropped = query.Int(0);
+  const int64_t left = query.Int(1);
+  return dropped > 0 && (left == 0 || (dropped >= kSweepTextsAfter && dropped >= left / 4));
+}
+
+Status Tables::SweepTexts() {
+  for (std::string_view sql :
+       {"DELETE FROM texts WHERE id NOT IN (SELECT digest FROM links UNION ALL "
+        "SELECT selector FROM links UNION ALL SELECT identity FROM runs UNION ALL "
+        "SELECT label FROM parts UNION ALL SELECT value FROM parts)",
+        "UPDATE counter SET dropped = 0"}) {
+    TRY_ASSIGN(auto statement, db_.Prepare(sql));
+    TRY(statement.Run());
+  }
+  return OkStatus();
 }
 
 // "An id goes with its last record and useful link": it has a record, or leads to something.

@@ -16,8 +16,7 @@ class Tables {
   explicit Tables(store::SqliteConnection& db) : db_(db) {}
   static std::vector<std::string_view> Migrations();
 
-  // --- Reading
-  // ---------------------------------------------------------------------------------------
+  // What is read.
   Result<std::vector<solver::LinkChild>> Children(const solver::LinkTuple& tuple);
   Result<solver::KeyInfo> Key(const solver::KeyId& id);
   Result<std::vector<solver::ParentLink>> ParentsOf(const solver::KeyId& id);
@@ -28,9 +27,10 @@ class Tables {
   Result<std::optional<StoredRecord>> Record(const solver::RecordId& id);
   Result<std::vector<Miss>> MissesOf(const std::string& build_ref);
   Result<CacheDb::Counts> Count();
+  // When the link was asserted last; nothing if there is none.
+  Result<std::optional<int64_t>> SeqOf(const solver::Link& link);
 
-  // --- Writing
-  // ---------------------------------------------------------------------------------------
+  // What is written.
   Result<int64_t> NextSeq();
   Status PutLink(const solver::Link& link, int64_t seq);
   // Only if the child is known.
@@ -38,6 +38,10 @@ class Tables {
   Result<int64_t> PutRecord(const solver::NewRecord& record, const std::string& store_id);
   Status PutMiss(int64_t record, const solver::MissReport& miss);
   Status DropRecord(int64_t id);
+  // Texts go when nothing names them any more. Looking for those costs a pass over all tables, so
+  // it is worth while only after many records were dropped.
+  Result<bool> TextsAreStale();
+  Status SweepTexts();
   Result<std::vector<int64_t>> RecordsOf(const std::string& store_id);
 
  private:

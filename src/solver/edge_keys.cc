@@ -101,16 +101,18 @@ void Engine::StartDigest(Vertex& vertex, size_t index) {
   digest.ticket = NewTicket(&vertex, false);
   digest.ticket_generation = from.generation;
   const TicketPtr ticket = digest.ticket;
-  ticket->resources =
-      resources_.Request({SlotKind::kHash, {}}, [this, &vertex, index, handle, raw = ticket.get()] {
-        raw->running = true;
-        const TicketPtr& mine = vertex.digests[index].ticket;
-        vertex.op->ContentDigest(
-            static_cast<int>(index), handle, ActivityFor(*mine),
-            Bind<std::string>(mine, [this, &vertex, index, handle](Result<std::string> text) {
-              OnDigest(vertex, index, handle, std::move(text));
-            }));
-      });
+  auto compute = [this, &vertex, index, handle, raw = ticket.get()] {
+    raw->running = true;
+    const TicketPtr& mine = vertex.digests[index].ticket;
+    vertex.op->ContentDigest(
+        static_cast<int>(index), handle, ActivityFor(*mine),
+        Bind<std::string>(mine, [this, &vertex, index, handle](Result<std::string> text) {
+          OnDigest(vertex, index, handle, std::move(text));
+        }));
+  };
+  const ScopeState* build = BuildOf(vertex);
+  ticket->resources = resources_.Request({SlotKind::kHash, {}},
+                                         build != nullptr ? build->serial : 0, std::move(compute));
 }
 
 void Engine::OnDigest(Vertex& vertex, size_t index, const ResultHandle& of,

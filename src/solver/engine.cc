@@ -34,7 +34,7 @@ Engine::Engine(TaskQueue& loop, const Clock& clock, LocalCacheSourcePtr local,
       faults_(options_.faults != nullptr ? *options_.faults : FaultPlan{}),
       probe_(options_.probe),
       local_(std::move(local)),
-      resources_(options_.slots, faults_) {}
+      resources_(options_.slots, options_.slots_of_one_build, faults_) {}
 
 void Engine::Post(std::function<void()> task) {
   std::weak_ptr<Engine> weak = weak_from_this();
@@ -49,8 +49,14 @@ void Engine::Post(std::function<void()> task) {
 uint64_t Engine::NewSerial() { return next_serial_.fetch_add(1); }
 
 void Engine::Pump() {
-  if (pumping_) return;
-  pumping_ = true;
+  if (std::exchange(pump_posted_, true)) return;
+  loop_.Post([weak = weak_from_this()] {
+    if (const auto engine = weak.lock()) engine->WorkOff();
+  });
+}
+
+void Engine::WorkOff() {
+  pump_posted_ = false;
   for (;;) {
     if (!failing_.empty()) {
       auto [edge, error] = std::move(failing_.front());
@@ -75,7 +81,6 @@ void Engine::Pump() {
       break;
     }
   }
-  pumping_ = false;
   if (all_flights_.empty() && !drain_waiters_.empty()) {
     for (const auto& waiter : std::exchange(drain_waiters_, {})) waiter();
   }

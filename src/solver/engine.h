@@ -43,7 +43,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Engine(TaskQueue& loop, const Clock& clock, LocalCacheSourcePtr local, SolverOptions options);
 
   // --- from any thread
-  // Runs `task` on the loop, then works off the queue; dropped if the engine is gone by then.
+  // Runs `task` on the loop and has the queue worked off; dropped if the engine is gone by then.
   void Post(std::function<void()> task);
   uint64_t NewSerial();
   const SolverOptions& options() const { return options_; }
@@ -75,7 +75,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
  private:
   // engine.cc
+  // Has the queue worked off when the loop has taken in what else has happened already: an edge
+  // that waits for many answers takes one turn for those that came together.
   void Pump();
+  void WorkOff();
   void Step(Edge& edge);
   void Advance(Edge& edge);
   void MarkDirty(Edge& edge);
@@ -230,6 +233,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // The jobs that own a scope's work: itself, or those of the run it belongs to.
   void AddJobsOf(uint64_t scope, std::set<uint64_t>& jobs) const;
   std::set<uint64_t> ScopesOver(const Vertex& vertex) const;
+  // The oldest build that owns the vertex; null if none does any more.
+  const ScopeState* BuildOf(const Vertex& vertex) const;
   void CollectTargets(const Vertex& vertex, std::vector<FanOut::Target>& targets,
                       std::set<std::string>& sessions) const;
   void RefreshFanOuts();
@@ -264,7 +269,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::deque<Edge*> dirty_;
   std::deque<std::pair<Edge*, Error>> failing_;
   std::deque<std::function<void()>> answers_;  // callbacks of users, run when the queue is empty
-  bool pumping_ = false;
+  bool pump_posted_ = false;
 
   std::map<VertexId, std::unique_ptr<Vertex>> vertices_;
   std::vector<VertexId> unowned_;

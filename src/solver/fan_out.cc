@@ -7,7 +7,7 @@
 namespace kiln::solver {
 
 void FanOut::Set(std::vector<Target> targets, std::vector<std::string> sessions, WallTime now) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::swap(targets_, targets);  // `targets` are now the former ones
   sessions_ = std::move(sessions);
   if (finished_ || !started_) return;
@@ -25,21 +25,21 @@ void FanOut::Set(std::vector<Target> targets, std::vector<std::string> sessions,
 }
 
 void FanOut::Start(WallTime now) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   started_ = now;
   for (const Target& target : targets_) target.events->Start(target.vertex, now);
 }
 
 void FanOut::Show(WallTime now) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (started_) return;
   }
   Start(now);
 }
 
 void FanOut::Finish(WallTime now, const std::string& error, bool cached) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (finished_) return;
   finished_ = true;
   if (!started_) return;
@@ -49,7 +49,7 @@ void FanOut::Finish(WallTime now, const std::string& error, bool cached) {
 }
 
 std::vector<std::string> FanOut::SessionIds() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return sessions_;
 }
 
@@ -93,7 +93,7 @@ void FanOut::Forward(const Event& event, void (progress::Sink::*method)(const Ev
 }
 
 void FanOut::OnVertex(const progress::Vertex& vertex) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (finished_) return;
   if (backlog_bytes_ > 0) {
     const auto known =
@@ -112,7 +112,7 @@ void FanOut::OnVertex(const progress::Vertex& vertex) {
 }
 
 void FanOut::OnStatus(const progress::VertexStatus& status) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (finished_) return;
   if (backlog_bytes_ > 0) {
     const auto known =
@@ -139,14 +139,14 @@ void FanOut::AddToBacklog(const progress::VertexLog& log) {
 }
 
 void FanOut::OnLog(const progress::VertexLog& log) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (finished_) return;
   AddToBacklog(log);
   Forward(log, &progress::Sink::OnLog);
 }
 
 void FanOut::OnShownLog(const progress::VertexLog& log) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (finished_) return;
   AddToBacklog(log);
   progress::VertexLog mine = log;
@@ -160,7 +160,7 @@ void FanOut::OnShownLog(const progress::VertexLog& log) {
 void FanOut::OnKeptLog(const progress::VertexLog& log) {
   std::vector<Target> targets;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (finished_) return;
     targets = targets_;
   }
@@ -172,7 +172,7 @@ void FanOut::OnKeptLog(const progress::VertexLog& log) {
 }
 
 void FanOut::OnWarning(const progress::VertexWarning& warning) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (finished_) return;
   if (backlog_bytes_ > 0 && warnings_.size() < 1000) warnings_.push_back(warning);
   Forward(warning, &progress::Sink::OnWarning);

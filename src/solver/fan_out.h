@@ -3,11 +3,11 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "progress/activity.h"
 #include "progress/log_keeper.h"
 #include "progress/progress.h"
@@ -63,25 +63,25 @@ class FanOut final : public progress::Sink,
     uint64_t logs = 0;
     size_t warnings = 0;
   };
-  void Replay(const Target& target, Seen seen);
-  void AddToBacklog(const progress::VertexLog& log);
+  void Replay(const Target& target, Seen seen) REQUIRES(mutex_);
+  void AddToBacklog(const progress::VertexLog& log) REQUIRES(mutex_);
   template <typename Event>
-  void Forward(const Event& event, void (progress::Sink::*method)(const Event&));
+  void Forward(const Event& event, void (progress::Sink::*method)(const Event&)) REQUIRES(mutex_);
 
   const size_t backlog_bytes_;
   const FaultPlan& faults_;
-  mutable std::mutex mutex_;
-  std::vector<Target> targets_;
-  std::vector<std::string> sessions_;
-  std::optional<WallTime> started_;
-  bool finished_ = false;
-  std::vector<progress::Vertex> vertices_;  // sub-vertices, by digest
-  std::vector<progress::VertexStatus> statuses_;
-  std::deque<progress::VertexLog> logs_;
-  uint64_t logs_dropped_ = 0;
-  std::map<std::pair<uint64_t, Digest>, Seen> left_;
-  std::vector<progress::VertexWarning> warnings_;
-  size_t log_bytes_ = 0;
+  mutable Mutex mutex_;
+  std::vector<Target> targets_ GUARDED_BY(mutex_);
+  std::vector<std::string> sessions_ GUARDED_BY(mutex_);
+  std::optional<WallTime> started_ GUARDED_BY(mutex_);
+  bool finished_ GUARDED_BY(mutex_) = false;
+  std::vector<progress::Vertex> vertices_ GUARDED_BY(mutex_);  // sub-vertices, by digest
+  std::vector<progress::VertexStatus> statuses_ GUARDED_BY(mutex_);
+  std::deque<progress::VertexLog> logs_ GUARDED_BY(mutex_);
+  uint64_t logs_dropped_ GUARDED_BY(mutex_) = 0;
+  std::map<std::pair<uint64_t, Digest>, Seen> left_ GUARDED_BY(mutex_);
+  std::vector<progress::VertexWarning> warnings_ GUARDED_BY(mutex_);
+  size_t log_bytes_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace kiln::solver

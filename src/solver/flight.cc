@@ -231,12 +231,8 @@ void Engine::Lead(Edge& edge, Resolved resolved, bool solitary) {
   flight->depth = DepthOf(vertex);
   flight->enclosing = EnclosingFlights(vertex);
   flight->miss = MissOf(edge);
-  for (const uint64_t scope : ScopesOver(vertex)) {
-    if (FindScope(scope)->is_job) {
-      flight->origin_ref = FindScope(scope)->ref;
-      break;
-    }
-  }
+  const ScopeState* build = BuildOf(vertex);
+  if (build != nullptr) flight->origin_ref = build->ref;
   if (probe_ != nullptr) ProbeStart(edge, *flight, solitary);
   AddLinks(*flight, edge);
   if (flight->saved && !solitary) {
@@ -252,9 +248,11 @@ void Engine::Lead(Edge& edge, Resolved resolved, bool solitary) {
   if (!faults_.ask_leak) DropInputAsks(edge);
   RefreshFanOut(*flight->sink, {&vertex});
   waits_changed_ = true;
-  flight->resources = resources_.Request(flight->op->needs(), [this, weak = std::weak_ptr(flight)] {
+  auto start = [this, weak = std::weak_ptr(flight)] {
     if (const FlightPtr granted = weak.lock()) StartRun(granted);
-  });
+  };
+  flight->resources = resources_.Request(flight->op->needs(), build != nullptr ? build->serial : 0,
+                                         std::move(start));
 }
 
 void Engine::ProbeStart(const Edge& edge, const Flight& flight, bool solitary) {

@@ -120,6 +120,14 @@ std::set<uint64_t> Engine::ScopesOver(const Vertex& vertex) const {
   return scopes;
 }
 
+const ScopeState* Engine::BuildOf(const Vertex& vertex) const {
+  for (const uint64_t serial : ScopesOver(vertex)) {
+    const ScopeState* scope = FindScope(serial);
+    if (scope->is_job) return scope;
+  }
+  return nullptr;
+}
+
 void Engine::CollectTargets(const Vertex& vertex, std::vector<FanOut::Target>& targets,
                             std::set<std::string>& sessions) const {
   for (const auto& [direct, owner] : vertex.owners) {

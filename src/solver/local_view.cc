@@ -4,15 +4,23 @@
 
 #include <algorithm>
 
+#include "base/log.h"
+
 namespace kiln::solver {
 namespace {
 
 // Answers of both halves, merged by position. `disk_at[i]` is where the disk's i-th answer belongs.
+// A disk that cannot be read costs hits and no build; it is said when that begins.
 template <typename T, typename Merge>
 Callback<std::vector<T>> Merged(std::vector<T> answers, std::vector<size_t> disk_at, Merge merge,
+                                std::shared_ptr<std::atomic<bool>> unreadable,
                                 Callback<std::vector<T>> done) {
   return [answers = std::move(answers), disk_at = std::move(disk_at), merge,
+          unreadable = std::move(unreadable),
           done = std::move(done)](Result<std::vector<T>> found) mutable {
+    if (!unreadable->exchange(!found.ok()) && !found.ok()) {
+      LOG_WARNING("the build cache cannot be read, steps run again: {}", found.error());
+    }
     if (found.ok()) {
       for (size_t i = 0; i < disk_at.size() && i < found->size(); ++i) {
         merge(answers[disk_at[i]], std::move((*found)[i]));
@@ -47,8 +55,9 @@ void LocalView::Lookup(std::vector<LinkTuple> tuples, progress::Activity activit
     into.insert(into.end(), more.begin(), more.end());
   };
   if (ask.empty()) return done(std::move(answers));
-  disk_->Lookup(std::move(ask), std::move(activity),
-                Merged(std::move(answers), std::move(disk_at), merge, std::move(done)));
+  disk_->Lookup(
+      std::move(ask), std::move(activity),
+      Merged(std::move(answers), std::move(disk_at), merge, unreadable_, std::move(done)));
 }
 
 KeyInfo LocalView::Info(const KeyId& id) {
@@ -76,8 +85,9 @@ void LocalView::Records(std::vector<KeyId> ids, progress::Activity activity,
   }
   auto merge = [](KeyInfo& into, KeyInfo more) { into = std::move(more); };
   if (ask.empty()) return done(std::move(answers));
-  disk_->Records(std::move(ask), std::move(activity),
-                 Merged(std::move(answers), std::move(disk_at), merge, std::move(done)));
+  disk_->Records(
+      std::move(ask), std::move(activity),
+      Merged(std::move(answers), std::move(disk_at), merge, unreadable_, std::move(done)));
 }
 
 void LocalView::Claim(RecordInfo record, progress::Activity activity, Callback<Claimed> done) {

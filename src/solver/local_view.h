@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <set>
@@ -48,6 +49,8 @@ class LocalView {
   void ReleaseRoot(const KeyId& id);
 
   size_t memory_links() const;
+  // The last lookup on the disk failed.
+  bool unreadable() const { return *unreadable_; }
 
  private:
   struct MemoryRecord {
@@ -67,6 +70,7 @@ class LocalView {
   KeyInfo Info(const KeyId& id);
 
   LocalCacheSourcePtr disk_;
+  const std::shared_ptr<std::atomic<bool>> unreadable_ = std::make_shared<std::atomic<bool>>(false);
   std::map<KeyId, int> roots_;
   std::map<KeyId, MemoryKey> keys_;
   std::map<LinkTuple, std::map<KeyId, uint64_t>> links_;

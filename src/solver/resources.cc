@@ -4,13 +4,15 @@
 
 namespace kiln::solver {
 
-Resources::Ticket Resources::Request(RunNeeds needs, std::function<void()> granted) {
+Resources::Ticket Resources::Request(RunNeeds needs, uint64_t build,
+                                     std::function<void()> granted) {
   const Ticket ticket = next_++;
   RequestState& request = requests_[ticket];
   request.locks = std::move(needs.locks);
   if (!faults_.lock_order) std::sort(request.locks.begin(), request.locks.end());
   request.locks.erase(std::unique(request.locks.begin(), request.locks.end()), request.locks.end());
   request.slot = needs.slot;
+  request.build = build;
   request.granted = std::move(granted);
   Advance(ticket);
   return ticket;
@@ -27,16 +29,36 @@ void Resources::Advance(Ticket ticket) {
     }
     ++request.locks_taken;
   }
-  if (request.slot != SlotKind::kNone) {
-    const auto kind = static_cast<size_t>(request.slot);
-    if (in_use_[kind] >= std::max(1, limits_[kind])) {
-      slot_lines_[kind].push_back(ticket);
-      return;
-    }
-    ++in_use_[kind];
-    request.has_slot = true;
-  }
+  if (request.slot != SlotKind::kNone && !request.has_slot && !TakeSlot(ticket, request)) return;
   if (request.granted) std::exchange(request.granted, nullptr)();
+}
+
+bool Resources::MayTake(SlotKind kind, const Share& share) const {
+  const auto index = static_cast<size_t>(kind);
+  const int limit = build_limits_[index];
+  return slots_[index].in_use < std::max(1, limits_[index]) && (limit == 0 || share.in_use < limit);
+}
+
+bool Resources::TakeSlot(Ticket ticket, RequestState& request) {
+  Pool& pool = slots_[static_cast<size_t>(request.slot)];
+  Share& share = pool.builds[request.build];
+  if (!MayTake(request.slot, share)) {
+    share.line.push_back(ticket);
+    return false;
+  }
+  ++pool.in_use;
+  ++share.in_use;
+  pool.served_last = request.build;
+  request.has_slot = true;
+  return true;
+}
+
+void Resources::LeaveLine(const RequestState& request, Ticket ticket) {
+  auto& builds = slots_[static_cast<size_t>(request.slot)].builds;
+  const auto share = builds.find(request.build);
+  if (share == builds.end()) return;
+  std::erase(share->second.line, ticket);
+  if (share->second.in_use == 0 && share->second.line.empty()) builds.erase(share);
 }
 
 void Resources::Release(Ticket ticket) {
@@ -44,8 +66,11 @@ void Resources::Release(Ticket ticket) {
   if (found == requests_.end()) return;
   const RequestState request = std::move(found->second);
   requests_.erase(found);
-  std::erase(slot_lines_[static_cast<size_t>(request.slot)], ticket);
-  if (request.has_slot) FreeSlot(request.slot);
+  if (request.has_slot) {
+    FreeSlot(request.slot, request.build);
+  } else if (request.slot != SlotKind::kNone) {
+    LeaveLine(request, ticket);
+  }
   for (size_t i = 0; i < request.locks.size(); ++i) {
     if (i < request.locks_taken) {
       FreeLock(request.locks[i], ticket);
@@ -61,13 +86,23 @@ void Resources::LeakSlot(Ticket ticket) {
   Release(ticket);
 }
 
-void Resources::FreeSlot(SlotKind kind) {
-  const auto index = static_cast<size_t>(kind);
-  --in_use_[index];
-  if (slot_lines_[index].empty()) return;
-  const Ticket next = slot_lines_[index].front();
-  slot_lines_[index].pop_front();
-  Advance(next);
+// Gives the slot back, and to the next build after the one served last that may take one.
+void Resources::FreeSlot(SlotKind kind, uint64_t build) {
+  Pool& pool = slots_[static_cast<size_t>(kind)];
+  const auto mine = pool.builds.find(build);
+  --pool.in_use;
+  --mine->second.in_use;
+  if (mine->second.in_use == 0 && mine->second.line.empty()) pool.builds.erase(mine);
+  auto next = pool.builds.upper_bound(pool.served_last);
+  for (size_t seen = 0; seen < pool.builds.size(); ++seen, ++next) {
+    if (next == pool.builds.end()) next = pool.builds.begin();
+    Share& share = next->second;
+    if (share.line.empty() || !MayTake(kind, share)) continue;
+    const Ticket ticket = share.line.front();
+    share.line.pop_front();
+    Advance(ticket);
+    return;
+  }
 }
 
 void Resources::FreeLock(const std::string& name, Ticket ticket) {
@@ -85,7 +120,7 @@ void Resources::FreeLock(const std::string& name, Ticket ticket) {
 
 size_t Resources::slots_in_use() const {
   size_t sum = 0;
-  for (const int count : in_use_) sum += static_cast<size_t>(count);
+  for (const Pool& pool : slots_) sum += static_cast<size_t>(pool.in_use);
   return sum;
 }
 

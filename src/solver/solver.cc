@@ -1,8 +1,8 @@
 #include "solver/solver.h"
 
-#include <mutex>
 #include <set>
 
+#include "base/mutex.h"
 #include "solver/engine.h"
 #include "solver/scope_handle.h"
 
@@ -12,17 +12,17 @@ namespace kiln::solver {
 class Solver::Refs {
  public:
   bool Take(const std::string& ref) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return refs_.insert(ref).second;
   }
   void Free(const std::string& ref) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     refs_.erase(ref);
   }
 
  private:
-  std::mutex mutex_;
-  std::set<std::string> refs_;
+  Mutex mutex_;
+  std::set<std::string> refs_ GUARDED_BY(mutex_);
 };
 
 namespace {

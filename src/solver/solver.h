@@ -20,8 +20,11 @@ class Probe;
 class Engine;
 
 struct SolverOptions {
-  // Runs at once, per SlotKind. kNone is not limited.
-  std::array<int, kSlotKinds> slots = {0, 4, 8, 8, 4};
+  // Runs at once, per SlotKind; kNone is not limited. Those of kSource, kFile and kHash may wait
+  // for a client or a registry, so what all builds together may have is far more than what one may.
+  std::array<int, kSlotKinds> slots = {0, 4, 64, 256, 64};
+  // Of those, for one build; 0: no limit of its own.
+  std::array<int, kSlotKinds> slots_of_one_build = {0, 0, 8, 8, 4};
   int max_nesting = 8;
   // How often one edge is worked out again because its data was lost before that is an error.
   int max_repairs = 8;

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include "solver/local_view.h"
 #include "solver/lost.h"
+#include "solver/memory_cache.h"
+#include "solver/resources.h"
 #include "solver/testing/test_world.h"
 
 namespace kiln::solver {
@@ -249,6 +252,89 @@ TEST_F(SolverTest, SlotsLimitRuns) {
   world.Settle();
   EXPECT_EQ(answer->value(), "x(p(),q(),r())");
   EXPECT_EQ(world.Stats().slots_in_use, 0u);
+}
+
+// Eight stalled clients must not stop everybody's transfers.
+TEST_F(SolverTest, ABuildThatWaitsLeavesOthersTheirSlots) {
+  SolverOptions options;
+  options.slots_of_one_build[static_cast<size_t>(SlotKind::kSource)] = 2;
+  TestWorld world(options);
+  world.outside.Hold("run");
+  GraphBuilder slow;
+  std::vector<InputKey> keys;
+  std::vector<GraphBuilder::In> ins;
+  for (const char* name : {"p", "q", "r"}) {
+    FakeOpSpec spec;
+    spec.name = name;
+    spec.needs.slot = SlotKind::kSource;
+    slow.Add(name, world.NewOp(spec));
+    ins.push_back({name});
+    keys.emplace_back();
+  }
+  slow.Add("X", world.NewOp("x", keys), ins);
+  auto stalled = world.NewBuild("stalled");
+  world.Load(stalled, slow);
+  const auto never = world.Ask(stalled, "X");
+  EXPECT_EQ(world.outside.waiting().size(), 2u);
+  GraphBuilder quick;
+  FakeOpSpec spec;
+  spec.name = "other";
+  spec.needs.slot = SlotKind::kSource;
+  quick.Add("other", world.NewOp(spec));
+  auto other = world.NewBuild("other");
+  world.Load(other, quick);
+  const auto answer = world.Ask(other, "other");
+  EXPECT_EQ(world.outside.waiting().size(), 3u);
+  world.outside.ReleaseAll();
+  world.Settle();
+  EXPECT_EQ(answer->value(), "other()");
+  EXPECT_EQ(never->value(), "x(p(),q(),r())");
+}
+
+// A cache whose disk answers nothing but errors.
+class BrokenCache : public MemoryCache {
+ public:
+  void Lookup(std::vector<LinkTuple>, progress::Activity,
+              Callback<std::vector<std::vector<LinkChild>>> done) override {
+    if (broken) return done(DataLoss("malformed"));
+    done(std::vector<std::vector<LinkChild>>(1));
+  }
+  bool broken = true;
+};
+
+TEST(LocalViewTest, ACacheThatCannotBeReadIsKnownToBe) {
+  auto disk = std::make_shared<BrokenCache>();
+  LocalView view(disk);
+  EXPECT_FALSE(view.unreadable());
+  size_t answers = 0;
+  auto count = [&](const auto& found) { answers += found.ok() ? found->size() : 100; };
+  view.Lookup({{"p", 0, "d", 0, ""}}, {}, count);
+  EXPECT_TRUE(view.unreadable());
+  disk->broken = false;
+  view.Lookup({{"p", 0, "d", 0, ""}}, {}, count);
+  EXPECT_FALSE(view.unreadable());
+  EXPECT_EQ(answers, 2u);  // a build is answered all the same
+}
+
+TEST(ResourcesTest, BuildsTakeTurnsAndWithinOneWhoCameFirst) {
+  const FaultPlan faults;
+  Resources resources({0, 1, 0, 0, 0}, {}, faults);
+  std::vector<std::string> order;
+  auto request = [&](uint64_t build, const std::string& name) {
+    return resources.Request({.slot = SlotKind::kExec}, build,
+                             [&, name] { order.push_back(name); });
+  };
+  std::vector<Resources::Ticket> tickets;
+  for (const char* name : {"a1", "a2", "a3"}) tickets.push_back(request(1, name));
+  for (const char* name : {"b1", "b2"}) tickets.push_back(request(2, name));
+  const auto withdrawn = request(3, "c1");
+  resources.Release(withdrawn);
+  // Each gives its slot back in the order in which it got it.
+  const std::vector<size_t> ends = {0, 3, 1, 4, 2};
+  for (const size_t end : ends) resources.Release(tickets[end]);
+  EXPECT_EQ(order, (std::vector<std::string>{"a1", "b1", "a2", "b2", "a3"}));
+  EXPECT_EQ(resources.slots_in_use(), 0u);
+  EXPECT_EQ(resources.tickets(), 0u);
 }
 
 TEST_F(SolverTest, DiscardLeavesNothing) {
