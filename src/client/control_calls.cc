@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "base/unix_time.h"
+#include "api/timestamp.h"
 #include "client/progress_events.h"
 #include "rpc/status.h"
 
@@ -14,9 +14,7 @@ namespace {
 
 namespace pb = moby::buildkit::v1;
 
-WallTime TimeOf(const google::protobuf::Timestamp& time) {
-  return EventTime(time.seconds(), time.nanos());
-}
+using api::TimeOf;
 
 UsageRecord FromProto(const pb::UsageRecord& from) {
   UsageRecord record;

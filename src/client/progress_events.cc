@@ -6,16 +6,14 @@
 #include <string>
 #include <vector>
 
-#include "base/unix_time.h"
+#include "api/timestamp.h"
 
 namespace kiln::client {
 namespace {
 
 namespace pb = moby::buildkit::v1;
 
-WallTime Time(const google::protobuf::Timestamp& time) {
-  return EventTime(time.seconds(), time.nanos());
-}
+using api::TimeOf;
 
 // What is no digest is dropped: nothing could refer to it.
 Digest DigestOf(const std::string& text) {
@@ -28,8 +26,8 @@ progress::Vertex FromProto(const pb::Vertex& from) {
   for (const std::string& input : from.inputs()) vertex.inputs.push_back(DigestOf(input));
   vertex.name = from.name();
   vertex.cached = from.cached();
-  if (from.has_started()) vertex.started = Time(from.started());
-  if (from.has_completed()) vertex.completed = Time(from.completed());
+  if (from.has_started()) vertex.started = TimeOf(from.started());
+  if (from.has_completed()) vertex.completed = TimeOf(from.completed());
   vertex.error = from.error();
   if (from.has_progressgroup()) {
     vertex.group = progress::Group{from.progressgroup().id(), from.progressgroup().name(),
@@ -45,9 +43,9 @@ progress::VertexStatus FromProto(const pb::VertexStatus& from) {
   status.name = from.name();
   status.current = from.current();
   status.total = from.total();
-  status.timestamp = Time(from.timestamp());
-  if (from.has_started()) status.started = Time(from.started());
-  if (from.has_completed()) status.completed = Time(from.completed());
+  status.timestamp = TimeOf(from.timestamp());
+  if (from.has_started()) status.started = TimeOf(from.started());
+  if (from.has_completed()) status.completed = TimeOf(from.completed());
   return status;
 }
 
@@ -88,7 +86,7 @@ void Emit(const pb::StatusResponse& response, progress::Sink& sink) {
   }
   for (const auto& status : response.statuses()) sink.OnStatus(FromProto(status));
   for (const auto& log : response.logs()) {
-    sink.OnLog({DigestOf(log.vertex()), Time(log.timestamp()),
+    sink.OnLog({DigestOf(log.vertex()), TimeOf(log.timestamp()),
                 log.stream() == 2 ? progress::Stream::kStderr : progress::Stream::kStdout,
                 log.msg()});
   }

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "api/timestamp.h"
 #include "base/strings.h"
 #include "build/files.h"
 #include "filesync/entry.h"
@@ -103,8 +104,8 @@ void MetaToProto(const source::HttpMeta& meta, const SourceQuery& query,
   http.set_checksum(meta.checksum.ToString());
   http.set_filename(meta.filename);
   if (meta.last_modified) {
-    const int64_t nanos = UnixNanos(*meta.last_modified);
-    http.mutable_lastmodified()->set_seconds(nanos / 1'000'000'000);
+    api::ToProto(std::chrono::floor<std::chrono::seconds>(*meta.last_modified),
+                 http.mutable_lastmodified());
   }
   if (query.file_checksum) {
     http.mutable_checksumresponse()->set_digest(meta.requested_checksum);
@@ -192,7 +193,6 @@ Status ReadFile(const BridgeCall& call, const wire::ReadFileRequest& request,
   std::optional<build::FileRange> range;
   if (request.has_range()) {
     range = build::FileRange{request.range().offset(), request.range().length()};
-    if (range->offset < 0 || range->length < 0) return InvalidArgument("invalid file range");
   }
   TRY_ASSIGN(*response->mutable_data(),
              build::ReadFile(call.activity, *reference, request.filepath(), range));

@@ -5,18 +5,16 @@
 #include <functional>
 #include <optional>
 
+#include "api/timestamp.h"
 #include "base/filter.h"
 #include "base/strings.h"
-#include "base/unix_time.h"
 
 namespace kiln::history {
 namespace {
 
 using Term = std::function<bool(const Record&)>;
 
-WallTime TimeOf(const google::protobuf::Timestamp& time) {
-  return EventTime(time.seconds(), time.nanos());
-}
+using api::TimeOf;
 
 std::optional<std::string> Field(const Record& record, const std::vector<std::string>& path) {
   if (path.size() != 1) return std::nullopt;
