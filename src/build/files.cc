@@ -1,5 +1,7 @@
 #include "build/files.h"
 
+#include <algorithm>
+
 #include "base/pattern_matcher.h"
 #include "base/strings.h"
 #include "store/store.h"
@@ -44,19 +46,24 @@ Result<std::string> ReadFile(const progress::Activity& activity, Reference& refe
                              const std::string& path, std::optional<FileRange> range,
                              size_t limit) {
   if (range && (range->offset < 0 || range->length < 0))
-    return InvalidArgument("read {}: negative range", path);
+    return InvalidArgument("invalid range for {}", path);
+  // No file is that long: what is read of it at most.
+  const auto most = static_cast<uint64_t>(limit) + 1;
+  const auto offset = range ? static_cast<uint64_t>(range->offset) : 0;
+  const uint64_t wanted = range ? static_cast<uint64_t>(range->length) : UINT64_MAX;
   std::string data;
   TRY(reference.Use(activity, true, [&](const store::SnapshotRef& ref) -> Status {
     TRY_ASSIGN(auto tree, TreeOf(reference.store(), ref));
     auto entry = tree.Lookup(path);
     if (!entry.ok()) return Explain(std::move(entry).error(), "open", path);
-    if (!entry->node->IsRegular()) return InvalidArgument("{} is not a regular file", path);
+    if (!entry->node->IsRegular()) return InvalidArgument("open {}: not a regular file", path);
     data.clear();
-    if (range && (range->length == 0 || static_cast<uint64_t>(range->offset) >= entry->node->size))
-      return OkStatus();
-    auto offset = range ? static_cast<uint64_t>(range->offset) : 0;
-    auto length = range ? static_cast<uint64_t>(range->length) : 0;
-    auto text = tree.ReadFile(path, offset, length, limit);
+    const uint64_t size = entry->node->size;
+    const uint64_t length = std::min(wanted, offset < size ? size - offset : 0);
+    if (length == 0) return OkStatus();
+    if (length >= most && wanted > most)
+      return Unknown("{} exceeds maximum allowed size of {} bytes", path, limit);
+    auto text = tree.ReadFile(path, offset, length, most);
     if (!text.ok()) return Explain(std::move(text).error(), "read", path);
     data = std::move(*text);
     return OkStatus();

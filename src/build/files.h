@@ -23,8 +23,11 @@ struct FileRange {
 };
 
 // Reads below the root of an evaluated reference, links resolved inside it. Errors name the path as
-// asked
-// ("open /x: no such file or directory"). Scratch is an empty directory. All block.
+// asked ("open /x: no such file or directory"). Scratch is an empty directory. All block.
+//
+// A file of more than `limit` bytes is refused: `/x exceeds maximum allowed size of N bytes`. A
+// range may be longer than the file, and may ask for one byte more than the limit: that tells
+// whoever reads in this way that there is more.
 Result<std::string> ReadFile(const progress::Activity& activity, Reference& reference,
                              const std::string& path, std::optional<FileRange> range = {},
                              size_t limit = 16 << 20);

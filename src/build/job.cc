@@ -52,17 +52,17 @@ class Job::Sessions final : public progress::SessionGroup {
   explicit Sessions(std::vector<std::string> ids) : ids_(std::move(ids)) {}
 
   std::vector<std::string> SessionIds() const override {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return ids_;
   }
   void Add(const std::string& id) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (std::find(ids_.begin(), ids_.end(), id) == ids_.end()) ids_.push_back(id);
   }
 
  private:
-  mutable std::mutex mutex_;
-  std::vector<std::string> ids_;
+  mutable Mutex mutex_;
+  std::vector<std::string> ids_ GUARDED_BY(mutex_);
 };
 
 Result<std::shared_ptr<Job>> Job::Start(const Environment& environment, JobOptions options) {
@@ -127,7 +127,7 @@ Result<ReferencePtr> Job::Load(const pb::Definition& definition) {
   }
   size_t bytes = definition.ByteSizeLong();
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (definition_bytes_ + bytes > options_.max_definition_bytes) {
       return ResourceExhausted(
           "failed to load LLB: the build's definitions are larger than {} bytes",
@@ -173,7 +173,7 @@ Result<ReferencePtr> Job::Load(const pb::Definition& definition) {
 }
 
 Status Job::EnterFrontend() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (frontend_depth_ >= options_.max_frontend_depth) {
     return InvalidArgument("frontends are nested more than {} deep", options_.max_frontend_depth);
   }
@@ -182,7 +182,7 @@ Status Job::EnterFrontend() {
 }
 
 void Job::LeaveFrontend() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   --frontend_depth_;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/cancel.h"
+#include "base/mutex.h"
 #include "build/entitlements.h"
 #include "build/environment.h"
 #include "build/load_graph.h"
@@ -79,9 +80,9 @@ class Job : public std::enable_shared_from_this<Job> {
   std::shared_ptr<Sessions> sessions_;
   progress::Activity activity_;
   solver::JobPtr solver_job_;
-  std::mutex mutex_;
-  size_t definition_bytes_ = 0;
-  int frontend_depth_ = 0;
+  Mutex mutex_;
+  size_t definition_bytes_ GUARDED_BY(mutex_) = 0;
+  int frontend_depth_ GUARDED_BY(mutex_) = 0;
 };
 using JobPtr = std::shared_ptr<Job>;
 

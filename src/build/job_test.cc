@@ -63,6 +63,10 @@ class JobTest : public testing::Test {
     ASSERT_TRUE(cache.ok()) << cache.error().ToString();
     cache_ = std::move(*cache);
     solver_ = std::make_unique<solver::Solver>(loop_, clock_, cache_);
+    SetUpWith(8);
+  }
+  void SetUpWith(size_t threads) {
+    pool_ = std::make_unique<WorkerPool>("build-test", threads);
     factory_ = std::make_unique<ops::Factory>(ops::Services{*store_, *pool_, clock_});
     environment_ = {.solver = solver_.get(),
                     .store = store_.get(),
@@ -99,7 +103,7 @@ class JobTest : public testing::Test {
 
   std::string root_;
   SystemClock clock_;
-  std::unique_ptr<WorkerPool> pool_ = std::make_unique<WorkerPool>("build-test", 8);
+  std::unique_ptr<WorkerPool> pool_;
   EventLoop loop_{"build-test"};
   std::unique_ptr<store::Store> store_;
   std::shared_ptr<cachedb::CacheDb> cache_;
@@ -248,6 +252,49 @@ TEST_F(JobTest, DevicesAreAskedForWhenTheResultIs) {
     said.set_value(answer.ok() ? "" : answer.error().ToString());
   });
   EXPECT_EQ(said.get_future().get(), result.error().ToString());
+}
+
+// Nothing of the pool is taken by those who wait: the ops need it.
+TEST_F(JobTest, ManyResultsNeedNoThreadEach) {
+  SetUpWith(2);
+  JobPtr job = NewJob();
+  std::vector<ReferencePtr> references;
+  for (int i = 0; i < 4; ++i)
+    references.push_back(*job->Load(DefinitionOf(Built(std::to_string(i)))));
+  std::promise<Status> all;
+  // On the pool itself, as a frontend inside a step would be.
+  pool_->Submit([&] { all.set_value(EvaluateAll(job->activity(), references)); });
+  auto done = all.get_future();
+  ASSERT_EQ(done.wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  EXPECT_TRUE(done.get().ok());
+  for (const ReferencePtr& reference : references) EXPECT_TRUE(reference->Evaluated());
+  EXPECT_TRUE(EvaluateAll(job->activity(), references).ok());
+}
+
+TEST_F(JobTest, TheFirstFailureEndsTheWait) {
+  JobPtr job = NewJob();
+  ReferencePtr good = *job->Load(DefinitionOf(Built("x")));
+  ReferencePtr bad =
+      *job->Load(DefinitionOf(File({}, {RmAction{.path = "/none"}}, {.name = "remove"})));
+  const Status status = EvaluateAll(job->activity(), {good, bad, good});
+  ASSERT_FALSE(status.ok());
+  EXPECT_THAT(status.error().ToString(), testing::HasSubstr("/none"));
+  EXPECT_NE(status.error().FindDetail(llb::kVertexDetailType), nullptr);
+  job->Cancel(Cancelled("the client went away"));
+  ReferencePtr lone = good;
+  good.reset();
+  EXPECT_FALSE(EvaluateAll(job->activity(), {lone}).ok());
+}
+
+// A reference that nobody holds any more answers all the same.
+TEST_F(JobTest, AnAskKeepsItsReference) {
+  JobPtr job = NewJob();
+  ReferencePtr reference = *job->Load(DefinitionOf(Built("x")));
+  std::promise<Result<store::SnapshotRef>> said;
+  reference->EvaluateAsync(
+      [&](Result<store::SnapshotRef> answer) { said.set_value(std::move(answer)); });
+  reference.reset();
+  EXPECT_TRUE(said.get_future().get().ok());
 }
 
 TEST_F(JobTest, LongChainsWork) {

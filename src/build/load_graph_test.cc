@@ -52,5 +52,16 @@ TEST(LoadTest, PolicySeesCanonicalNamesAndMayRefuse) {
   EXPECT_EQ(graph->vertices[0].digest, graph->vertices[0].original);
 }
 
+TEST(LoadTest, LocationsNameSourcesThatThereAre) {
+  pb::Definition definition = *llb::Marshal(llb::File({}, {llb::MkdirAction{.path = "/x"}}));
+  pb::Location& location =
+      *(*definition.mutable_source()->mutable_locations())["sha256:x"].add_locations();
+  location.set_sourceindex(3);
+  EXPECT_EQ(LoadGraph(definition, {}).error().ToString(),
+            "invalid source index 3 for vertex sha256:x");
+  for (int i = 0; i < 4; ++i) definition.mutable_source()->add_infos();
+  EXPECT_TRUE(LoadGraph(definition, {}).ok());
+}
+
 }  // namespace
 }  // namespace kiln::build

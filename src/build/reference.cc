@@ -1,7 +1,5 @@
 #include "build/reference.h"
 
-#include <condition_variable>
-
 #include "cachedb/snapshot_result.h"
 #include "llb/source_map.h"
 #include "solver/failure.h"
@@ -16,9 +14,47 @@ constexpr int kMaxRepairs = 4;
 // One answer that a thread waits for. Shared with the callback, which may come after the wait was
 // given up.
 struct Answer {
-  std::mutex mutex;
-  std::condition_variable_any arrived;
-  std::optional<Result<solver::ResultHandle>> result;
+  Mutex mutex;
+  CondVar arrived;
+  std::optional<Result<solver::ResultHandle>> result GUARDED_BY(mutex);
+};
+
+// The answers that EvaluateAll waits for.
+struct Round {
+  explicit Round(size_t count) : open(count) {}
+
+  void Answer(Status status) EXCLUDES(mutex) {
+    MutexLock lock(mutex);
+    --open;
+    if (!status.ok() && !failure) failure = std::move(status).error();
+    changed.NotifyAll();
+  }
+  void GiveUp(Error reason) EXCLUDES(mutex) {
+    MutexLock lock(mutex);
+    if (!failure) failure = std::move(reason);
+    changed.NotifyAll();
+  }
+  // Until all have answered, or one has failed; then why.
+  Status Wait(std::optional<SteadyTime> deadline) EXCLUDES(mutex) {
+    MutexLock lock(mutex);
+    const auto over = [this]() REQUIRES(mutex) { return open == 0 || failure.has_value(); };
+    if (!deadline) {
+      changed.Wait(lock, over);
+    } else if (!changed.WaitUntil(lock, *deadline, over)) {
+      failure = DeadlineExceeded("deadline exceeded");
+    }
+    if (failure) return *failure;
+    return OkStatus();
+  }
+  void WaitForAll() EXCLUDES(mutex) {
+    MutexLock lock(mutex);
+    while (open > 0) changed.Wait(lock);
+  }
+
+  Mutex mutex;
+  CondVar changed;
+  size_t open GUARDED_BY(mutex);
+  std::optional<Error> failure GUARDED_BY(mutex);
 };
 
 }  // namespace
@@ -46,23 +82,23 @@ Result<solver::ResultHandle> Reference::Wait(
   TRY(activity.Check());
   auto answer = std::make_shared<Answer>();
   solver::AskId id = ask([answer](Result<solver::ResultHandle> result) {
-    std::lock_guard lock(answer->mutex);
+    MutexLock lock(answer->mutex);
     answer->result = std::move(result);
-    answer->arrived.notify_all();
+    answer->arrived.NotifyAll();
   });
   auto withdraw = activity.cancel.OnCancel([scope = scope_, id, token = activity.cancel] {
     Status reason = token.Check();
     scope->Withdraw(id, reason.ok() ? Error(Code::kCancelled, "context canceled") : reason.error());
   });
-  std::unique_lock lock(answer->mutex);
-  auto ready = [&] { return answer->result.has_value(); };
+  MutexLock lock(answer->mutex);
+  auto ready = [&]() REQUIRES(answer->mutex) { return answer->result.has_value(); };
   if (!activity.deadline) {
-    answer->arrived.wait(lock, ready);
-  } else if (!answer->arrived.wait_until(lock, *activity.deadline, ready)) {
-    lock.unlock();
+    answer->arrived.Wait(lock, ready);
+  } else if (!answer->arrived.WaitUntil(lock, *activity.deadline, ready)) {
+    lock.Unlock();
     scope_->Withdraw(id, DeadlineExceeded("deadline exceeded"));
-    lock.lock();
-    answer->arrived.wait(lock, ready);
+    lock.Lock();
+    answer->arrived.Wait(lock, ready);
   }
   return std::move(*answer->result);
 }
@@ -70,12 +106,12 @@ Result<solver::ResultHandle> Reference::Wait(
 Result<solver::ResultHandle> Reference::Get(const progress::Activity& activity) {
   if (refusal_) return *refusal_;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (handle_) return *handle_;
   }
   auto handle = Wait(activity, [this](auto done) { return scope_->Get(*edge_, std::move(done)); });
   if (!handle.ok()) return Explain(std::move(handle).error());
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   handle_ = *handle;
   return handle;
 }
@@ -86,22 +122,50 @@ Result<store::SnapshotRef> Reference::Evaluate(const progress::Activity& activit
   return cachedb::RefOf(handle);
 }
 
-void Reference::EvaluateAsync(std::function<void(Result<store::SnapshotRef>)> done) {
-  if (is_scratch()) return done(store::SnapshotRef());
-  if (refusal_) return done(*refusal_);
-  scope_->Get(*edge_, [this, done = std::move(done)](Result<solver::ResultHandle> handle) {
-    if (!handle.ok()) return done(Explain(std::move(handle).error()));
+solver::AskId Reference::EvaluateAsync(std::function<void(Result<store::SnapshotRef>)> done) {
+  if (refusal_) return done(*refusal_), 0;
+  if (auto known = Evaluated()) return done(*std::move(known)), 0;
+  return scope_->Get(*edge_, [self = shared_from_this(),
+                              done = std::move(done)](Result<solver::ResultHandle> handle) {
+    if (!handle.ok()) return done(self->Explain(std::move(handle).error()));
     {
-      std::lock_guard lock(mutex_);
-      handle_ = *handle;
+      MutexLock lock(self->mutex_);
+      self->handle_ = *handle;
     }
     done(cachedb::RefOf(*handle));
   });
 }
 
+void Reference::Withdraw(solver::AskId ask, Error reason) {
+  if (ask != 0) scope_->Withdraw(ask, std::move(reason));
+}
+
+Status EvaluateAll(const progress::Activity& activity,
+                   const std::vector<ReferencePtr>& references) {
+  TRY(activity.Check());
+  // Callbacks hold it: it outlives this call where they come late.
+  const auto round = std::make_shared<Round>(references.size());
+  std::vector<solver::AskId> asks;
+  asks.reserve(references.size());
+  for (const ReferencePtr& reference : references) {
+    asks.push_back(reference->EvaluateAsync([round](Result<store::SnapshotRef> snapshot) {
+      round->Answer(snapshot.ok() ? OkStatus() : Status(std::move(snapshot).error()));
+    }));
+  }
+  const auto link = activity.cancel.OnCancel([round, token = activity.cancel] {
+    const Status reason = token.Check();
+    round->GiveUp(reason.ok() ? Cancelled("context canceled") : reason.error());
+  });
+  Status status = round->Wait(activity.deadline);
+  if (status.ok()) return status;
+  for (size_t i = 0; i < references.size(); ++i) references[i]->Withdraw(asks[i], status.error());
+  round->WaitForAll();
+  return status;
+}
+
 std::optional<store::SnapshotRef> Reference::Evaluated() const {
   if (is_scratch()) return store::SnapshotRef();
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (!handle_) return std::nullopt;
   return cachedb::RefOf(*handle_);
 }
@@ -125,7 +189,7 @@ Status Reference::Repair(const progress::Activity& activity, const solver::Resul
   auto repaired =
       Wait(activity, [&](auto done) { return scope_->Repair(lost, error, std::move(done)); });
   if (!repaired.ok()) return Explain(std::move(repaired).error());
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   handle_ = *repaired;
   return OkStatus();
 }

@@ -2,9 +2,10 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
+#include <vector>
 
+#include "base/mutex.h"
 #include "build/environment.h"
 #include "llb/definition.h"
 #include "progress/activity.h"
@@ -17,7 +18,7 @@ namespace kiln::build {
 // needed. Shared by pointer between frontends, the build result and exporters; holds its graph in
 // the solver and, once worked out, the snapshot. Safe from any thread; methods with an Activity
 // block: never on an event loop.
-class Reference {
+class Reference : public std::enable_shared_from_this<Reference> {
  public:
   Reference(const Environment& environment, solver::ScopePtr scope,
             std::optional<solver::EdgeId> edge, std::shared_ptr<const pb::Definition> definition,
@@ -34,10 +35,13 @@ class Reference {
   const std::optional<oci::Platform>& platform() const { return platform_; }
 
   // Runs what is needed. The snapshot may be lazy. Errors carry the failed vertex and its source
-  // lines as details. Callers of several references ask in parallel, each on a thread of its own.
+  // lines as details. Several references: EvaluateAll.
   Result<store::SnapshotRef> Evaluate(const progress::Activity& activity);
-  // Asks without waiting; `done` may run on the solver's loop and must not block.
-  void EvaluateAsync(std::function<void(Result<store::SnapshotRef>)> done);
+  // Asks without waiting; `done` is called once, here or on the solver's loop, and must not block.
+  // The reference lives until then. What is returned can be withdrawn; 0: it was answered here.
+  solver::AskId EvaluateAsync(std::function<void(Result<store::SnapshotRef>)> done);
+  // `done` gets `reason`. No effect once it was answered.
+  void Withdraw(solver::AskId ask, Error reason);
   // The last result, if there is one.
   std::optional<store::SnapshotRef> Evaluated() const;
 
@@ -65,10 +69,14 @@ class Reference {
   const std::shared_ptr<const pb::Definition> definition_;
   const std::optional<oci::Platform> platform_;
   const std::optional<Error> refusal_;
-  mutable std::mutex mutex_;
-  std::optional<solver::ResultHandle> handle_;
+  mutable Mutex mutex_;
+  std::optional<solver::ResultHandle> handle_ GUARDED_BY(mutex_);
 };
 // Null where a frontend gave no reference at all.
 using ReferencePtr = std::shared_ptr<Reference>;
+
+// Works out all of them at the same time, on the calling thread alone: other threads are left to
+// what the results need. The first that fails ends the wait for the others.
+Status EvaluateAll(const progress::Activity& activity, const std::vector<ReferencePtr>& references);
 
 }  // namespace kiln::build

@@ -16,7 +16,7 @@ std::string TextOf(const Json& object, const char* name) {
   return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
 }
 
-Result<oci::Platform> DecodePlatform(const Json& object) {
+oci::Platform DecodePlatform(const Json& object) {
   oci::Platform platform;
   platform.os = TextOf(object, "os");
   platform.architecture = TextOf(object, "architecture");
@@ -28,20 +28,24 @@ Result<oci::Platform> DecodePlatform(const Json& object) {
       if (feature.is_string()) platform.os_features.push_back(feature.get<std::string>());
     }
   }
-  if (platform.os.empty() || platform.architecture.empty()) {
-    return InvalidArgument("platforms mapping has a platform without os or architecture");
-  }
   return platform;
 }
 
+// As Go prints the struct.
+std::string Printed(const oci::Platform& platform) {
+  return fmt::format("{{{} {} {} [{}] {}}}", platform.architecture, platform.os,
+                     platform.os_version, Join(platform.os_features, " "), platform.variant);
+}
+
 Result<std::vector<ResultPlatform>> DecodePlatforms(const std::string& text) {
-  Json document = Json::parse(text, nullptr, false);
-  if (!document.is_object())
-    return InvalidArgument("failed to parse platforms passed to exporter: not JSON");
-  auto list = document.find("Platforms");
-  if (list == document.end() || !list->is_array() || list->empty()) {
-    return InvalidArgument("invalid empty platforms index for exporter");
+  const Json document = text.empty() ? Json::object() : Json::parse(text, nullptr, false);
+  if (!document.is_object() && !document.is_null()) {
+    return InvalidArgument(
+        "failed to parse platforms passed to provenance processor: no JSON object");
   }
+  const auto list = document.find("Platforms");
+  if (list == document.end() || !list->is_array() || list->empty())
+    return InvalidArgument("invalid empty platforms index for exporter");
   if (list->size() > kMaxPlatforms)
     return InvalidArgument("too many platforms for exporter: {}", list->size());
   std::vector<ResultPlatform> platforms;
@@ -49,18 +53,26 @@ Result<std::vector<ResultPlatform>> DecodePlatforms(const std::string& text) {
     ResultPlatform platform;
     platform.id = item.is_object() ? TextOf(item, "ID") : "";
     if (platform.id.empty()) return InvalidArgument("invalid empty platform key for exporter");
-    TRY_ASSIGN(platform.platform, DecodePlatform(item.value("Platform", Json::object())));
+    const auto found = item.find("Platform");
+    if (found != item.end() && found->is_object()) platform.platform = DecodePlatform(*found);
+    if (platform.platform.os.empty() || platform.platform.architecture.empty())
+      return InvalidArgument("invalid platform value {} for exporter", Printed(platform.platform));
+    platform.platform = oci::Normalize(std::move(platform.platform));
     platforms.push_back(std::move(platform));
   }
   return platforms;
 }
 
-// os and architecture of an image config, or nothing.
-std::optional<oci::Platform> PlatformOfConfig(const std::string& config) {
-  Json document = Json::parse(config, nullptr, false);
-  if (!document.is_object()) return std::nullopt;
-  auto platform = DecodePlatform(document);
-  return platform.ok() ? std::optional(std::move(*platform)) : std::nullopt;
+// What an image config says; empty where it says nothing.
+Result<oci::Platform> PlatformOfConfig(const std::string& config) {
+  const Json document = Json::parse(config, nullptr, false);
+  if (document.is_null()) return oci::Platform();
+  if (!document.is_object()) return InvalidArgument("invalid image config: no JSON object");
+  oci::Platform platform = DecodePlatform(document);
+  if (platform.os.empty() != platform.architecture.empty()) {
+    return InvalidArgument("invalid image config: os and architecture must be specified together");
+  }
+  return platform;
 }
 
 }  // namespace
@@ -84,16 +96,23 @@ ReferencePtr BuildResult::Find(const std::string& key) const {
   return refs.size() == 1 ? refs.begin()->second : nullptr;
 }
 
+Result<ReferencePtr> BuildResult::FindExported(const std::string& key) const {
+  if (is_map && !refs.contains(key) && refs.size() != 1)
+    return NotFound("failed to find ref for ID {}", key);
+  return Find(key);
+}
+
 Result<std::vector<ResultPlatform>> PlatformsOf(const BuildResult& result) {
   if (auto it = result.metadata.find(std::string(kPlatformsKey)); it != result.metadata.end()) {
     return DecodePlatforms(it->second);
   }
-  if (result.is_map && result.refs.size() > 1) {
+  if (result.is_map) {
     return InvalidArgument("build result contains multiple refs without platforms mapping");
   }
   oci::Platform platform = oci::HostPlatform();
   if (auto it = result.metadata.find(std::string(kImageConfigKey)); it != result.metadata.end()) {
-    if (auto found = PlatformOfConfig(it->second)) platform = *found;
+    TRY_ASSIGN(oci::Platform said, PlatformOfConfig(it->second));
+    if (!said.empty()) platform = std::move(said);
   }
   platform = oci::Normalize(platform);
   return std::vector<ResultPlatform>{{oci::FormatAll(platform), platform}};
@@ -115,8 +134,7 @@ const std::string* FindMetadata(const BuildResult& result, std::string_view key,
                                 const std::string& platform_id) {
   std::string name(key);
   auto it = result.metadata.find(name + "/" + platform_id);
-  if (it == result.metadata.end() && (!result.is_map || result.refs.size() <= 1))
-    it = result.metadata.find(name);
+  if (it == result.metadata.end()) it = result.metadata.find(name);
   return it == result.metadata.end() ? nullptr : &it->second;
 }
 

@@ -42,6 +42,8 @@ struct BuildResult {
   std::vector<ReferencePtr> AllReferences() const;
   // For maps the reference of that key, or the only one; else the reference. Null if there is none.
   ReferencePtr Find(const std::string& key) const;
+  // The same of what must be there: `failed to find ref for ID KEY`.
+  Result<ReferencePtr> FindExported(const std::string& key) const;
 };
 
 // One platform of a result (metadata `refs.platforms`).
@@ -54,13 +56,13 @@ inline constexpr std::string_view kPlatformsKey = "refs.platforms";
 inline constexpr std::string_view kImageConfigKey = "containerimage.config";
 inline constexpr std::string_view kBaseConfigKey = "containerimage.base.config";
 
-// Of the metadata; without the key: the platform of the image config, else of the reference, else
-// the host's. Errors as upstream's for an empty list, an empty id or a map without the key (`build
-// result contains multiple refs without platforms mapping`).
+// Of the metadata; without the key: the platform of the image config, else the host's. Errors as
+// upstream's for what is no such list, an empty one, one with an empty id or platform, and a map
+// without the key (`build result contains multiple refs without platforms mapping`).
 Result<std::vector<ResultPlatform>> PlatformsOf(const BuildResult& result);
 // The JSON of `refs.platforms`.
 std::string EncodePlatforms(const std::vector<ResultPlatform>& platforms);
-// metadata["key/<id>"], else metadata["key"] where there is one platform only; null if absent.
+// metadata["key/<id>"], else metadata["key"]; null if absent.
 const std::string* FindMetadata(const BuildResult& result, std::string_view key,
                                 const std::string& platform_id);
 

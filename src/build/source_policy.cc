@@ -123,8 +123,7 @@ std::string ReplaceEach(const RE2& pattern, std::string_view text, std::string_v
 class SourcePolicy::Rule {
  public:
   static Result<std::unique_ptr<Rule>> Create(const spb::Rule& rule) {
-    if (!rule.has_selector())
-      return InvalidArgument("invalid source policy: rule without selector");
+    if (!rule.has_selector()) return Unknown("invalid nil selector in policy");
     auto result = std::make_unique<Rule>();
     result->rule_ = rule;
     if (rule.selector().match_type() == spb::REGEX) {
