@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "api/timestamp.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/unix_time.h"
@@ -20,16 +21,9 @@ constexpr const char* kRecord = ".record";
 constexpr const char* kLog = ".log";
 constexpr const char* kError = ".error";
 constexpr const char* kLogType = "application/vnd.buildkit.status.v0";
-// The type has this spelling in BuildKit.
-constexpr const char* kErrorType = "application/vnd.googeapis.google.rpc.status+proto";
+constexpr const char* kErrorType = "application/vnd.googleapis.google.rpc.status+proto";
 
-bool Earlier(const google::protobuf::Timestamp& a, const google::protobuf::Timestamp& b) {
-  return a.seconds() != b.seconds() ? a.seconds() < b.seconds() : a.nanos() < b.nanos();
-}
-
-WallTime TimeOf(const google::protobuf::Timestamp& time) {
-  return EventTime(time.seconds(), time.nanos());
-}
+using api::Earlier;
 
 std::vector<std::string> NamesIn(const std::string& dir) {
   std::vector<std::string> names;
@@ -49,9 +43,14 @@ void RemoveFiles(const std::string& stem) {
 }  // namespace
 
 Result<std::unique_ptr<History>> History::Open(const std::string& dir, const Clock& clock,
-                                               const Retention& retention) {
+                                               const Retention& retention, Forget forget) {
   if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoError(errno, "mkdir {}", dir);
-  return std::unique_ptr<History>(new History(dir, clock, retention));
+  // What interrupted writes left.
+  for (const std::string& name : NamesIn(dir)) {
+    if (name.find(".record.") != std::string::npos || name.find(".error.") != std::string::npos)
+      ::unlink((dir + "/" + name).c_str());
+  }
+  return std::unique_ptr<History>(new History(dir, clock, retention, std::move(forget)));
 }
 
 // Refs are the clients' words: files are named by a digest of theirs.
@@ -59,94 +58,163 @@ std::string History::PathOf(const std::string& ref, const char* kind) const {
   return dir_ + "/" + Sha256Of(ref).hex().substr(0, 32) + kind;
 }
 
-void History::LoadLocked() {
-  if (std::exchange(loaded_, true)) return;
-  for (const std::string& name : NamesIn(dir_)) {
-    if (name.ends_with(kRecord)) LoadOneLocked(name);
+void History::Load() {
+  {
+    MutexLock lock(mutex_);
+    if (loaded_) return;
   }
-  // What an interrupted write left: no file but these belongs here.
-  for (const std::string& name : NamesIn(dir_)) {
-    if (name.find(".record.") != std::string::npos || name.find(".error.") != std::string::npos)
-      ::unlink((dir_ + "/" + name).c_str());
+  MutexLock loading(load_);
+  {
+    MutexLock lock(mutex_);
+    if (loaded_) return;
   }
+  const std::vector<std::string> names = NamesIn(dir_);
+  for (const std::string& name : names) {
+    if (name.ends_with(kRecord)) LoadOne(name);
+  }
+  MutexLock lock(mutex_);
+  loaded_ = true;
 }
 
-void History::LoadOneLocked(const std::string& name) {
+void History::LoadOne(const std::string& name) {
   const std::string path = dir_ + "/" + name;
-  Entry entry;
-  const Result<std::string> text = ReadFile(path);
-  Record& record = entry.record;
-  // After a loss of power a file may be there with nothing in it.
-  if (!text.ok() || !record.ParseFromString(*text) || PathOf(record.ref(), kRecord) != path) {
-    LOG_WARNING("{} is no record of a build: it is removed", path);
+  MutexLock disk(disk_);
+  Result<Record> record = ReadRecord(path);
+  if (record.ok()) {
+    // Known already: it began, or ended, since this history was opened.
+    MutexLock lock(mutex_);
+    if (active_.contains(record->ref()) || completed_.contains(record->ref())) return;
+  }
+  const Status finished = record.ok() ? Finish(path, &*record) : record.error();
+  if (!finished.ok()) {
+    LOG_WARNING("a record of a build is removed: {}", finished.error());
     RemoveFiles(path.substr(0, path.size() - std::strlen(kRecord)));
     return;
   }
-  if (active_.contains(record.ref())) return;
-  if (!record.has_completedat()) {
-    if (const Status ended = FinishInterrupted(&record); !ended.ok()) {
-      LOG_WARNING("build {}: {}", record.ref(), ended.error());
-      RemoveFiles(path.substr(0, path.size() - std::strlen(kRecord)));
-      return;
-    }
-  }
-  entry.log_bytes = record.logs().size();
-  completed_[record.ref()] = std::move(entry);
+  MutexLock lock(mutex_);
+  PutLocked({*std::move(record), std::nullopt});
 }
 
-// The process that ran it ended before it did.
-Status History::FinishInterrupted(Record* record) const {
-  const std::string path = PathOf(record->ref(), kLog);
-  TRY_ASSIGN(const std::string log, ReadFile(path, SIZE_MAX));
+Result<Record> History::ReadRecord(const std::string& path) const {
+  TRY_ASSIGN(const std::string text, ReadFile(path));
+  Record record;
+  // After a loss of power a file may be there with nothing in it.
+  if (!record.ParseFromString(text) || PathOf(record.ref(), kRecord) != path)
+    return DataLoss("{} is none", path);
+  return record;
+}
+
+// The process that ran the build ended before it did, or could not write its end.
+Status History::Finish(const std::string& path, Record* record) const {
+  if (record->has_completedat()) return OkStatus();
   struct stat info;
   if (::stat(path.c_str(), &info) != 0) return ErrnoError(errno, "{}", path);
-  record->mutable_completedat()->set_seconds(info.st_mtim.tv_sec);
-  record->mutable_completedat()->set_nanos(static_cast<int32_t>(info.st_mtim.tv_nsec));
-  record->mutable_error()->set_code(static_cast<int>(Code::kUnavailable));
-  record->mutable_error()->set_message("the build server ended during this build");
+  const bool ended = (info.st_mode & S_IWUSR) == 0;
+  const std::string log_path = PathOf(record->ref(), kLog);
+  TRY_ASSIGN(const std::string log, ReadFile(log_path, SIZE_MAX));
+  if (::stat(log_path.c_str(), &info) != 0) return ErrnoError(errno, "{}", log_path);
+  api::ToProto(EventTime(info.st_mtim.tv_sec, info.st_mtim.tv_nsec), record->mutable_completedat());
+  record->mutable_error()->set_code(static_cast<int>(ended ? Code::kDataLoss : Code::kUnavailable));
+  record->mutable_error()->set_message(ended
+                                           ? "how this build ended could not be written to the disk"
+                                           : "the build server ended during this build");
   record->mutable_logs()->set_media_type(kLogType);
   record->mutable_logs()->set_digest(Sha256Of(log).ToString());
   record->mutable_logs()->set_size(static_cast<int64_t>(log.size()));
-  return WriteFileAtomically(PathOf(record->ref(), kRecord), record->SerializeAsString(), 0600);
+  return WriteFileAtomically(path, record->SerializeAsString(), 0600);
 }
 
-Status History::WriteLocked(const Record& record) {
+Status History::Write(const Record& record, const std::string& external_error) {
+  if (!external_error.empty())
+    TRY(WriteFileAtomically(PathOf(record.ref(), kError), external_error, 0600));
   return WriteFileAtomically(PathOf(record.ref(), kRecord), record.SerializeAsString(), 0600);
 }
 
 Result<LogWriter> History::Begin(const Record& record) {
-  std::lock_guard lock(mutex_);
-  completed_.erase(record.ref());
+  MutexLock disk(disk_);
+  {
+    MutexLock lock(mutex_);
+    DropLocked(record.ref());
+  }
+  if (::access(PathOf(record.ref(), kRecord).c_str(), F_OK) == 0) forget_(record.ref());
   TRY_ASSIGN(LogWriter log, LogWriter::Create(PathOf(record.ref(), kLog)));
-  TRY(WriteLocked(record));
+  TRY(Write(record, ""));
+  MutexLock lock(mutex_);
   active_[record.ref()] = record;
   TellLocked(pb::STARTED, record);
   return log;
 }
 
 Status History::Complete(Record record, const std::string& external_error) {
-  std::lock_guard lock(mutex_);
-  active_.erase(record.ref());
   if (record.has_logs()) record.mutable_logs()->set_media_type(kLogType);
   if (!external_error.empty()) {
-    TRY(WriteFileAtomically(PathOf(record.ref(), kError), external_error, 0600));
     record.mutable_externalerror()->set_media_type(kErrorType);
     record.mutable_externalerror()->set_digest(Sha256Of(external_error).ToString());
     record.mutable_externalerror()->set_size(static_cast<int64_t>(external_error.size()));
   }
-  TRY(WriteLocked(record));
-  Entry& entry = completed_[record.ref()];
-  entry.log_bytes = record.logs().size();
-  entry.record = std::move(record);
+  MutexLock disk(disk_);
+  Status written = Write(record, external_error);
+  Entry entry{std::move(record), std::nullopt};
+  if (!written.ok()) {
+    // Changing the mode takes no room: the next start knows that the build ended.
+    ::chmod(PathOf(entry.record.ref(), kRecord).c_str(), 0400);
+    entry.unwritten = Unwritten{external_error};
+  }
+  MutexLock lock(mutex_);
+  active_.erase(entry.record.ref());
   TellLocked(pb::COMPLETE, entry.record);
-  return OkStatus();
+  PutLocked(std::move(entry));
+  return written;
+}
+
+// Gives the disk another try.
+void History::WriteLate() {
+  std::vector<std::string> late;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [ref, entry] : completed_) {
+      if (entry.unwritten) late.push_back(ref);
+    }
+  }
+  for (const std::string& ref : late) {
+    MutexLock disk(disk_);
+    Entry entry;
+    {
+      MutexLock lock(mutex_);
+      const auto found = completed_.find(ref);
+      if (found == completed_.end() || !found->second.unwritten) continue;
+      entry = found->second;
+    }
+    if (!Write(entry.record, entry.unwritten->external_error).ok()) return;
+    MutexLock lock(mutex_);
+    const auto found = completed_.find(ref);
+    if (found != completed_.end()) found->second.unwritten.reset();
+  }
+}
+
+History::~History() { WriteLate(); }
+
+void History::PutLocked(Entry entry) {
+  const std::string ref = entry.record.ref();
+  DropLocked(ref);
+  if (entry.record.has_logs()) blobs_.emplace(entry.record.logs().digest(), std::pair(ref, kLog));
+  if (entry.record.has_externalerror())
+    blobs_.emplace(entry.record.externalerror().digest(), std::pair(ref, kError));
+  completed_[ref] = std::move(entry);
+}
+
+void History::DropLocked(const std::string& ref) {
+  if (completed_.erase(ref) == 0) return;
+  std::erase_if(blobs_, [&](const auto& blob) { return blob.second.first == ref; });
 }
 
 std::vector<Record> History::Completed() {
-  std::lock_guard lock(mutex_);
-  LoadLocked();
+  Load();
   std::vector<Record> records;
-  for (const auto& [ref, entry] : completed_) records.push_back(entry.record);
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [ref, entry] : completed_) records.push_back(entry.record);
+  }
   std::stable_sort(records.begin(), records.end(), [](const Record& a, const Record& b) {
     return Earlier(b.createdat(), a.createdat());
   });
@@ -154,20 +222,24 @@ std::vector<Record> History::Completed() {
 }
 
 std::optional<Record> History::Find(const std::string& ref) {
-  std::lock_guard lock(mutex_);
-  LoadLocked();
+  Load();
+  MutexLock lock(mutex_);
   const auto found = completed_.find(ref);
   if (found == completed_.end()) return std::nullopt;
   return found->second.record;
 }
 
 bool History::Has(const std::string& ref) const {
-  std::lock_guard lock(mutex_);
-  return !active_.contains(ref) && ::access(PathOf(ref, kRecord).c_str(), F_OK) == 0;
+  {
+    MutexLock lock(mutex_);
+    if (active_.contains(ref)) return false;
+    if (loaded_ || completed_.contains(ref)) return completed_.contains(ref);
+  }
+  return ::access(PathOf(ref, kRecord).c_str(), F_OK) == 0;
 }
 
 std::vector<Record> History::Active() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::vector<Record> records;
   for (const auto& [ref, record] : active_) records.push_back(record);
   return records;
@@ -178,48 +250,75 @@ Result<LogReader> History::OpenLog(const std::string& ref) {
 }
 
 std::optional<Blob> History::FindBlob(const std::string& digest) {
-  std::lock_guard lock(mutex_);
-  LoadLocked();
-  for (const auto& [ref, entry] : completed_) {
-    const Record& record = entry.record;
-    const WallTime created = TimeOf(record.completedat());
-    if (record.logs().digest() == digest)
-      return Blob{PathOf(ref, kLog), record.logs().size(), created};
-    if (record.externalerror().digest() == digest)
-      return Blob{PathOf(ref, kError), record.externalerror().size(), created};
-  }
-  return std::nullopt;
+  Load();
+  MutexLock lock(mutex_);
+  const auto found = blobs_.find(digest);
+  if (found == blobs_.end()) return std::nullopt;
+  return BlobLocked(*found);
+}
+
+std::vector<Blob> History::ListBlobs() {
+  Load();
+  MutexLock lock(mutex_);
+  std::vector<Blob> blobs;
+  for (auto it = blobs_.begin(); it != blobs_.end(); it = blobs_.upper_bound(it->first))
+    blobs.push_back(BlobLocked(*it));
+  return blobs;
+}
+
+Blob History::BlobLocked(const Blobs::value_type& place) const {
+  const auto& [ref, kind] = place.second;
+  const Record& record = completed_.at(ref).record;
+  const bool log = kind == kLog;
+  return {place.first, PathOf(ref, kind),
+          log ? record.logs().size() : record.externalerror().size(),
+          api::TimeOf(record.completedat())};
 }
 
 Status History::SetPinned(const std::string& ref, bool pinned) {
-  std::lock_guard lock(mutex_);
-  LoadLocked();
-  const auto found = completed_.find(ref);
-  if (found == completed_.end()) return NotFound("no build {}", ref);
-  Record& record = found->second.record;
-  record.set_pinned(pinned);
-  record.set_generation(record.generation() + 1);
-  TRY(WriteLocked(record));
-  TellLocked(pb::COMPLETE, record);
+  Load();
+  MutexLock disk(disk_);
+  Entry entry;
+  {
+    MutexLock lock(mutex_);
+    const auto found = completed_.find(ref);
+    if (found == completed_.end()) return NotFound("no build {}", ref);
+    entry = found->second;
+  }
+  entry.record.set_pinned(pinned);
+  entry.record.set_generation(entry.record.generation() + 1);
+  TRY(Write(entry.record, entry.unwritten ? entry.unwritten->external_error : ""));
+  entry.unwritten.reset();
+  MutexLock lock(mutex_);
+  TellLocked(pb::COMPLETE, entry.record);
+  PutLocked(std::move(entry));
   return OkStatus();
 }
 
 Status History::Delete(const std::string& ref) {
-  std::lock_guard lock(mutex_);
-  LoadLocked();
-  if (completed_.contains(ref)) DeleteLocked(ref);
+  Load();
+  Remove(ref);
   return OkStatus();
 }
 
-void History::DeleteLocked(const std::string& ref) {
-  const auto found = completed_.find(ref);
+void History::Remove(const std::string& ref) {
+  MutexLock disk(disk_);
+  Record record;
+  {
+    MutexLock lock(mutex_);
+    const auto found = completed_.find(ref);
+    if (found == completed_.end()) return;
+    record = std::move(found->second.record);
+    DropLocked(ref);
+  }
   RemoveFiles(PathOf(ref, ""));
-  TellLocked(pb::DELETED, found->second.record);
-  completed_.erase(found);
+  forget_(ref);
+  MutexLock lock(mutex_);
+  TellLocked(pb::DELETED, record);
 }
 
 // Nothing is read where a look at the files says that nothing need go.
-bool History::MayBeFullLocked() const {
+bool History::MayBeFull() const {
   size_t records = 0;
   uint64_t bytes = 0;
   for (const std::string& name : NamesIn(dir_)) {
@@ -233,31 +332,32 @@ bool History::MayBeFullLocked() const {
 }
 
 void History::Collect() {
-  std::lock_guard lock(mutex_);
-  if (!MayBeFullLocked()) return;
-  LoadLocked();
-  CollectLocked();
+  WriteLate();
+  if (!MayBeFull()) return;
+  Load();
+  for (const std::string& ref : TooMany()) Remove(ref);
 }
 
-void History::CollectLocked() {
-  std::vector<const Entry*> unpinned;
+std::vector<std::string> History::TooMany() const {
+  MutexLock lock(mutex_);
+  std::vector<const Record*> unpinned;
   for (const auto& [ref, entry] : completed_) {
-    if (!entry.record.pinned()) unpinned.push_back(&entry);
+    if (!entry.record.pinned()) unpinned.push_back(&entry.record);
   }
-  std::sort(unpinned.begin(), unpinned.end(), [](const Entry* a, const Entry* b) {
-    return Earlier(b->record.createdat(), a->record.createdat());
+  std::sort(unpinned.begin(), unpinned.end(), [](const Record* a, const Record* b) {
+    return Earlier(b->createdat(), a->createdat());
   });
   const WallTime oldest = clock_.Now() - retention_.age;
   uint64_t bytes = 0;
   std::vector<std::string> gone;
   for (size_t i = 0; i < unpinned.size(); ++i) {
-    bytes += static_cast<uint64_t>(unpinned[i]->log_bytes);
-    const bool old = i >= retention_.entries && TimeOf(unpinned[i]->record.completedat()) < oldest;
+    bytes += static_cast<uint64_t>(unpinned[i]->logs().size());
+    const bool old = i >= retention_.entries && api::TimeOf(unpinned[i]->completedat()) < oldest;
     // The newest is kept, however long its log.
     const bool over = i > 0 && (i >= retention_.max_entries || bytes > retention_.max_bytes);
-    if (old || over) gone.push_back(unpinned[i]->record.ref());
+    if (old || over) gone.push_back(unpinned[i]->ref());
   }
-  for (const std::string& ref : gone) DeleteLocked(ref);
+  return gone;
 }
 
 void History::TellLocked(pb::BuildHistoryEventType type, const Record& record) {
@@ -274,7 +374,7 @@ void History::TellLocked(pb::BuildHistoryEventType type, const Record& record) {
 
 std::shared_ptr<void> History::Listen(Listener listener) {
   auto token = std::make_shared<Listener>(std::move(listener));
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   listeners_.push_back(token);
   return token;
 }

@@ -2,11 +2,15 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
+#include <thread>
 
+#include "api/timestamp.h"
 #include "base/fd.h"
 #include "base/ids.h"
+#include "base/thread.h"
 #include "history/filter.h"
 
 namespace kiln::history {
@@ -24,11 +28,7 @@ class HistoryTest : public testing::Test {
     return *std::move(history);
   }
 
-  void PutNow(google::protobuf::Timestamp* out) {
-    const int64_t now = UnixNanos(clock_.Now());
-    out->set_seconds(now / 1'000'000'000);
-    out->set_nanos(static_cast<int32_t>(now % 1'000'000'000));
-  }
+  void PutNow(google::protobuf::Timestamp* out) { api::ToProto(clock_.Now(), out); }
 
   Record Started(const std::string& ref) {
     Record record;
@@ -86,6 +86,10 @@ TEST_F(HistoryTest, RemembersBuildsAcrossRestarts) {
   EXPECT_EQ(*ReadFile(blob->path), "it broke");
   EXPECT_TRUE(history->FindBlob(record.logs().digest()));
   EXPECT_FALSE(history->FindBlob(Sha256Of("other").ToString()));
+  EXPECT_EQ(history->ListBlobs().size(), 3U);
+  ASSERT_TRUE(history->Delete("../two").ok());
+  EXPECT_FALSE(history->FindBlob(record.externalerror().digest()));
+  EXPECT_EQ(history->ListBlobs().size(), 1U);
 }
 
 TEST_F(HistoryTest, EndsWhatWasInterrupted) {
@@ -111,6 +115,83 @@ TEST_F(HistoryTest, EndsWhatWasInterrupted) {
   StatusResponse batch;
   EXPECT_TRUE(*log->Next(&batch));
   EXPECT_FALSE(*log->Next(&batch));
+}
+
+// Errors of two builds are often the same text: one going leaves the other's.
+TEST_F(HistoryTest, BlobsOfTheSameContentAreIndependent) {
+  auto history = Open();
+  Build(*history, "a", "it broke");
+  Build(*history, "b", "it broke");
+  const std::string digest = Sha256Of("it broke").ToString();
+  ASSERT_TRUE(history->Delete("a").ok());
+  const auto blob = history->FindBlob(digest);
+  ASSERT_TRUE(blob);
+  EXPECT_EQ(*ReadFile(blob->path), "it broke");
+  ASSERT_TRUE(history->Delete("b").ok());
+  EXPECT_FALSE(history->FindBlob(digest));
+}
+
+// A folder where a file is to be renamed to stands for a disk that takes nothing.
+TEST_F(HistoryTest, ABuildWhoseEndCannotBeWrittenIsKnownAllTheSame) {
+  auto history = Open();
+  Record record = Started("full");
+  auto log = history->Begin(record);
+  ASSERT_TRUE(log.ok());
+  std::string stem;
+  for (const auto& entry : std::filesystem::directory_iterator(dir_)) {
+    if (entry.path().extension() == ".log") stem = dir_ + "/" + entry.path().stem().string();
+  }
+  ASSERT_TRUE(std::filesystem::create_directory(stem + ".error"));
+  PutNow(record.mutable_completedat());
+  record.mutable_error()->set_message("it broke");
+  EXPECT_FALSE(history->Complete(record, "it broke").ok());
+  ASSERT_TRUE(history->Find("full"));
+  EXPECT_EQ(history->Find("full")->error().message(), "it broke");
+  EXPECT_TRUE(history->Active().empty());
+  // A start that finds no end does not make one up.
+  const std::string copy = dir_ + "-copy";
+  std::filesystem::copy(dir_, copy, std::filesystem::copy_options::recursive);
+  for (const auto& entry : std::filesystem::directory_iterator(dir_)) {
+    std::filesystem::permissions(copy + "/" + entry.path().filename().string(),
+                                 entry.status().permissions());
+  }
+  auto later = History::Open(copy, clock_, {});
+  ASSERT_TRUE(later.ok());
+  EXPECT_EQ((*later)->Find("full")->error().message(),
+            "how this build ended could not be written to the disk");
+  later->reset();
+  std::filesystem::remove_all(copy);
+  // Once there is room it is written after all.
+  ASSERT_TRUE(std::filesystem::remove(stem + ".error"));
+  history->Collect();
+  history = Open();
+  EXPECT_EQ(history->Find("full")->error().message(), "it broke");
+  EXPECT_TRUE(history->FindBlob(Sha256Of("it broke").ToString()));
+}
+
+// Handlers look at what is known while another thread reads a log that takes its time (a pipe).
+TEST_F(HistoryTest, LooksDoNotWaitForTheDisk) {
+  {
+    ASSERT_TRUE(Open()->Begin(Started("slow")).ok());
+  }
+  std::string pipe;
+  for (const auto& entry : std::filesystem::directory_iterator(dir_)) {
+    if (entry.path().extension() == ".log") pipe = entry.path();
+  }
+  std::filesystem::remove(pipe);
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  auto history = Open();
+  std::vector<std::string> refs;
+  std::thread reads = AwaitThread("reads", [&] { refs = Refs(*history); });
+  // Opened for writing as soon as the other side reads.
+  Fd writer = *OpenFile(pipe, O_WRONLY);
+  EXPECT_TRUE(history->Has("slow"));
+  EXPECT_FALSE(history->Has("other"));
+  EXPECT_TRUE(history->Active().empty());
+  history->Listen([](const Event&) {});
+  writer.reset();
+  reads.join();
+  EXPECT_EQ(refs, Names{"slow"});
 }
 
 TEST_F(HistoryTest, KeepsTheNewestAndTheYoung) {
