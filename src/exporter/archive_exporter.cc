@@ -53,6 +53,7 @@ class ArchiveExporter final : public Exporter {
                                          CreatedOf(content, epoch));
     Exported exported;
     exported.response = ResponseOf(content);
+    exported.image = ImageOf(content);
     if (!names.empty()) {
       std::vector<std::string> texts;
       for (const auto& reference : names) texts.push_back(reference.ToString());
@@ -221,7 +222,7 @@ Result<std::unique_ptr<Exporter>> MakeArchiveExporter(const Services& services,
                                                       const std::string& session_id) {
   auto attrs = request.attrs;
   TRY_ASSIGN(bool tar, TakeBool(attrs, "tar", true, true));
-  TRY_ASSIGN(auto attributes, ParseImageAttributes(attrs, {}));
+  TRY_ASSIGN(auto attributes, ParseImageAttributes(request, attrs, {}));
   for (const auto& name : attributes.names)
     TRY_CTX(oci::Reference::ParseNormalized(name), "failed to parse {}", name);
   return std::unique_ptr<Exporter>(std::make_unique<ArchiveExporter>(

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 #include "base/strings.h"
 
 namespace kiln::exporter {
@@ -13,9 +15,21 @@ namespace {
 constexpr std::string_view kIgnored[] = {"dest", "context", "prefer-image-digest", "buildinfo",
                                          "buildinfo-attrs"};
 
+constexpr int kOciTypesSince = 30;
+constexpr int kLastWithoutZstd = 10;
+constexpr std::string_view kFeatureDetailType =
+    "github.com/moby/buildkit/errdefs.CompatibilityFeature+json";
+
 std::optional<std::string> Take(std::map<std::string, std::string>& attrs, const std::string& key) {
   auto node = attrs.extract(key);
   return node ? std::optional(std::move(node.mapped())) : std::nullopt;
+}
+
+Error Unsupported(int version, const std::string& feature) {
+  Error error = Unknown("unsupported compatibility-version {} feature {}", version, feature);
+  nlohmann::json detail = {{"version", version}, {"feature", feature}};
+  error.AddDetail({std::string(kFeatureDetailType), detail.dump()});
+  return error;
 }
 
 Status ParseCompression(std::map<std::string, std::string>& attrs, ImageAttributes& image) {
@@ -92,7 +106,8 @@ Result<std::optional<Annotation>> ParseAnnotation(const std::string& name,
   return std::optional(std::move(annotation));
 }
 
-Result<ImageAttributes> ParseImageAttributes(std::map<std::string, std::string>& attrs,
+Result<ImageAttributes> ParseImageAttributes(const Request& request,
+                                             std::map<std::string, std::string>& attrs,
                                              const std::vector<std::string_view>& own) {
   ImageAttributes image;
   if (auto name = Take(attrs, "name"); name && !name->empty()) {
@@ -103,7 +118,10 @@ Result<ImageAttributes> ParseImageAttributes(std::map<std::string, std::string>&
       }
     }
   }
-  TRY_ASSIGN(image.oci_types, TakeBool(attrs, "oci-mediatypes", true, std::nullopt));
+  TRY_ASSIGN(image.oci_types,
+             TakeBool(attrs, "oci-mediatypes",
+                      request.type == "oci" || request.compatibility_version >= kOciTypesSince,
+                      std::nullopt));
   TRY_ASSIGN(image.prefer_nondistributable,
              TakeBool(attrs, "prefer-nondist-layers", false, std::nullopt));
   TRY_ASSIGN(bool artifact, TakeBool(attrs, "oci-artifact", image.oci_types, std::nullopt));
@@ -113,6 +131,9 @@ Result<ImageAttributes> ParseImageAttributes(std::map<std::string, std::string>&
   }
   TRY(TakeBool(attrs, "attestation-inline", true, std::nullopt));
   TRY(ParseCompression(attrs, image));
+  if (image.layers.compression.type == archive::Compression::kZstd &&
+      request.compatibility_version <= kLastWithoutZstd)
+    return Unsupported(request.compatibility_version, request.type + " exporter compression=zstd");
   TRY_ASSIGN(image.rewrite_timestamp, TakeBool(attrs, "rewrite-timestamp", false, std::nullopt));
   TRY_ASSIGN(image.epoch_seconds, TakeEpoch(attrs));
   for (auto it = attrs.begin(); it != attrs.end();) {

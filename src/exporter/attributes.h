@@ -41,8 +41,11 @@ struct ImageAttributes {
 };
 
 // Takes what it knows out of `attrs` and the rest into `metadata`; `own` names the exporter's own
-// attributes, left in `attrs`.
-Result<ImageAttributes> ParseImageAttributes(std::map<std::string, std::string>& attrs,
+// attributes, left in `attrs`. Older compatibility versions have Docker's media types where nothing
+// else is said, but for type oci; the oldest has no zstd: `unsupported compatibility-version 10
+// feature TYPE exporter compression=zstd`.
+Result<ImageAttributes> ParseImageAttributes(const Request& request,
+                                             std::map<std::string, std::string>& attrs,
                                              const std::vector<std::string_view>& own);
 
 // The value of a boolean attribute, which is removed; `empty` is what "" means, nothing: an error.

@@ -7,8 +7,21 @@
 
 namespace kiln::exporter {
 namespace {
+
 constexpr size_t kParallelExporters = 8;
+
+void Warn(const progress::Activity& activity, const std::vector<std::string>& warnings,
+          const Digest& vertex) {
+  for (const std::string& text : warnings) {
+    progress::VertexWarning warning;
+    warning.vertex = vertex;
+    warning.level = 0;
+    warning.short_text = text;
+    activity.sink->OnWarning(warning);
+  }
 }
+
+}  // namespace
 
 Result<std::unique_ptr<Exporter>> Make(const Services& services, const Request& request, int index,
                                        const std::string& session_id) {
@@ -43,11 +56,18 @@ Status ExporterSet::RunOne(const progress::Activity& activity, size_t index,
   return scope.Finish(work(vertex));
 }
 
-Result<std::map<std::string, std::string>> ExporterSet::Run(const progress::Activity& activity,
-                                                            const build::BuildResult& result) {
+Result<Outcome> ExporterSet::Run(const progress::Activity& activity,
+                                 const build::BuildResult& result,
+                                 const std::vector<std::string>& warnings) {
+  if (exporters_.empty() && !warnings.empty()) {
+    progress::VertexScope scope(activity.sink, *services_.clock, "Verifying build result");
+    Warn(activity, warnings, scope.digest());
+    TRY(scope.Finish(OkStatus()));
+  }
   std::vector<Exported> exported(exporters_.size());
   TRY(ForEachParallel(*services_.blocking, kParallelExporters, exporters_.size(), [&](size_t i) {
     return RunOne(activity, i, [&](const Digest& vertex) -> Status {
+      if (i == 0) Warn(activity, warnings, vertex);
       TRY_ASSIGN(exported[i], exporters_[i]->Export(activity, result, vertex));
       return OkStatus();
     });
@@ -56,11 +76,12 @@ Result<std::map<std::string, std::string>> ExporterSet::Run(const progress::Acti
     if (!exported[i].finalize) return OkStatus();
     return RunOne(activity, i, [&](const Digest&) { return exported[i].finalize(activity); });
   }));
-  std::map<std::string, std::string> response;
-  for (auto& one : exported) {
-    for (auto& [key, value] : one.response) response[key] = std::move(value);
+  Outcome outcome;
+  for (size_t i = 0; i < exported.size(); ++i) {
+    for (auto& [key, value] : exported[i].response) outcome.response[key] = std::move(value);
+    if (exported[i].image) outcome.images[static_cast<int64_t>(i)] = *std::move(exported[i].image);
   }
-  return response;
+  return outcome;
 }
 
 }  // namespace kiln::exporter

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "base/pool.h"
 #include "build/job.h"
 #include "build/result.h"
+#include "oci/descriptor.h"
 #include "progress/activity.h"
 
 namespace kiln::registry {
@@ -35,12 +37,26 @@ struct Services {
 struct Request {
   std::string type;
   std::map<std::string, std::string> attrs;
+  int compatibility_version = 30;  // of the build
+};
+
+// A small JSON document of an image: manifest, index or config.
+struct Document {
+  oci::Descriptor descriptor;
+  std::string content;
+};
+
+// An image that was exported: what names it, and its documents.
+struct ExportedImage {
+  oci::Descriptor root;
+  std::vector<Document> documents;
 };
 
 // What an export says back: entries of ExporterResponse, and what remains to be done once all
 // exporters are through (pushing).
 struct Exported {
   std::map<std::string, std::string> response;
+  std::optional<ExportedImage> image;
   std::function<Status(const progress::Activity&)> finalize;  // may be null
 };
 
@@ -61,6 +77,12 @@ class Exporter {
 Result<std::unique_ptr<Exporter>> Make(const Services& services, const Request& request, int index,
                                        const std::string& session_id);
 
+// What all exporters of a build have done.
+struct Outcome {
+  std::map<std::string, std::string> response;  // merged; later exporters' entries win
+  std::map<int64_t, ExportedImage> images;      // by exporter
+};
+
 // All of a build's exporters, made together.
 class ExporterSet {
  public:
@@ -69,9 +91,10 @@ class ExporterSet {
 
   bool empty() const { return exporters_.empty(); }
   // Evaluated results only. Runs them concurrently, each under its step, then what they left for
-  // later, again under it. The merged responses, later exporters' entries winning.
-  Result<std::map<std::string, std::string>> Run(const progress::Activity& activity,
-                                                 const build::BuildResult& result);
+  // later, again under it. The first one's step has the warnings; without any there is one for
+  // them.
+  Result<Outcome> Run(const progress::Activity& activity, const build::BuildResult& result,
+                      const std::vector<std::string>& warnings = {});
 
  private:
   Status RunOne(const progress::Activity& activity, size_t index,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/strings.h"
 #include "oci/image_config.h"
 
 namespace kiln::exporter {
@@ -88,6 +89,7 @@ Result<std::string> MakeImageConfig(const std::string& text, const oci::Platform
                                     const std::string& base_config,
                                     std::optional<int64_t> epoch_seconds) {
   oci::ImageConfig config = oci::DefaultImageConfig(platform);
+  if (Trim(text) == "null") return InvalidArgument("invalid null image config for export");
   if (!text.empty()) {
     TRY_ASSIGN_CTX(config, oci::DecodeImageConfig(text), "invalid image config for export");
     if (config.platform.os.empty())

@@ -48,6 +48,7 @@ class ImageExporter final : public Exporter {
     TRY(Keep(activity, result, content, vertex));
     Exported exported;
     exported.response = ResponseOf(content);
+    exported.image = ImageOf(content);
     if (!names.empty()) exported.response["image.name"] = Join(names, ",");
     // Who names nothing gets nothing pushed, as with upstream.
     if (options_.push && !names.empty()) {
@@ -180,7 +181,7 @@ Result<std::unique_ptr<Exporter>> MakeImageExporter(const Services& services,
   TRY(TakeBool(attrs, "name-canonical", false, true));
   if (auto node = attrs.extract("dangling-name-prefix"))
     options.dangling_prefix = std::move(node.mapped());
-  TRY_ASSIGN(auto attributes, ParseImageAttributes(attrs, {}));
+  TRY_ASSIGN(auto attributes, ParseImageAttributes(request, attrs, {}));
   for (const auto& name : attributes.names) {
     TRY_ASSIGN_CTX(auto reference, oci::Reference::ParseNormalized(name), "failed to parse {}",
                    name);

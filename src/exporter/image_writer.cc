@@ -50,6 +50,8 @@ class Writer {
   Result<ImageContent> Run() {
     if (!result_.attestations.empty()) return Unimplemented("exporting attestations is not served");
     TRY_ASSIGN(auto platforms, build::PlatformsOf(result_));
+    if (!result_.is_map && platforms.size() > 1)
+      return InvalidArgument("cannot export multiple platforms without multi-platform enabled");
     TRY(CollectAnnotations(platforms));
     std::vector<PlatformImage> images(platforms.size());
     for (size_t i = 0; i < images.size(); ++i) {
@@ -148,7 +150,7 @@ class Writer {
   }
 
   Status ExportLayers(PlatformImage& image) {
-    build::ReferencePtr reference = result_.Find(image.platform.id);
+    TRY_ASSIGN(const build::ReferencePtr reference, result_.FindExported(image.platform.id));
     if (!reference) return OkStatus();
     store::LayerBlobOptions options = attributes_.layers;
     std::optional<progress::StatusScope> rewriting;
@@ -251,6 +253,12 @@ Result<ImageContent> WriteImage(const progress::Activity& activity, const Servic
                                 const build::BuildResult& result, const ImageAttributes& attributes,
                                 const Digest& vertex) {
   return Writer(activity, services, result, attributes, vertex).Run();
+}
+
+ExportedImage ImageOf(const ImageContent& content) {
+  ExportedImage image{content.root, content.configs};
+  image.documents.insert(image.documents.end(), content.manifests.begin(), content.manifests.end());
+  return image;
 }
 
 std::map<std::string, std::string> ResponseOf(const ImageContent& content) {

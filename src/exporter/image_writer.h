@@ -11,12 +11,6 @@
 
 namespace kiln::exporter {
 
-// A small JSON document of an image: manifest, index or config.
-struct Document {
-  oci::Descriptor descriptor;
-  std::string content;
-};
-
 // A layer as it stands in a manifest, and where its bytes are.
 struct ImageLayer {
   oci::Descriptor descriptor;
@@ -42,5 +36,6 @@ Result<ImageContent> WriteImage(const progress::Activity& activity, const Servic
 // Response entries that all image-like exporters give: containerimage.digest, .config.digest,
 // .descriptor.
 std::map<std::string, std::string> ResponseOf(const ImageContent& content);
+ExportedImage ImageOf(const ImageContent& content);
 
 }  // namespace kiln::exporter

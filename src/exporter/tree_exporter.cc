@@ -21,6 +21,7 @@ constexpr size_t kChunkBytes = 256 << 10;
 struct TreeAttributes {
   std::optional<bool> platform_split;  // unset: for map results; tars do so in any case
   bool delete_mode = false;
+  std::string source;  // the folder whose content is exported; empty: all
   std::optional<std::optional<int64_t>> epoch_seconds;
 };
 
@@ -28,15 +29,25 @@ struct PlatformPart {
   std::string id;
   std::optional<int64_t> epoch_seconds;
   store::TreeView view;
+  std::string root = "/";  // what is exported lies below
 
   std::optional<int64_t> mtime_ns() const {
     return epoch_seconds ? std::optional(*epoch_seconds * 1'000'000'000) : std::nullopt;
   }
 };
 
+// One component of a path, whatever the frontend has named a platform.
+std::string FolderName(std::string id) {
+  for (char& c : id) {
+    if (c == '/' || c == '\\' || c == ':') c = '_';
+  }
+  if (id == "." || id == "..") return std::string(id.size(), '_');
+  return id;
+}
+
 filesync::Entry PlatformFolder(const PlatformPart& part) {
   filesync::Entry entry;
-  entry.path = ReplaceAll(part.id, "/", "_");
+  entry.path = FolderName(part.id);
   entry.mode = S_IFDIR | 0755;
   entry.mtime_ns = part.mtime_ns().value_or(0);
   return entry;
@@ -67,7 +78,7 @@ class TreeExporter final : public Exporter {
   TreeExporter(const Services& services, TreeAttributes attributes, bool tar, int index,
                std::string session_id)
       : services_(services),
-        attributes_(attributes),
+        attributes_(std::move(attributes)),
         tar_(tar),
         index_(index),
         session_id_(std::move(session_id)) {}
@@ -81,6 +92,8 @@ class TreeExporter final : public Exporter {
     if (!result.attestations.empty()) return Unimplemented("exporting attestations is not served");
     TRY_ASSIGN(auto session, services_.sessions->Get(activity, session_id_));
     TRY_ASSIGN(auto platforms, build::PlatformsOf(result));
+    if (!result.is_map && platforms.size() > 1)
+      return InvalidArgument("unable to export multiple platforms without map");
     std::vector<PlatformPart> parts(platforms.size());
     TRY(ForEachParallel(*services_.blocking, kParallelPlatforms, parts.size(), [&](size_t i) {
       parts[i].id = platforms[i].id;
@@ -97,17 +110,32 @@ class TreeExporter final : public Exporter {
   Status LoadPart(const progress::Activity& activity, const build::BuildResult& result,
                   PlatformPart& part) {
     TRY_ASSIGN(part.epoch_seconds, EffectiveEpoch(attributes_.epoch_seconds, result, part.id));
-    build::ReferencePtr reference = result.Find(part.id);
-    if (!reference) return OkStatus();
-    return reference->Use(activity, true, [&](const store::SnapshotRef& ref) -> Status {
-      if (ref.is_scratch()) return OkStatus();
-      TRY_ASSIGN(part.view, services_.store->Tree(ref));
-      return OkStatus();
-    });
+    TRY_ASSIGN(const build::ReferencePtr reference, result.FindExported(part.id));
+    if (reference) {
+      TRY(reference->Use(activity, true, [&](const store::SnapshotRef& ref) -> Status {
+        if (ref.is_scratch()) return OkStatus();
+        TRY_ASSIGN(part.view, services_.store->Tree(ref));
+        return OkStatus();
+      }));
+    }
+    return SelectSource(part);
+  }
+
+  // Links of the result, and "..", lead no further up than its root.
+  Status SelectSource(PlatformPart& part) const {
+    if (attributes_.source.empty()) return OkStatus();
+    auto found = part.view.Lookup(attributes_.source);
+    if (!found.ok() && found.error().code() == Code::kNotFound)
+      return NotFound("src={}: no such file or directory", attributes_.source);
+    if (!found.ok()) return std::move(found.error().AddContext("src=" + attributes_.source));
+    if (!found->node->IsDirectory())
+      return InvalidArgument("src={}: not a directory", attributes_.source);
+    part.root = found->path;
+    return OkStatus();
   }
 
   std::unique_ptr<filesync::Tree> TreeOf(const PlatformPart& part, bool split) {
-    auto tree = MakeSnapshotTree(part.view, part.mtime_ns());
+    auto tree = MakeSnapshotTree(part.view, part.mtime_ns(), part.root);
     if (!split) return tree;
     std::vector<std::pair<filesync::Entry, std::unique_ptr<filesync::Tree>>> folders;
     folders.emplace_back(PlatformFolder(part), std::move(tree));
@@ -122,7 +150,8 @@ class TreeExporter final : public Exporter {
     }
     std::vector<std::pair<filesync::Entry, std::unique_ptr<filesync::Tree>>> folders;
     for (const auto& part : parts) {
-      folders.emplace_back(PlatformFolder(part), MakeSnapshotTree(part.view, part.mtime_ns()));
+      folders.emplace_back(PlatformFolder(part),
+                           MakeSnapshotTree(part.view, part.mtime_ns(), part.root));
     }
     return filesync::Subfolders(std::move(folders));
   }
@@ -131,7 +160,7 @@ class TreeExporter final : public Exporter {
   Status CheckOverlap(const progress::Activity& activity, const std::vector<PlatformPart>& parts) {
     std::map<std::string, std::string> owners;
     for (const auto& part : parts) {
-      auto tree = MakeSnapshotTree(part.view, {});
+      auto tree = MakeSnapshotTree(part.view, {}, part.root);
       TRY(tree->Walk(activity, [&](const filesync::Entry& entry) -> Status {
         if (entry.IsDirectory()) return OkStatus();
         auto [owner, fresh] = owners.emplace(entry.path, part.id);
@@ -224,9 +253,14 @@ Result<std::unique_ptr<Exporter>> MakeTreeExporter(const Services& services, con
     }
     attributes.delete_mode = mode->second == "delete";
   }
+  if (auto source = attrs.find("src"); source != attrs.end()) {
+    if (source->second.empty())
+      return InvalidArgument("empty value for src; omit it to export the entire filesystem");
+    attributes.source = source->second;
+  }
   TRY_ASSIGN(attributes.epoch_seconds, TakeEpoch(attrs));
   return std::unique_ptr<Exporter>(std::make_unique<TreeExporter>(
-      services, attributes, request.type == "tar", index, session_id));
+      services, std::move(attributes), request.type == "tar", index, session_id));
 }
 
 }  // namespace kiln::exporter
