@@ -208,6 +208,19 @@ Result<BlobInfo> BlobStore::Stat(const Digest& digest) {
   return info;
 }
 
+Result<std::vector<Digest>> BlobStore::List() {
+  std::vector<Digest> digests;
+  TRY(database_->Read([&](SqliteConnection& db) -> Status {
+    TRY_ASSIGN(SqliteStatement query, db.Prepare("SELECT digest FROM blobs ORDER BY digest"));
+    while (true) {
+      TRY_ASSIGN(const bool row, query.Step());
+      if (!row) return OkStatus();
+      digests.push_back(query.DigestAt(0));
+    }
+  }));
+  return digests;
+}
+
 // Labels may be set for blobs that are not here: a lazy layer's distribution sources.
 Status BlobStore::SetLabels(const Digest& digest,
                             const std::map<std::string, std::string>& labels) {

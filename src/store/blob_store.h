@@ -8,6 +8,7 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 #include "base/clock.h"
 #include "store/blob.h"
@@ -28,6 +29,7 @@ class BlobStore {
   Result<BlobWriter> Ingest();
   Result<BlobRef> Get(const Digest& digest);
   Result<BlobInfo> Stat(const Digest& digest);
+  Result<std::vector<Digest>> List();
   bool Has(const Digest& digest);
   Status SetLabels(const Digest& digest, const std::map<std::string, std::string>& labels);
   // Adds to the comma-joined distribution-source label of a host.

@@ -394,6 +394,7 @@ Result<BlobRef> Store::PutBlob(std::string_view data, std::optional<Digest> expe
 
 Result<BlobRef> Store::GetBlob(const Digest& digest) { return impl_->blobs->Get(digest); }
 Result<BlobInfo> Store::StatBlob(const Digest& digest) { return impl_->blobs->Stat(digest); }
+Result<std::vector<Digest>> Store::ListBlobs() { return impl_->blobs->List(); }
 
 Status Store::SetBlobLabels(const Digest& digest,
                             const std::map<std::string, std::string>& labels) {

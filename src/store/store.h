@@ -60,6 +60,8 @@ class Store {
   // NotFound if it is not here.
   Result<BlobRef> GetBlob(const Digest& digest);
   Result<BlobInfo> StatBlob(const Digest& digest);
+  // Those that are here, by digest.
+  Result<std::vector<Digest>> ListBlobs();
   // Only the named labels change; "" erases.
   Status SetBlobLabels(const Digest& digest, const std::map<std::string, std::string>& labels);
   // Adds a repository to the distribution-source label of a host.
