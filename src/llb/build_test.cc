@@ -124,6 +124,17 @@ TEST(BuildTest, WritesMetadataCapsAndLocations) {
       R"({"info":{"filename":"Dockerfile","data":"RlJPTSBhClJVTiB4Cg==","language":"Dockerfile"},)"
       R"("ranges":[{"start":{"line":2},"end":{"line":2,"character":5}}]})");
   EXPECT_TRUE(SourceDetails(definition->source(), "sha256:other").empty());
+  // Of several locations the one given last comes first.
+  pb::Source source;
+  for (const char* name : {"first", "last"}) source.add_infos()->set_filename(name);
+  for (int i = 0; i < 2; ++i) {
+    pb::Location& location = *(*source.mutable_locations())["x"].add_locations();
+    location.set_sourceindex(i);
+    location.add_ranges();
+  }
+  details = SourceDetails(source, "x");
+  ASSERT_EQ(details.size(), 2U);
+  EXPECT_NE(details[0].value.find("last"), std::string::npos);
 }
 
 }  // namespace

@@ -127,7 +127,7 @@ TEST(DefinitionTest, ValidatesExec) {
   EXPECT_EQ(Validate(op).error().message(), "invalid exec op with unknown network mode 42");
   exec.clear_network();
   exec.set_security(static_cast<pb::SecurityMode>(42));
-  EXPECT_EQ(Validate(op).error().message(), "invalid exec op with unknown security mode 42");
+  EXPECT_EQ(Validate(op).error().message(), "invalid security mode 42");
   exec.clear_security();
   exec.add_mounts()->set_dest("/m");
   exec.mutable_mounts(1)->set_mounttype(static_cast<pb::MountType>(77));

@@ -26,7 +26,9 @@ std::vector<ErrorDetail> SourceDetails(const pb::Source& source, std::string_vie
   std::vector<ErrorDetail> details;
   auto found = source.locations().find(std::string(vertex_digest));
   if (found == source.locations().end()) return details;
-  for (const pb::Location& location : found->second.locations()) {
+  const auto& locations = found->second.locations();
+  for (auto it = locations.rbegin(); it != locations.rend(); ++it) {
+    const pb::Location& location = *it;
     if (location.sourceindex() < 0 || location.sourceindex() >= source.infos_size()) continue;
     if (location.ranges().empty()) continue;
     details.push_back(SourceDetail(source.infos(location.sourceindex()),

@@ -14,8 +14,9 @@ inline constexpr std::string_view kSourceDetailType =
 inline constexpr std::string_view kVertexDetailType =
     "github.com/moby/buildkit/errdefs.Vertex+json";
 
-// The locations of a vertex as typed error details, one per location, each with the whole source
-// file. Locations that name no file of `source`, or no range, are left out.
+// The locations of a vertex as typed error details, one per location, the one given last first,
+// each with the whole source file. Locations that name no file of `source`, or no range, are left
+// out.
 std::vector<ErrorDetail> SourceDetails(const pb::Source& source, std::string_view vertex_digest);
 
 // One such detail (also for warnings and parse errors that know their lines).
