@@ -12,7 +12,6 @@
 namespace kiln::registry {
 namespace {
 
-constexpr std::chrono::seconds kSessionTimeout{60};
 constexpr std::chrono::milliseconds kLockSlice{50};
 constexpr size_t kPayloadBytes = 32;
 constexpr size_t kSignatureBytes = 64;
@@ -63,16 +62,15 @@ Result<AuthHandler::Identity> AuthHandler::AskIdentity(const AuthContext& contex
                                                        const std::string& host) const {
   Identity identity;
   if (context.credentials == nullptr || session_id_.empty()) return identity;
-  const progress::Activity bounded = activity.WithTimeout(kSessionTimeout);
   if (bearer()) {
-    auto key = context.credentials->GetTokenAuthority(bounded, session_id_, host, context.salt);
+    auto key = context.credentials->GetTokenAuthority(activity, session_id_, host, context.salt);
     if (key.ok() && key->has_value()) {
       identity.key = **key;
       return identity;
     }
     if (!key.ok() && !NotOffered(key.error())) return std::move(key).error();
   }
-  auto credentials = context.credentials->GetCredentials(bounded, session_id_, host);
+  auto credentials = context.credentials->GetCredentials(activity, session_id_, host);
   if (credentials.ok()) {
     identity.credentials = *std::move(credentials);
   } else if (!NotOffered(credentials.error())) {
@@ -102,8 +100,7 @@ Result<Token> AuthHandler::FetchToken(const AuthContext& context,
       .host = attempt.host, .realm = realm_, .service = service_, .scopes = attempt.scopes.List()};
   TRY_ASSIGN(const Identity identity, GetIdentity(context, activity, attempt.host));
   if (identity.key) {
-    return context.credentials->FetchToken(activity.WithTimeout(kSessionTimeout), session_id_,
-                                           request);
+    return context.credentials->FetchToken(activity, session_id_, request);
   }
   return FetchTokenFromRealm(context.client, activity, request, identity.credentials, attempt.tls,
                              attempt.secure, context.retry);
@@ -167,14 +164,13 @@ bool AuthHandler::Verify(const AuthContext& context, const progress::Activity& a
     identity = identity_;
   }
   if (!identity) return false;
-  const progress::Activity bounded = activity.WithTimeout(kSessionTimeout);
   if (identity->key) {
     const std::string payload = RandomBytes(kPayloadBytes);
-    auto answer =
-        context.credentials->VerifyTokenAuthority(bounded, session_id, host, payload, context.salt);
+    auto answer = context.credentials->VerifyTokenAuthority(activity, session_id, host, payload,
+                                                            context.salt);
     return answer.ok() && VerifySignature(*identity->key, *answer, payload);
   }
-  auto credentials = context.credentials->GetCredentials(bounded, session_id, host);
+  auto credentials = context.credentials->GetCredentials(activity, session_id, host);
   if (!credentials.ok()) return false;
   return SameSecret(credentials->username, identity->credentials.username) &&
          SameSecret(credentials->secret.Reveal(), identity->credentials.secret.Reveal());

@@ -44,7 +44,7 @@ inline constexpr std::string_view kTokenClientId = "buildkit-client";
 
 // Who knows a client's credentials; `session` implements it over moby.filesync.v1.Auth
 // (wire-control-session §8.1). Called from worker threads, by several at once; each call ends with
-// the activity, which has a deadline of 60 s. Sessions are tried by the caller, one id a call.
+// the activity, and has a time limit of its own. Sessions are tried by the caller, one id a call.
 // Errors: NotFound (session gone), Unimplemented or Unavailable (the client does not offer this).
 class CredentialProvider {
  public:

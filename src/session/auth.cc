@@ -10,13 +10,11 @@ namespace {
 
 using moby::filesync::v1::Auth;
 
-constexpr std::chrono::seconds kCallTimeout{60};
-
 }  // namespace
 
 Result<ClientCredentials> GetCredentials(const progress::Activity& activity, Session& session,
                                          const std::string& host) {
-  Call call(activity.WithTimeout(kCallTimeout), session);
+  Call call(activity, session);
   moby::filesync::v1::CredentialsRequest request;
   moby::filesync::v1::CredentialsResponse response;
   request.set_host(host);
@@ -28,7 +26,7 @@ Result<ClientCredentials> GetCredentials(const progress::Activity& activity, Ses
 
 Result<ClientToken> FetchToken(const progress::Activity& activity, Session& session,
                                const ClientTokenRequest& wanted) {
-  Call call(activity.WithTimeout(kCallTimeout), session);
+  Call call(activity, session);
   moby::filesync::v1::FetchTokenRequest request;
   moby::filesync::v1::FetchTokenResponse response;
   request.set_clientid(wanted.client_id);
@@ -43,7 +41,7 @@ Result<ClientToken> FetchToken(const progress::Activity& activity, Session& sess
 
 Result<std::string> GetTokenAuthority(const progress::Activity& activity, Session& session,
                                       const std::string& host, std::string_view salt) {
-  Call call(activity.WithTimeout(kCallTimeout), session);
+  Call call(activity, session);
   moby::filesync::v1::GetTokenAuthorityRequest request;
   moby::filesync::v1::GetTokenAuthorityResponse response;
   request.set_host(host);
@@ -56,7 +54,7 @@ Result<std::string> GetTokenAuthority(const progress::Activity& activity, Sessio
 Result<std::string> VerifyTokenAuthority(const progress::Activity& activity, Session& session,
                                          const std::string& host, std::string_view payload,
                                          std::string_view salt) {
-  Call call(activity.WithTimeout(kCallTimeout), session);
+  Call call(activity, session);
   moby::filesync::v1::VerifyTokenAuthorityRequest request;
   moby::filesync::v1::VerifyTokenAuthorityResponse response;
   request.set_host(host);

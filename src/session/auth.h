@@ -14,7 +14,7 @@
 
 // Registry credentials of a client (moby.filesync.v1.Auth). `control` adapts these to
 // registry::CredentialProvider. Unimplemented or Unavailable: the client does not offer it. Each
-// call takes at most 60 s.
+// call ends with its activity.
 namespace kiln::session {
 
 struct ClientCredentials {

@@ -7,10 +7,13 @@
 
 namespace kiln::source {
 
-// Registry credentials from the clients of a session manager, which outlives this.
+// Registry credentials from the clients of a session manager, which outlives this. A client has
+// `timeout` to answer; 0: any time.
 class SessionCredentials final : public registry::CredentialProvider {
  public:
-  explicit SessionCredentials(session::Manager& sessions) : sessions_(sessions) {}
+  explicit SessionCredentials(session::Manager& sessions,
+                              nanoseconds timeout = std::chrono::seconds(60))
+      : sessions_(sessions), timeout_(timeout) {}
 
   Result<registry::Credentials> GetCredentials(const progress::Activity& activity,
                                                const std::string& session_id,
@@ -27,7 +30,10 @@ class SessionCredentials final : public registry::CredentialProvider {
                                            std::string_view salt) override;
 
  private:
+  progress::Activity Bounded(const progress::Activity& activity) const;
+
   session::Manager& sessions_;
+  const nanoseconds timeout_;
 };
 
 }  // namespace kiln::source
