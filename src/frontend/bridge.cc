@@ -7,36 +7,36 @@ namespace kiln::frontend {
 std::string Bridge::Keep(const build::ReferencePtr& reference) {
   if (!reference) return "";
   const std::string id = NewId();
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   references_.emplace(id, reference);
   return id;
 }
 
 Result<build::ReferencePtr> Bridge::Find(const std::string& id) const {
   if (id.empty()) return FailedPrecondition("empty ref");
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   const auto found = references_.find(id);
   if (found == references_.end()) return NotFound("no such ref: {}", id);
   return found->second;
 }
 
 Status Bridge::Return(Result<build::BuildResult> result) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (result_) return FailedPrecondition("gateway result is already set");
   result_ = std::move(result);
-  changed_.notify_all();
+  changed_.NotifyAll();
   return OkStatus();
 }
 
 Result<build::BuildResult> Bridge::Wait(const CancelToken& cancel) {
   const auto wake = cancel.OnCancel([this] {
-    std::lock_guard lock(mutex_);
-    changed_.notify_all();
+    MutexLock lock(mutex_);
+    changed_.NotifyAll();
   });
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return result_.has_value() || cancel.cancelled(); });
+  MutexLock lock(mutex_);
+  while (!result_ && !cancel.cancelled()) changed_.Wait(lock);
   if (result_) return *result_;
-  lock.unlock();
+  lock.Unlock();
   TRY(cancel.Check());
   return Cancelled("context canceled");
 }

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <condition_variable>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
+#include "base/mutex.h"
 #include "frontend/gateway.h"
 
 namespace kiln::frontend {
@@ -36,10 +35,10 @@ class Bridge {
  private:
   const GatewayPtr gateway_;
   const Request request_;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::map<std::string, build::ReferencePtr> references_;
-  std::optional<Result<build::BuildResult>> result_;
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::map<std::string, build::ReferencePtr> references_ GUARDED_BY(mutex_);
+  std::optional<Result<build::BuildResult>> result_ GUARDED_BY(mutex_);
 };
 using BridgePtr = std::shared_ptr<Bridge>;
 

@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "llb/caps.h"
+#include "rpc/status.h"
 
 namespace kiln::frontend {
 namespace {
@@ -130,21 +131,8 @@ Status Warn(Bridge& bridge, const wire::WarnRequest& request) {
 }
 
 Status Return(Bridge& bridge, const wire::ReturnRequest& request) {
-  if (request.has_error() == request.has_result()) {
-    if (request.has_error()) return InvalidArgument("return with both a result and an error");
-    return InvalidArgument("return with neither a result nor an error");
-  }
-  if (request.has_error()) {
-    const google::rpc::Status& status = request.error();
-    const int code = status.code();
-    // Code 0 in an error: somebody meant to send one.
-    Error error(code >= 1 && code <= 16 ? static_cast<Code>(code) : Code::kUnknown,
-                status.message());
-    for (const auto& detail : status.details()) {
-      error.AddDetail({detail.type_url(), detail.value()});
-    }
-    return bridge.Return(std::move(error));
-  }
+  if (request.has_error()) return bridge.Return(rpc::FromProto(request.error()));
+  if (!request.has_result()) return InvalidArgument("result is required");
   TRY_ASSIGN(build::BuildResult result, FromProto(request.result(), Finder(bridge)));
   return bridge.Return(std::move(result));
 }

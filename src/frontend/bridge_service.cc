@@ -3,7 +3,6 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
-#include <mutex>
 #include <utility>
 
 #include "base/cancel.h"

@@ -1,5 +1,6 @@
 #include "frontend/dockerfile_frontend.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -12,7 +13,9 @@
 #include "dockerfile/plan.h"
 #include "dockerfile/subrequests.h"
 #include "frontend/build_host.h"
+#include "llb/go_json.h"
 #include "llb/marshal.h"
+#include "llb/source_map.h"
 #include "oci/reference.h"
 
 namespace kiln::frontend {
@@ -78,6 +81,29 @@ Status CheckImports(const dockerfile::Options& options) {
 // The file goes with each finding, as clients want it, until so much has been sent.
 constexpr std::size_t kMaxToldBytes = std::size_t{16} << 20;
 
+// Details that show lines of the Dockerfile say where it came from, as upstream's do: the
+// definition of the file, in which a client finds it again.
+Error WithDefinition(Error error, const dockerfile::LoadedDockerfile& loaded) {
+  const auto definition = llb::Marshal(loaded.llb_source->definition);
+  if (!definition.ok() || error.FindDetail(llb::kSourceDetailType) == nullptr) return error;
+  std::string text;
+  llb::AppendGoJson(text, *definition);
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Error out(error.code(), error.message());
+  for (const std::string& context : error.contexts()) out.AddContext(context);
+  for (const ErrorDetail& detail : error.details()) {
+    auto source = nlohmann::json::object();
+    if (detail.type_url == llb::kSourceDetailType)
+      source = nlohmann::json::parse(detail.value, nullptr, /*allow_exceptions=*/false);
+    const bool bare = source.is_object() && source.contains("info") && source["info"].is_object() &&
+                      !source["info"].contains("definition") &&
+                      source["info"].value("filename", "") == loaded.source.filename;
+    if (bare) source["info"]["definition"] = json;
+    out.AddDetail(bare ? ErrorDetail{detail.type_url, source.dump()} : detail);
+  }
+  return out;
+}
+
 // Findings of build checks become warnings of the step that has loaded the Dockerfile.
 Result<dockerfile::ReportFinding> Warner(const GatewayPtr& gateway,
                                          const dockerfile::LoadedDockerfile& loaded) {
@@ -131,6 +157,15 @@ Result<build::BuildResult> DockerfileFrontend::Convert(const progress::Activity&
   TRY(CheckImports(options));
   BuildHost host(activity, gateway, request);
   TRY_ASSIGN(const dockerfile::LoadedDockerfile loaded, dockerfile::LoadDockerfile(options, host));
+  auto result = ConvertLoaded(activity, gateway, options, loaded, host);
+  if (!result.ok()) return WithDefinition(std::move(result).error(), loaded);
+  return result;
+}
+
+Result<build::BuildResult> DockerfileFrontend::ConvertLoaded(
+    const progress::Activity& activity, const GatewayPtr& gateway,
+    const dockerfile::Options& options, const dockerfile::LoadedDockerfile& loaded,
+    BuildHost& host) {
   TRY(CheckSyntax(options, loaded));
   TRY(dockerfile::CheckCaps(options, /*forwardable=*/false));
   TRY_ASSIGN(const dockerfile::ReportFinding warn, Warner(gateway, loaded));
@@ -162,6 +197,17 @@ Result<build::BuildResult> DockerfileFrontend::Convert(const progress::Activity&
   return result;
 }
 
+bool GatewayFrontend::Allows(const std::string& source) const {
+  if (repositories_.empty()) return true;
+  const auto wanted = oci::Reference::ParseNormalized(source);
+  if (!wanted.ok()) return false;
+  return std::any_of(repositories_.begin(), repositories_.end(), [&](const std::string& one) {
+    const auto allowed = oci::Reference::ParseNormalized(one);
+    return allowed.ok() && allowed->domain() == wanted->domain() &&
+           allowed->path() == wanted->path();
+  });
+}
+
 Result<build::BuildResult> GatewayFrontend::Solve(const progress::Activity& activity,
                                                   const GatewayPtr& gateway,
                                                   const Request& request) {
@@ -173,6 +219,7 @@ Result<build::BuildResult> GatewayFrontend::Solve(const progress::Activity& acti
     return InvalidArgument("no source specified for gateway");
   }
   const std::string& name = source->second;
+  if (!Allows(name)) return PermissionDenied("'{}' is not an allowed gateway source", name);
   for (const auto& [key, value] : request.opts) {
     if (key == "context:" + name || key.starts_with("context:" + name + "::")) {
       return Unimplemented(

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "base/digest.h"
-#include "base/parallel.h"
 #include "base/strings.h"
 #include "build/load_graph.h"
 #include "progress/activity.h"
@@ -51,12 +50,7 @@ Result<build::BuildResult> Gateway::Solve(const progress::Activity& activity,
                                           const Request& request) {
   TRY_ASSIGN(build::BuildResult result, Run(activity, request));
   if (!request.evaluate) return result;
-  const auto references = result.AllReferences();
-  TRY(ForEachParallel(*job_->environment().blocking, references.size(), references.size(),
-                      [&](std::size_t i) -> Status {
-                        TRY(references[i]->Evaluate(activity));
-                        return OkStatus();
-                      }));
+  TRY(build::EvaluateAll(activity, result.AllReferences()));
   return result;
 }
 

@@ -108,6 +108,8 @@ Result<build::BuildResult> FromProto(const wire::Result& result, const FindRefer
     case wire::Result::RESULT_NOT_SET:
       break;
   }
+  // A map of nothing says no more than no reference.
+  out.is_map = out.is_map && !out.refs.empty();
   out.metadata = {result.metadata().begin(), result.metadata().end()};
   for (const auto& [key, list] : result.attestations()) {
     for (const wire::Attestation& attestation : list.attestation()) {

@@ -16,22 +16,22 @@
 namespace kiln::frontend {
 
 void RecordingSink::OnVertex(const progress::Vertex& vertex) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (vertex.started) names_.push_back(vertex.name);
 }
 
 void RecordingSink::OnWarning(const progress::VertexWarning& warning) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   warnings_.push_back(warning);
 }
 
 std::vector<progress::VertexWarning> RecordingSink::warnings() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return warnings_;
 }
 
 std::vector<std::string> RecordingSink::names() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return names_;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/loop.h"
+#include "base/mutex.h"
 #include "base/pool.h"
 #include "build/job.h"
 #include "cachedb/cachedb.h"
@@ -32,9 +33,9 @@ class RecordingSink final : public progress::Sink {
   std::vector<std::string> names() const;
 
  private:
-  mutable std::mutex mutex_;
-  std::vector<progress::VertexWarning> warnings_;
-  std::vector<std::string> names_;
+  mutable Mutex mutex_;
+  std::vector<progress::VertexWarning> warnings_ GUARDED_BY(mutex_);
+  std::vector<std::string> names_ GUARDED_BY(mutex_);
 };
 
 // A daemon's inside without registries, clients and containers: store, solver and file ops in a
