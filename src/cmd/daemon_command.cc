@@ -22,11 +22,11 @@
 namespace kiln::cmd {
 namespace {
 
-// Flags of buildkitd that are not served, and those that may be given because they change nothing.
+// Flags of buildkitd that are not served: to say no to what they offer is fine.
 constexpr const char* kUnserved[] = {"--debugaddr",
                                      "--otel-socket-path",
+                                     "--save-cache-debug",
                                      "--oci-worker-proxy-snapshotter-path",
-                                     "--oci-worker-platform",
                                      "--oci-cni-config-path",
                                      "--oci-cni-binary-dir",
                                      "--oci-cni-pool-size",
@@ -37,8 +37,19 @@ constexpr const char* kUnserved[] = {"--debugaddr",
                                      "--containerd-worker-namespace",
                                      "--rootless",
                                      "--proxy-network"};
-constexpr const char* kWithoutEffect[] = {"--trace", "--save-cache-debug", "--containerd-worker",
-                                          "--oci-worker", "--log-format"};
+
+// The one worker is the oci worker: `wanted` and "auto" say so.
+void AddWorkerFlag(CLI::App& app, const std::string& name, bool wanted, const char* refusal) {
+  CLI::callback_t check = [=](const CLI::results_t& values) -> bool {
+    const std::string value = values.empty() || values.front().empty() ? "true" : values.front();
+    const auto flag = ParseBool(value);
+    if (value != "auto" && !flag)
+      throw CLI::ValidationError(name, value + " is neither true nor false nor auto");
+    if (flag && *flag != wanted) throw CLI::ValidationError(name, refusal);
+    return true;
+  };
+  app.add_option(name, check, "")->expected(0, 1)->group("");
+}
 
 void AddOthers(CLI::App& app) {
   for (const char* name : kUnserved) {
@@ -48,11 +59,8 @@ void AddOthers(CLI::App& app) {
     };
     app.add_option(name, refuse, "")->expected(0, 1)->group("");
   }
-  for (const char* name : kWithoutEffect) {
-    app.add_option(name, CLI::callback_t([](const CLI::results_t&) { return true; }), "")
-        ->expected(0, 1)
-        ->group("");
-  }
+  AddWorkerFlag(app, "--oci-worker", true, "there is no other worker");
+  AddWorkerFlag(app, "--containerd-worker", false, "there is no worker but the oci worker");
 }
 
 Result<gid_t> GroupId(const std::string& text) {
@@ -100,7 +108,8 @@ Status Serve(const control::Config& config, sys::Spawner& spawner) {
 }  // namespace
 
 void AddDaemonOptions(CLI::App& app, DaemonFlags& flags) {
-  app.add_option("--config", flags.config_file, "Configuration file (buildkitd.toml's keys)");
+  app.add_option("--config", flags.config_file,
+                 "Configuration file (buildkitd.toml's keys; or set BUILDKITD_CONFIG)");
   app.add_option("--root", flags.root, "State folder");
   app.add_option("--addr", flags.addresses, "Listen here: unix://PATH, tcp://HOST:PORT or fd://")
       ->allow_extra_args(false)
@@ -108,7 +117,8 @@ void AddDaemonOptions(CLI::App& app, DaemonFlags& flags) {
   app.add_option("--group", flags.group, "Group of the unix sockets");
   app.add_option("--log-level", flags.log_level, "debug, info, warn or error")
       ->envname("BUILDKITD_LOG_LEVEL");
-  app.add_flag("--debug", flags.debug, "Same as --log-level debug");
+  app.add_option("--log-format", flags.log_format, "text or json");
+  app.add_flag("--debug,--trace", flags.debug, "Same as --log-level debug");
   app.add_option("--tlscert", flags.tls_cert, "Certificate (PEM)");
   app.add_option("--tlskey", flags.tls_key, "Its key");
   app.add_option("--tlscacert", flags.tls_ca,
@@ -127,6 +137,10 @@ void AddDaemonOptions(CLI::App& app, DaemonFlags& flags) {
   app.add_option("--oci-worker-labels", flags.labels, "Label of the worker, KEY=VALUE")
       ->allow_extra_args(false)
       ->take_all();
+  app.add_option("--oci-worker-platform", flags.platforms,
+                 "Platform that steps may be of, the default one first (default: this machine's)")
+      ->allow_extra_args(false)
+      ->take_all();
   app.add_option("--oci-worker-snapshotter", flags.snapshotter, "auto, overlayfs or native");
   app.add_option("--oci-worker-net", flags.network, "auto, host or none");
   app.add_option("--oci-worker-binary", flags.runtime_binary, "OCI runtime");
@@ -143,8 +157,13 @@ void AddDaemonOptions(CLI::App& app, DaemonFlags& flags) {
 Result<control::Config> ConfigOf(const DaemonFlags& flags) {
   control::Config config;
   config.root = DefaultRoot();
-  bool named = !flags.config_file.empty();
-  TRY(control::ApplyTomlFile(named ? flags.config_file : DefaultConfigFile(), !named, &config));
+  const char* from_environment = std::getenv("BUILDKITD_CONFIG");
+  const bool named = !flags.config_file.empty();
+  const std::string file = named ? flags.config_file
+                           : from_environment != nullptr && *from_environment != '\0'
+                               ? from_environment
+                               : DefaultConfigFile();
+  TRY(control::ApplyTomlFile(file, !named, &config));
   if (!flags.root.empty()) config.root = flags.root;
   if (!flags.addresses.empty()) config.addresses = flags.addresses;
   if (config.addresses.empty()) config.addresses = {DefaultAddress()};
@@ -167,6 +186,10 @@ Result<control::Config> ConfigOf(const DaemonFlags& flags) {
       return InvalidArgument("invalid value {} for --oci-worker-labels: want KEY=VALUE",
                              Quoted(label));
     config.labels[std::string(cut->first)] = cut->second;
+  }
+  if (!flags.platforms.empty()) {
+    TRY_ASSIGN_CTX(config.platforms, control::ParsePlatforms(flags.platforms),
+                   "--oci-worker-platform");
   }
   if (!flags.snapshotter.empty() && flags.snapshotter != "auto") {
     if (flags.snapshotter != "overlayfs" && flags.snapshotter != "native")
@@ -191,11 +214,15 @@ Result<control::Config> ConfigOf(const DaemonFlags& flags) {
   if (!flags.log_level.empty()) {
     TRY_ASSIGN(config.log_level, control::ParseLogLevel(flags.log_level));
   }
+  if (!flags.log_format.empty()) {
+    TRY_ASSIGN(config.log_format, control::ParseLogFormat(flags.log_format));
+  }
   if (flags.debug) config.log_level = LogLevel::kDebug;
   return config;
 }
 
 int RunDaemon(const control::Config& config, sys::Spawner& spawner) {
+  SetLogFormat(config.log_format);
   SetLogLevel(config.log_level.value_or(LogLevel::kInfo));
   Status status = Serve(config, spawner);
   if (status.ok()) return 0;

@@ -16,7 +16,7 @@ class Spawner;
 
 namespace kiln::cmd {
 
-// kilnd's command line: the flags of buildkitd (daemon-executor §1). Values go over those of the
+// kilnd's command line: the flags of buildkitd. Values go over those of the
 // configuration file.
 struct DaemonFlags {
   std::string config_file;
@@ -24,11 +24,13 @@ struct DaemonFlags {
   std::vector<std::string> addresses;
   std::string group;
   std::string log_level;
+  std::string log_format;
   std::string tls_cert, tls_key, tls_ca;
   std::vector<std::string> entitlements;
   std::optional<bool> cdi_disabled;
   std::vector<std::string> cdi_spec_dirs;
   std::vector<std::string> labels;
+  std::vector<std::string> platforms;
   std::string snapshotter;
   std::string network;
   std::string runtime_binary;

@@ -17,9 +17,9 @@ CacheCollector::~CacheCollector() { Stop(); }
 
 void CacheCollector::Stop() {
   cancel_.Cancel();
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   stopped_ = true;
-  idle_.wait(lock, [this] { return !running_; });
+  while (running_) idle_.Wait(lock);
 }
 
 Result<std::vector<store::UsageRecord>> CacheCollector::DiskUsage(
@@ -36,14 +36,14 @@ void CacheCollector::Poke() {
   if (parts_.rules.empty()) return;
   nanoseconds delay = kDelay;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (scheduled_ || stopped_) return;
     scheduled_ = true;
     if (last_ != SteadyTime())
       delay = std::max<nanoseconds>(delay, last_ + kInterval - parts_.clock->Steady());
   }
   parts_.timers->PostAfter(delay, [this] {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     scheduled_ = false;
     if (stopped_ || running_) return;
     running_ = true;
@@ -59,10 +59,10 @@ void CacheCollector::Collect() {
       parts_.store->Prune(activity, parts_.rules, [&](const store::UsageRecord&) { ++removed; });
   if (!pruned.ok() && !cancel_.cancelled()) LOG_WARNING("collecting the cache: {}", pruned.error());
   if (removed > 0) LOG_INFO("collected {} records of the cache", removed);
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   last_ = parts_.clock->Steady();
   running_ = false;
-  idle_.notify_all();
+  idle_.NotifyAll();
 }
 
 }  // namespace kiln::control

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <chrono>
-#include <mutex>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/loop.h"
+#include "base/mutex.h"
 #include "base/pool.h"
 #include "control/control_service.h"
 
@@ -44,12 +44,12 @@ class CacheCollector final : public Collector {
 
   const Parts parts_;
   CancelSource cancel_;
-  std::mutex mutex_;
-  std::condition_variable idle_;
-  bool scheduled_ = false;
-  bool running_ = false;
-  bool stopped_ = false;
-  SteadyTime last_{};
+  Mutex mutex_;
+  CondVar idle_;
+  bool scheduled_ GUARDED_BY(mutex_) = false;
+  bool running_ GUARDED_BY(mutex_) = false;
+  bool stopped_ GUARDED_BY(mutex_) = false;
+  SteadyTime last_ GUARDED_BY(mutex_){};
 };
 
 }  // namespace kiln::control

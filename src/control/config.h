@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/log_format.h"
 #include "base/result.h"
 #include "executor/etc_files.h"
 #include "oci/platform.h"
@@ -35,11 +36,11 @@ struct GcRule {
   DiskSize min_free;
 };
 
-// The daemon's settings: buildkitd.toml's keys (daemon-executor §2), overridden by flags. A plain
-// value.
+// The daemon's settings: buildkitd.toml's keys, overridden by flags. A plain value.
 struct Config {
   std::string root = "/var/lib/kiln";
   std::optional<LogLevel> log_level;
+  LogFormat log_format = LogFormat::kText;
   std::vector<std::string> addresses;
   rpc::SocketOwner socket_owner;
   rpc::TlsFiles tls;
@@ -52,7 +53,13 @@ struct Config {
   executor::DnsConfig dns;
   registry::HostConfigs registries;
   int max_registry_concurrency = 4;
+  // What a client has to answer a question about its credentials; 0: any time.
+  std::chrono::nanoseconds session_auth_timeout = std::chrono::seconds(60);
   bool dockerfile_frontend = true;
+  bool gateway_frontend = true;
+  // Images that may be asked for as frontends, without tags; empty: all.
+  std::vector<std::string> gateway_repositories;
+  bool record_history = true;
   // Of ended builds, beyond so many those that are older go.
   std::chrono::nanoseconds history_max_age = std::chrono::hours(48);
   int history_max_entries = 50;
@@ -75,8 +82,9 @@ struct Config {
   std::vector<GcRule> gc_policy;  // replaces the default rules if not empty
 };
 
-// Reads a buildkitd.toml over `config`. Keys that are not served, and unknown ones, are an error
-// that names them, with the nearest known one.
+// Reads a buildkitd.toml over `config`. An error names a key that is unknown, with the nearest
+// known one, and one that asks for what is not served; a key that says what is done anyway, or that
+// stands in a section which is switched off, is fine.
 Status ApplyToml(std::string_view text, Config* config);
 // A file that is missing is no error if `optional`.
 Status ApplyTomlFile(const std::string& path, bool optional, Config* config);
@@ -88,6 +96,9 @@ Result<DiskSize> ParseDiskSize(std::string_view text);
 // "Reserved[,Free[,Max]]" in millions of bytes (--oci-worker-gc-keepstorage).
 Status ApplyKeepStorage(std::string_view text, Config* config);
 Result<LogLevel> ParseLogLevel(std::string_view text);
+// "text" or "json"; `unsupported log type "x"`.
+Result<LogFormat> ParseLogFormat(std::string_view text);
+Result<std::vector<oci::Platform>> ParsePlatforms(const std::vector<std::string>& texts);
 
 // The rules as bytes, for a file system of `total` bytes: those configured, else the default ones.
 std::vector<store::PruneRule> GcRulesOf(const Config& config, uint64_t total_bytes);

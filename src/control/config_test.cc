@@ -101,6 +101,80 @@ TEST(ConfigTest, UnknownAndUnservedKeysAreNamed) {
   EXPECT_NE(error("[worker.oci]\nnetworkMode = \"cni\"").find("not supported"), std::string::npos);
 }
 
+// What says what is done anyway, or stands in a section that is off, stops nothing.
+TEST(ConfigTest, WorkingFilesOfBuildkitdWork) {
+  for (const char* text : {
+           "[log]\nformat = \"text\"",
+           "[log]\nformat = \"json\"",
+           "[worker.containerd]\nenabled = false\nnamespace = \"x\"\nmax-parallelism = 4\n"
+           "[worker.containerd.runtime]\nname = \"y\"\n[[worker.containerd.gcpolicy]]\nall = true",
+           "[worker.containerd]\nnamespace = \"x\"",
+           "[worker.containerd]\nenabled = \"auto\"",
+           "[frontend.\"gateway.v0\"]\nenabled = true\nallowedRepositories = []",
+           "[frontend.\"gateway.v0\"]\nenabled = false\nallowedRepositories = [\"x\"]",
+           "[worker.oci]\nenabled = true\ncniPoolSize = 0\ncniConfigPath = "
+           "\"/etc/buildkit/cni.json\"\ncniBinaryPath = \"/opt/cni/bin\"\nbridgeName = "
+           "\"buildkit0\"\nbridgeSubnet = \"10.10.0.0/16\"\nselinux = false\nrootless = false",
+           "[worker.oci]\nnetworkMode = \"host\"\ncniPoolSize = 16\ncniConfigPath = \"/x\"",
+           "[worker.oci]\nproxySnapshotterPath = \"\"\n[worker.oci.stargzSnapshotter]\nnoprefetch "
+           "= "
+           "true",
+           "provenanceEnvDir = \"/etc/buildkit/provenance.d\"",
+           "[otel]\nsocketPath = \"/run/buildkit/otel-grpc.sock\"",
+           "[grpc]\ndebugAddress = \"\"",
+           "[system]\nplatformsCacheMaxAge = \"-1s\"\nsessionAuthTimeout = 120",
+           "[compaction]\nenabled = true\nminReclaimPercent = 5",
+           "[cache.gha.sign]\ncommand = []\n[cache.gha.verify]\nrequired = false",
+       }) {
+    Config config;
+    const Status applied = ApplyToml(text, &config);
+    EXPECT_TRUE(applied.ok()) << text << ": " << applied.error().ToString();
+  }
+}
+
+TEST(ConfigTest, WhatIsNotServedIsNamed) {
+  const std::pair<const char*, const char*> kCases[] = {
+      {"[log]\nformat = \"xml\"", "log.format: unsupported log type \"xml\""},
+      {"[worker.containerd]\nenabled = true",
+       "worker.containerd.enabled: there is no worker but worker.oci"},
+      {"[worker.oci]\nenabled = false",
+       "worker.oci.enabled must not be false: there is no other worker"},
+      {"[worker.oci]\ncniPoolSize = 4",
+       "configuration key worker.oci.cniPoolSize is not supported"},
+      {"[cache.gha.verify]\nrequired = true",
+       "configuration key cache.gha.verify.required is not supported"},
+      {"[compaction]\nidleTimeout = 0",
+       "invalid compaction configuration: invalid database compaction policy"},
+      {"[compaction]\nminReclaimPercent = 20\nminReclaimPercentFloor = 30",
+       "invalid compaction configuration: invalid database compaction policy"},
+      {"[system]\nsessionAuthTimeout = true", "system.sessionAuthTimeout must be a duration"},
+  };
+  for (const auto& [text, want] : kCases) {
+    Config config;
+    const Status applied = ApplyToml(text, &config);
+    EXPECT_EQ(applied.ok() ? "" : applied.error().ToString(), want) << text;
+  }
+}
+
+TEST(ConfigTest, HistoryIsKeptAsItsSectionSays) {
+  const auto read = [](const char* text) {
+    Config config;
+    const Status applied = ApplyToml(text, &config);
+    EXPECT_TRUE(applied.ok()) << text;
+    return config;
+  };
+  EXPECT_EQ(read("").history_max_entries, 50);
+  EXPECT_EQ(read("").history_max_age, std::chrono::hours(48));
+  const Config age = read("[history]\nmaxAge = \"1h\"");
+  EXPECT_EQ(age.history_max_entries, 0);
+  EXPECT_EQ(age.history_max_age, std::chrono::hours(1));
+  EXPECT_TRUE(age.record_history);
+  EXPECT_FALSE(read("[history]\nmaxEntries = 0").record_history);
+  const Config few = read("[history]\nmaxEntries = 3");
+  EXPECT_TRUE(few.record_history);
+  EXPECT_EQ(few.history_max_age.count(), 0);
+}
+
 TEST(ConfigTest, CharactersBeyondAsciiAreForStringsAndComments) {
   Config config;
   EXPECT_TRUE(ApplyToml("# caf\xC3\xA9\nroot = \"/caf\xC3\xA9 \\\" '\"\n", &config).ok());

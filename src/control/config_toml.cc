@@ -8,6 +8,7 @@
 #include <toml++/toml.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/strings.h"
 #include "control/config.h"
 
@@ -107,6 +108,22 @@ Setter Size(std::function<void(DiskSize)> to) {
   };
 }
 
+// Below zero counts as zero.
+Setter AnyDuration(std::chrono::nanoseconds* to) {
+  return [to](const toml::node& node, const std::string& path) -> Status {
+    const auto seconds = node.value<int64_t>();
+    const auto text = node.value<std::string>();
+    if (!text && !(node.is_integer() && *seconds <= kMostSeconds)) return Wrong(path, "a duration");
+    if (text) {
+      TRY_ASSIGN_CTX(*to, ParseDuration(*text), "{}", path);
+    } else {
+      *to = std::chrono::seconds(std::max<int64_t>(*seconds, 0));
+    }
+    *to = std::max(*to, std::chrono::nanoseconds(0));
+    return OkStatus();
+  };
+}
+
 Setter Duration(std::chrono::nanoseconds* to) {
   return [to](const toml::node& node, const std::string& path) -> Status {
     if (node.is_integer()) {
@@ -130,17 +147,33 @@ Setter Table(Keys keys) {
   };
 }
 
-// A key of buildkitd.toml that exists and is not served: fine only if it asks for what is done
-// anyway.
-Setter Refuse() {
-  return [](const toml::node&, const std::string& path) -> Status {
+// A key of buildkitd.toml whose feature is not served: fine if it asks for what is done anyway,
+// which is its default and nothing at all.
+template <typename... Defaults>
+Setter Only(Defaults... defaults) {
+  return [=](const toml::node& node, const std::string& path) -> Status {
+    const bool empty = node.is_array() && node.as_array()->empty();
+    const bool blank = node.is_string() && node.value<std::string>()->empty();
+    if (empty || blank || (... || (node.value<Defaults>() == defaults))) return OkStatus();
     return Unimplemented("configuration key {} is not supported", path);
   };
 }
-Setter OnlyFalse() {
-  return [](const toml::node& node, const std::string& path) -> Status {
-    if (node.is_boolean() && !*node.value<bool>()) return OkStatus();
-    return Unimplemented("configuration key {} is not supported", path);
+Setter OnlyFalse() { return Only(false); }
+// Has nothing to change.
+Setter Ignore() {
+  return [](const toml::node&, const std::string&) -> Status { return OkStatus(); };
+}
+
+// A section in which `enabled = false` makes everything else void.
+Setter Switched(bool* enabled, const Setter& keys) {
+  return [=](const toml::node& node, const std::string& path) -> Status {
+    const toml::table* table = node.as_table();
+    if (table == nullptr) return Wrong(path, "a table");
+    if ((*table)["enabled"].is_boolean() && !*(*table)["enabled"].value<bool>()) {
+      *enabled = false;
+      return OkStatus();
+    }
+    return keys(node, path);
   };
 }
 
@@ -242,11 +275,7 @@ Setter Labels(Config* config) {
 Setter Platforms(Config* config) {
   return [config](const toml::node& node, const std::string& path) -> Status {
     TRY_ASSIGN(const std::vector<std::string> texts, TextsOf(node, path));
-    config->platforms.clear();
-    for (const std::string& text : texts) {
-      TRY_ASSIGN_CTX(oci::Platform platform, oci::ParsePlatform(text), "{}", path);
-      config->platforms.push_back(oci::Normalize(std::move(platform)));
-    }
+    TRY_ASSIGN_CTX(config->platforms, ParsePlatforms(texts), "{}", path);
     return OkStatus();
   };
 }
@@ -292,13 +321,92 @@ Keys WorkerKeys(Config* config) {
           {"apparmor-profile", Text(&config->apparmor_profile)},
           {"selinux", OnlyFalse()},
           {"max-parallelism", Number(&config->max_parallelism, 0)},
-          {"proxySnapshotterPath", Refuse()},
-          {"stargzSnapshotter", Refuse()},
-          {"cniConfigPath", Refuse()},
-          {"cniBinaryPath", Refuse()},
-          {"cniPoolSize", Refuse()},
-          {"bridgeName", Refuse()},
-          {"bridgeSubnet", Refuse()}};
+          {"proxySnapshotterPath", Only()},
+          {"stargzSnapshotter", Ignore()},  // of a snapshotter that is refused by name
+          {"userRemapUnsupported", Only()},
+          {"cniConfigPath", Only(std::string("/etc/buildkit/cni.json"))},
+          {"cniBinaryPath", Only(std::string("/opt/cni/bin"))},
+          {"cniPoolSize", Only(int64_t{0})},
+          {"bridgeName", Only(std::string("buildkit0"))},
+          {"bridgeSubnet", Only(std::string("10.10.0.0/16"))}};
+}
+
+// Where steps have the host's network, or none, nothing is set up by CNI whatever its keys say.
+Setter OciWorker(Config* config) {
+  return [config](const toml::node& node, const std::string& path) -> Status {
+    Keys keys = WorkerKeys(config);
+    if (const toml::table* table = node.as_table()) {
+      const auto mode = (*table)["networkMode"].value<std::string>();
+      if (mode == "host" || mode == "none") {
+        for (const char* name :
+             {"cniConfigPath", "cniBinaryPath", "cniPoolSize", "bridgeName", "bridgeSubnet"})
+          keys[name] = Ignore();
+      }
+    }
+    return Table(keys)(node, path);
+  };
+}
+
+// Other programs' databases, which need it, are not here: what is asked for is looked at all the
+// same.
+Setter Compaction() {
+  return [](const toml::node& node, const std::string& path) -> Status {
+    bool enabled = false;
+    std::map<std::string, int64_t> numbers = {
+        {"writesPerCheck", 10'000},    {"sizeWatermark", 134'217'728},
+        {"sizeGrowthPercent", 100},    {"minReclaimBytes", 268'435'456},
+        {"minReclaimPercent", 30},     {"maxRetry", 3},
+        {"minReclaimPercentFloor", -1}};
+    std::chrono::nanoseconds idle = std::chrono::minutes(1);
+    Keys keys = {{"enabled", Flag(&enabled)}, {"idleTimeout", Duration(&idle)}};
+    for (auto& [name, value] : numbers) {
+      keys[name] = [to = &value](const toml::node& one, const std::string& key) -> Status {
+        if (!one.is_integer()) return Wrong(key, "a number");
+        *to = *one.value<int64_t>();
+        return OkStatus();
+      };
+    }
+    TRY(Table(keys)(node, path));
+    const int64_t percent = numbers["minReclaimPercent"];
+    int64_t& floor = numbers["minReclaimPercentFloor"];
+    if (floor == -1) floor = std::min<int64_t>(10, percent);
+    bool valid = idle.count() > 0 && floor <= percent && percent <= 100 &&
+                 numbers["sizeGrowthPercent"] <= 100;
+    for (const auto& [name, value] : numbers)
+      valid = valid && value >= (name == "maxRetry" ? 0 : 1);
+    if (!valid)
+      return InvalidArgument("invalid {} configuration: invalid database compaction policy", path);
+    if (enabled) LOG_INFO("{}: there is no database here that needs it", path);
+    return OkStatus();
+  };
+}
+
+// The section without a key says 0 for it.
+Setter History(Config* config) {
+  return [config](const toml::node& node, const std::string& path) -> Status {
+    config->history_max_age = std::chrono::nanoseconds(0);
+    config->history_max_entries = 0;
+    TRY(Table({{"maxAge", Duration(&config->history_max_age)},
+               {"maxEntries", Number(&config->history_max_entries, 0)}})(node, path));
+    const toml::table& table = *node.as_table();
+    const bool none = std::any_of(table.begin(), table.end(), [](const auto& one) {
+      return EqualsIgnoreCase(one.first.str(), "maxEntries") &&
+             one.second.template value<int64_t>() == 0;
+    });
+    config->record_history = !none;
+    return OkStatus();
+  };
+}
+
+// Signatures of GitHub's cache; that cache is not served.
+Setter Cache() {
+  const Setter policy = [](const toml::node& node, const std::string& path) -> Status {
+    if (node.is_table() && node.as_table()->empty()) return OkStatus();
+    return Unimplemented("configuration key {} is not supported", path);
+  };
+  const Keys verify = {{"required", OnlyFalse()}, {"policy", policy}};
+  const Keys gha = {{"sign", Table({{"command", Only()}})}, {"verify", Table(verify)}};
+  return Table({{"gha", Table(gha)}});
 }
 
 Keys TopKeys(Config* config) {
@@ -319,12 +427,25 @@ Keys TopKeys(Config* config) {
     for (const std::string& name : names) TRY(AddEntitlement(name, config));
     return OkStatus();
   };
-  const Setter containerd = Table({{"enabled", OnlyFalse()}});
+  const Setter format = [config](const toml::node& node, const std::string& path) -> Status {
+    const auto text = node.value<std::string>();
+    if (!text) return Wrong(path, "a string");
+    if (text->empty()) return OkStatus();
+    TRY_ASSIGN_CTX(config->log_format, ParseLogFormat(*text), "{}", path);
+    return OkStatus();
+  };
+  // Said to be used if it is there, it is not used: only what insists on it is refused.
+  const Setter containerd = [](const toml::node& node, const std::string& path) -> Status {
+    const toml::table* table = node.as_table();
+    if (table == nullptr) return Wrong(path, "a table");
+    if ((*table)["enabled"].value<bool>() != true) return OkStatus();
+    return Unimplemented("{}.enabled: there is no worker but worker.oci", path);
+  };
   const Keys tls = {{"cert", Text(&config->tls.cert)},
                     {"key", Text(&config->tls.key)},
                     {"ca", Text(&config->tls.ca)}};
   const Keys grpc = {{"address", Texts(&config->addresses)},
-                     {"debugAddress", Refuse()},
+                     {"debugAddress", Only()},
                      {"uid", Number(&config->socket_owner.uid, 0)},
                      {"gid", Number(&config->socket_owner.gid, 0)},
                      {"tls", Table(tls)}};
@@ -333,30 +454,34 @@ Keys TopKeys(Config* config) {
                     {"searchDomains", Texts(&config->dns.search_domains)}};
   const Keys frontend = {
       {"dockerfile.v0", Table({{"enabled", Flag(&config->dockerfile_frontend)}})},
-      {"gateway.v0", Table({{"enabled", OnlyFalse()}, {"allowedRepositories", Refuse()}})}};
+      {"gateway.v0",
+       Switched(&config->gateway_frontend,
+                Table({{"enabled", Flag(&config->gateway_frontend)},
+                       {"allowedRepositories", Texts(&config->gateway_repositories)}}))}};
   return {
       {"root", Text(&config->root)},
       {"debug", debug},
       {"trace", debug},
-      {"log", Table({{"level", level}, {"format", Refuse()}})},
+      {"log", Table({{"level", level}, {"format", format}})},
       {"insecure-entitlements", entitlements},
       {"proxyNetwork", OnlyFalse()},
-      {"provenanceEnvDir", Refuse()},
+      {"provenanceEnvDir", Only(std::string("/etc/buildkit/provenance.d"))},
       {"grpc", Table(grpc)},
-      {"otel", Table({{"socketPath", Refuse()}})},
+      {"otel", Table({{"socketPath", Only(std::string("/run/buildkit/otel-grpc.sock"))}})},
       {"cdi", Table({{"disabled", Flag(&config->cdi_disabled)},
                      {"specDirs", Texts(&config->cdi_spec_dirs)},
                      {"autoAllowed", Texts(&config->cdi_auto_allowed)}})},
       {"dns", Table(dns)},
-      {"history", Table({{"maxAge", Duration(&config->history_max_age)},
-                         {"maxEntries", Number(&config->history_max_entries, 0)}})},
+      {"history", History(config)},
+      {"compaction", Compaction()},
       {"drainTimeout", Duration(&config->drain_timeout)},
       {"frontend", Table(frontend)},
-      {"system", Table({{"platformsCacheMaxAge", Refuse()},
-                        {"maxRegistryConcurrency", Number(&config->max_registry_concurrency, 1)}})},
-      {"cache", Refuse()},
+      {"system", Table({{"platformsCacheMaxAge", Ignore()},  // they are looked for at the start
+                        {"maxRegistryConcurrency", Number(&config->max_registry_concurrency, 1)},
+                        {"sessionAuthTimeout", AnyDuration(&config->session_auth_timeout)}})},
+      {"cache", Cache()},
       {"registry", Host(config)},
-      {"worker", Table({{"oci", Table(WorkerKeys(config))}, {"containerd", containerd}})}};
+      {"worker", Table({{"oci", OciWorker(config)}, {"containerd", containerd}})}};
 }
 
 // TOML has characters beyond ASCII in strings and comments alone. Elsewhere the library's own

@@ -83,6 +83,21 @@ Result<LogLevel> ParseLogLevel(std::string_view text) {
   return InvalidArgument("unknown log level {}", Quoted(text));
 }
 
+Result<LogFormat> ParseLogFormat(std::string_view text) {
+  if (text == "text") return LogFormat::kText;
+  if (text == "json") return LogFormat::kJson;
+  return InvalidArgument("unsupported log type {}", Quoted(text));
+}
+
+Result<std::vector<oci::Platform>> ParsePlatforms(const std::vector<std::string>& texts) {
+  std::vector<oci::Platform> platforms;
+  for (const std::string& text : texts) {
+    TRY_ASSIGN(oci::Platform platform, oci::ParsePlatform(text));
+    platforms.push_back(oci::Normalize(std::move(platform)));
+  }
+  return platforms;
+}
+
 std::vector<store::PruneRule> GcRulesOf(const Config& config, uint64_t total) {
   std::vector<store::PruneRule> rules;
   if (!config.gc) return rules;

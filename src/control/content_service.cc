@@ -4,9 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
 
-#include "control/progress_proto.h"
-#include "control/reactors.h"
+#include "api/timestamp.h"
+#include "base/filter.h"
+#include "base/strings.h"
+#include "control/blocking_call.h"
+#include "control/write_stream.h"
 #include "history/history.h"
 #include "store/store.h"
 
@@ -16,6 +22,7 @@ namespace {
 namespace pb = containerd::services::content::v1;
 
 constexpr size_t kChunkBytes = 1 << 20;
+constexpr int kListBatch = 100;
 
 Error ReadOnly() { return FailedPrecondition("read-only content store"); }
 
@@ -26,30 +33,24 @@ grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context) {
 }
 
 // Sends a blob piece by piece: the next is read from disk when the last one has gone.
-class BlobStream final : public grpc::ServerWriteReactor<pb::ReadContentResponse> {
+class BlobStream final : public WriteStream<pb::ReadContentResponse> {
  public:
   BlobStream(store::Store& store, history::History& history, WorkerPool& blocking,
              const pb::ReadContentRequest& request)
-      : store_(store), history_(history), blocking_(blocking), request_(request) {
-    blocking_.Submit([this] { Begin(); });
-  }
-  void OnWriteDone(bool ok) override {
-    if (ok) {
-      blocking_.Submit([this] { SendNext(); });
-    } else {
-      Finish(grpc::Status::CANCELLED);
-    }
-  }
-  void OnDone() override { delete this; }
+      : WriteStream(&blocking), store_(store), history_(history), request_(request) {}
 
  private:
-  void Begin() {
-    const Status opened = Open();
-    if (opened.ok()) {
-      SendNext();
-    } else {
-      Finish(rpc::ToGrpc(opened));
-    }
+  Result<Step> Next(pb::ReadContentResponse* response) override {
+    if (!fd_) TRY(Open());
+    if (offset_ >= end_) return Step::kEnd;
+    std::string& data = *response->mutable_data();
+    data.resize(std::min<size_t>(kChunkBytes, static_cast<size_t>(end_ - offset_)));
+    const ssize_t n = pread(fd_.get(), data.data(), data.size(), offset_);
+    if (n <= 0) return DataLoss("blob {} cannot be read", request_.digest());
+    data.resize(static_cast<size_t>(n));
+    response->set_offset(offset_);
+    offset_ += n;
+    return Step::kMessage;
   }
 
   Status Open() {
@@ -73,33 +74,83 @@ class BlobStream final : public grpc::ServerWriteReactor<pb::ReadContentResponse
     return static_cast<int64_t>(blob_.size());
   }
 
-  void SendNext() {
-    if (offset_ >= end_) {
-      Finish(grpc::Status::OK);
-      return;
-    }
-    std::string& data = *response_.mutable_data();
-    data.resize(std::min<size_t>(kChunkBytes, static_cast<size_t>(end_ - offset_)));
-    const ssize_t n = pread(fd_.get(), data.data(), data.size(), offset_);
-    if (n <= 0) {
-      Finish(rpc::ToGrpc(DataLoss("blob {} cannot be read", request_.digest())));
-      return;
-    }
-    data.resize(static_cast<size_t>(n));
-    response_.set_offset(offset_);
-    offset_ += n;
-    StartWrite(&response_);
-  }
-
   store::Store& store_;
   history::History& history_;
-  WorkerPool& blocking_;
   const pb::ReadContentRequest request_;
   store::BlobRef blob_;
   Fd fd_;
   int64_t offset_ = 0;
   int64_t end_ = 0;
-  pb::ReadContentResponse response_;
+};
+
+// Of a blob of the history, or of the store.
+Result<pb::Info> InfoOf(store::Store& store, history::History& history, const Digest& digest) {
+  pb::Info info;
+  info.set_digest(digest.ToString());
+  if (const auto recorded = history.FindBlob(digest.ToString())) {
+    info.set_size(recorded->size);
+    api::ToProto(recorded->created, info.mutable_created_at());
+    api::ToProto(recorded->created, info.mutable_updated_at());
+    return info;
+  }
+  TRY_ASSIGN(const store::BlobInfo blob, store.StatBlob(digest));
+  info.set_size(static_cast<int64_t>(blob.size));
+  api::ToProto(blob.created, info.mutable_created_at());
+  api::ToProto(blob.created, info.mutable_updated_at());
+  info.mutable_labels()->insert(blob.labels.begin(), blob.labels.end());
+  return info;
+}
+
+std::optional<std::string> Field(const pb::Info& info, const std::vector<std::string>& path) {
+  if (path.size() == 1 && path[0] == "digest") return info.digest();
+  if (path.size() == 1 && path[0] == "size") return std::to_string(info.size());
+  if (path.size() < 2 || path[0] != "labels") return std::nullopt;
+  const std::string name = Join({path.begin() + 1, path.end()}, ".");
+  const auto label = info.labels().find(name);
+  if (label == info.labels().end()) return std::nullopt;
+  return label->second;
+}
+
+class ListStream final : public WriteStream<pb::ListContentResponse> {
+ public:
+  ListStream(store::Store& store, history::History& history, WorkerPool& blocking,
+             const pb::ListContentRequest& request)
+      : WriteStream(&blocking), store_(store), history_(history), request_(request) {}
+
+ private:
+  Result<Step> Next(pb::ListContentResponse* response) override {
+    if (!std::exchange(begun_, true)) TRY(Begin());
+    response->clear_info();
+    while (next_ != digests_.end() && response->info_size() < kListBatch) {
+      auto info = InfoOf(store_, history_, *next_++);
+      // Gone meanwhile.
+      if (!info.ok() && info.error().code() == Code::kNotFound) continue;
+      if (!info.ok()) return std::move(info).error();
+      const auto lookup = [&](const std::vector<std::string>& path) { return Field(*info, path); };
+      if (filter_.Matches(lookup)) *response->add_info() = *std::move(info);
+    }
+    return response->info_size() > 0 ? Step::kMessage : Step::kEnd;
+  }
+
+  kiln::Status Begin() {
+    TRY_ASSIGN(filter_, Filter::Parse({request_.filters().begin(), request_.filters().end()}));
+    TRY_ASSIGN(const std::vector<Digest> stored, store_.ListBlobs());
+    digests_.insert(stored.begin(), stored.end());
+    for (const history::Blob& blob : history_.ListBlobs()) {
+      TRY_ASSIGN(const Digest digest, Digest::Parse(blob.digest));
+      digests_.insert(digest);
+    }
+    next_ = digests_.begin();
+    return OkStatus();
+  }
+
+  store::Store& store_;
+  history::History& history_;
+  const pb::ListContentRequest request_;
+  bool begun_ = false;
+  Filter filter_;
+  std::set<Digest> digests_;
+  std::set<Digest>::iterator next_;
 };
 
 class RefusedWrite final
@@ -117,26 +168,35 @@ grpc::ServerUnaryReactor* ContentService::Info(grpc::CallbackServerContext*,
   return BlockingCall::Run(
       blocking_, [this, request, response](const CancelToken&) -> kiln::Status {
         TRY_ASSIGN(const Digest digest, Digest::Parse(request->digest()));
-        if (const auto recorded = history_.FindBlob(digest.ToString())) {
-          response->mutable_info()->set_digest(digest.ToString());
-          response->mutable_info()->set_size(recorded->size);
-          ToProto(recorded->created, response->mutable_info()->mutable_created_at());
-          ToProto(recorded->created, response->mutable_info()->mutable_updated_at());
-          return OkStatus();
-        }
-        TRY_ASSIGN(const store::BlobInfo info, store_.StatBlob(digest));
-        response->mutable_info()->set_digest(info.digest.ToString());
-        response->mutable_info()->set_size(static_cast<int64_t>(info.size));
-        ToProto(info.created, response->mutable_info()->mutable_created_at());
-        ToProto(info.created, response->mutable_info()->mutable_updated_at());
-        response->mutable_info()->mutable_labels()->insert(info.labels.begin(), info.labels.end());
+        TRY_ASSIGN(*response->mutable_info(), InfoOf(store_, history_, digest));
         return OkStatus();
       });
 }
 
 grpc::ServerWriteReactor<pb::ReadContentResponse>* ContentService::Read(
     grpc::CallbackServerContext*, const pb::ReadContentRequest* request) {
-  return new BlobStream(store_, history_, blocking_, *request);
+  return BlobStream::Serve(std::make_shared<BlobStream>(store_, history_, blocking_, *request));
+}
+
+grpc::ServerWriteReactor<pb::ListContentResponse>* ContentService::List(
+    grpc::CallbackServerContext*, const pb::ListContentRequest* request) {
+  return ListStream::Serve(std::make_shared<ListStream>(store_, history_, blocking_, *request));
+}
+
+grpc::ServerUnaryReactor* ContentService::Status(grpc::CallbackServerContext* context,
+                                                 const pb::StatusRequest* request,
+                                                 pb::StatusResponse*) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(rpc::ToGrpc(NotFound("ref {}: not found", request->ref())));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* ContentService::ListStatuses(grpc::CallbackServerContext* context,
+                                                       const pb::ListStatusesRequest*,
+                                                       pb::ListStatusesResponse*) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* ContentService::Update(grpc::CallbackServerContext* context,

@@ -28,6 +28,19 @@ class ContentService final : public containerd::services::content::v1::Content::
   grpc::ServerWriteReactor<containerd::services::content::v1::ReadContentResponse>* Read(
       grpc::CallbackServerContext* context,
       const containerd::services::content::v1::ReadContentRequest* request) override;
+  // All blobs that match the filters (digest, size, labels.NAME), 100 in a message.
+  grpc::ServerWriteReactor<containerd::services::content::v1::ListContentResponse>* List(
+      grpc::CallbackServerContext* context,
+      const containerd::services::content::v1::ListContentRequest* request) override;
+  // Nothing is being written.
+  grpc::ServerUnaryReactor* Status(
+      grpc::CallbackServerContext* context,
+      const containerd::services::content::v1::StatusRequest* request,
+      containerd::services::content::v1::StatusResponse* response) override;
+  grpc::ServerUnaryReactor* ListStatuses(
+      grpc::CallbackServerContext* context,
+      const containerd::services::content::v1::ListStatusesRequest* request,
+      containerd::services::content::v1::ListStatusesResponse* response) override;
   grpc::ServerUnaryReactor* Update(
       grpc::CallbackServerContext* context,
       const containerd::services::content::v1::UpdateRequest* request,

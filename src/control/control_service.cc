@@ -2,13 +2,14 @@
 
 #include <algorithm>
 
+#include "api/timestamp.h"
 #include "base/filter.h"
 #include "base/log.h"
+#include "control/blocking_call.h"
 #include "control/history_stream.h"
-#include "control/progress_proto.h"
-#include "control/reactors.h"
 #include "control/requests.h"
 #include "control/status_stream.h"
+#include "control/write_stream.h"
 #include "session/tunnel.h"
 
 namespace kiln::control {
@@ -28,8 +29,8 @@ void ToProto(const store::UsageRecord& record, pb::UsageRecord* out) {
   out->set_inuse(record.in_use);
   out->set_size(static_cast<int64_t>(record.size_bytes));
   for (const std::string& parent : record.parents) out->add_parents(parent);
-  control::ToProto(record.created, out->mutable_createdat());
-  if (record.last_used) control::ToProto(*record.last_used, out->mutable_lastusedat());
+  api::ToProto(record.created, out->mutable_createdat());
+  if (record.last_used) api::ToProto(*record.last_used, out->mutable_lastusedat());
   out->set_usagecount(record.usage_count);
   out->set_description(record.description);
   out->set_recordtype(record.type.empty() ? std::string(store::kTypeRegular) : record.type);
@@ -53,8 +54,7 @@ grpc::ServerUnaryReactor* ControlService::DiskUsage(grpc::CallbackServerContext*
 
 grpc::ServerWriteReactor<pb::UsageRecord>* ControlService::Prune(grpc::CallbackServerContext*,
                                                                  const pb::PruneRequest* request) {
-  auto* stream = new QueuedStream<pb::UsageRecord>;
-  stream->Begin();
+  const auto stream = std::make_shared<QueuedStream<pb::UsageRecord>>();
   parts_.blocking->Submit([this, stream, request = *request] {
     const auto prune = [&]() -> kiln::Status {
       TRY_ASSIGN(const store::PruneRule rule, RuleOf(request));
@@ -68,7 +68,7 @@ grpc::ServerWriteReactor<pb::UsageRecord>* ControlService::Prune(grpc::CallbackS
     };
     stream->End(prune());
   });
-  return stream;
+  return stream->Serve(stream);
 }
 
 grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*,
@@ -86,11 +86,14 @@ grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*,
       [this, request, response, job = *added](const CancelToken& cancel) -> kiln::Status {
         const auto link = cancel.OnCancel([&] { job->cancel.Cancel(); });
         const auto recorder = Recorder::Begin(
-            {parts_.history, parts_.timers, parts_.blocking, parts_.clock}, job, *request);
-        kiln::Status solved = parts_.solver->Solve(job, *request, response);
+            {parts_.history, parts_.store, parts_.timers, parts_.blocking, parts_.clock}, job,
+            *request);
+        BuildOutcome made;
+        kiln::Status solved = parts_.solver->Solve(job, *request, response, &made);
         // Progress ends, and the record is there, before the answer is sent: clients look for both.
         parts_.jobs->End(job);
-        if (recorder) recorder->Complete(solved, *response);
+        if (recorder) recorder->Complete(solved, made);
+        parts_.jobs->Answered(job);
         parts_.collector->Poke();
         if (!solved.ok()) LOG_INFO("build {}: {}", job->ref, solved.error());
         return solved;
@@ -99,15 +102,8 @@ grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*,
 
 grpc::ServerWriteReactor<pb::StatusResponse>* ControlService::Status(
     grpc::CallbackServerContext* context, const pb::StatusRequest* request) {
-  const auto active = parts_.jobs->Active();
-  const bool running = std::any_of(active.begin(), active.end(), [&](const LiveJobPtr& job) {
-    return job->ref == request->ref();
-  });
-  if (!running && parts_.history->Has(request->ref())) {
-    AddTimestamp(*parts_.clock, context);
-    return ServeRecordedStatus(*parts_.history, *parts_.blocking, request->ref());
-  }
-  return ServeStatus(*parts_.jobs, *parts_.clock, context, *request);
+  AddTimestamp(*parts_.clock, context);
+  return ServeStatus({*parts_.jobs, *parts_.history, *parts_.blocking}, request->ref());
 }
 
 grpc::ServerBidiReactor<pb::BytesMessage, pb::BytesMessage>* ControlService::Session(
@@ -153,7 +149,8 @@ grpc::ServerUnaryReactor* ControlService::Info(grpc::CallbackServerContext* cont
 
 grpc::ServerWriteReactor<pb::BuildHistoryEvent>* ControlService::ListenBuildHistory(
     grpc::CallbackServerContext* context, const pb::BuildHistoryRequest* request) {
-  return ServeHistory(*parts_.history, *parts_.blocking, *parts_.clock, context, *request);
+  AddTimestamp(*parts_.clock, context);
+  return ServeHistory(*parts_.history, *parts_.blocking, *parts_.clock, *request);
 }
 
 grpc::ServerUnaryReactor* ControlService::UpdateBuildHistory(

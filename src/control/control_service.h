@@ -21,9 +21,9 @@ class Solver {
  public:
   virtual ~Solver() = default;
   // The whole of Control.Solve; `job` is registered and its progress open. Returns when the answer
-  // is due; the caller then ends the job.
+  // is due; the caller then ends the job. `made` is for the build's record.
   virtual Status Solve(const LiveJobPtr& job, const moby::buildkit::v1::SolveRequest& request,
-                       moby::buildkit::v1::SolveResponse* response) = 0;
+                       moby::buildkit::v1::SolveResponse* response, BuildOutcome* made) = 0;
 };
 
 // What the cache holds, and what is collected when.
@@ -56,6 +56,7 @@ class ControlService final : public moby::buildkit::v1::Control::CallbackService
     Solver* solver = nullptr;
     Collector* collector = nullptr;
     history::History* history = nullptr;
+    store::Store* store = nullptr;
     TaskQueue* timers = nullptr;
   };
 

@@ -15,6 +15,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/mutex.h"
 #include "base/pool.h"
 #include "build/environment.h"
 #include "cachedb/cachedb.h"
@@ -23,6 +24,7 @@
 #include "control/content_service.h"
 #include "control/control_service.h"
 #include "control/job_table.h"
+#include "control/platforms.h"
 #include "control/small_services.h"
 #include "control/solve.h"
 #include "control/worker_info.h"
@@ -182,7 +184,13 @@ Status Daemon::Parts::OpenStore(const sys::Mounter& mounter) {
   history::Retention retention;
   retention.age = config.history_max_age;
   retention.entries = static_cast<size_t>(config.history_max_entries);
-  TRY_ASSIGN(history, history::History::Open(config.root + "/history", clock, retention));
+  retention.record = config.record_history;
+  // What images a record names is kept as long as the record.
+  const auto forget = [this](const std::string& ref) {
+    const Status unpinned = store->UnpinBlobs(Recorder::PinOwner(ref));
+    if (!unpinned.ok()) LOG_WARNING("the record of build {}: {}", ref, unpinned.error());
+  };
+  TRY_ASSIGN(history, history::History::Open(config.root + "/history", clock, retention, forget));
   blocking = std::make_unique<WorkerPool>("kiln-work", kBlockingThreads);
   builds = std::make_unique<WorkerPool>("kiln-build", kBuildThreads);
   TRY_ASSIGN(cachedb, cachedb::CacheDb::Open(config.root + "/cache.db", *store));
@@ -194,7 +202,7 @@ Status Daemon::Parts::OpenNetwork(sys::Spawner& spawner) {
   options.user_agent = "kiln/0.1.0";
   options.proxies = http::ProxySettings::From([](const char* name) { return std::getenv(name); });
   http = std::make_unique<http::Client>(http_library, std::move(options));
-  credentials = std::make_unique<source::SessionCredentials>(sessions);
+  credentials = std::make_unique<source::SessionCredentials>(sessions, config.session_auth_timeout);
   registry::RegistryOptions registries;
   registries.hosts = config.registries;
   registries.max_concurrency = config.max_registry_concurrency;
@@ -255,9 +263,11 @@ Status Daemon::Parts::OpenEngine() {
   frontends.sources = sources.get();
   frontends.clock = &clock;
   frontends.platforms = worker.platforms;
-  if (config.dockerfile_frontend) {
+  if (config.dockerfile_frontend)
     frontends.frontends["dockerfile.v0"] = std::make_shared<frontend::DockerfileFrontend>();
-    frontends.frontends["gateway.v0"] = std::make_shared<frontend::GatewayFrontend>();
+  if (config.gateway_frontend) {
+    frontends.frontends["gateway.v0"] =
+        std::make_shared<frontend::GatewayFrontend>(config.gateway_repositories);
   }
   return OkStatus();
 }
@@ -287,6 +297,7 @@ Status Daemon::Parts::OpenServices() {
   parts.solver = build_solver.get();
   parts.collector = collector.get();
   parts.history = history.get();
+  parts.store = store.get();
   parts.timers = &timers;
   control = std::make_unique<ControlService>(parts);
 
@@ -315,10 +326,10 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, sys::Spawner
   const std::string scratch = config.root + "/probe";
   mkdir(scratch.c_str(), 0700);
   TRY_ASSIGN(const sys::KernelFeatures kernel, sys::ProbeKernel(scratch));
+  parts->worker.platforms =
+      config.platforms.empty() ? MachinePlatforms(spawner, scratch) : config.platforms;
   rmdir(scratch.c_str());
 
-  parts->worker.platforms = config.platforms;
-  if (parts->worker.platforms.empty()) parts->worker.platforms.push_back(oci::HostPlatform());
   parts->worker.labels = LabelsOf(config);
   parts->worker.gc_policy = GcRulesOf(config, DiskBytes(config.root));
   TRY_ASSIGN(parts->worker.id, StableId(config.root + "/workerid"));
@@ -373,16 +384,16 @@ void Daemon::Shutdown(std::chrono::milliseconds grace) {
   if (parts.server) parts.server->Shutdown(kAnswerTime);
   if (parts.collector) parts.collector->Stop();
   if (parts.solver) {
-    std::mutex mutex;
-    std::condition_variable drained;
-    bool done = false;
+    Mutex mutex;
+    CondVar changed;
+    bool drained = false;
     parts.solver->Drain([&] {
-      std::lock_guard lock(mutex);
-      done = true;
-      drained.notify_all();
+      MutexLock lock(mutex);
+      drained = true;
+      changed.NotifyAll();
     });
-    std::unique_lock lock(mutex);
-    drained.wait(lock, [&] { return done; });
+    MutexLock lock(mutex);
+    while (!drained) changed.Wait(lock);
   }
   parts.server.reset();
   // They speak of builds, and of pools that go before the loop does.

@@ -9,13 +9,13 @@
 
 namespace kiln::control {
 
-// Control.ListenBuildHistory: builds under way, then those that have ended, then what happens.
+// How many events may wait for a client that listens to the history and does not read.
+inline constexpr size_t kMaxWaitingEvents = 4096;
+
+// Control.ListenBuildHistory: builds under way, then those that have ended, then what happens. All
+// outlive the stream.
 grpc::ServerWriteReactor<moby::buildkit::v1::BuildHistoryEvent>* ServeHistory(
     history::History& history, WorkerPool& blocking, const Clock& clock,
-    grpc::CallbackServerContext* context, const moby::buildkit::v1::BuildHistoryRequest& request);
-
-// Sends the log of a build that has ended, as its clients saw it.
-grpc::ServerWriteReactor<moby::buildkit::v1::StatusResponse>* ServeRecordedStatus(
-    history::History& history, WorkerPool& blocking, const std::string& ref);
+    const moby::buildkit::v1::BuildHistoryRequest& request);
 
 }  // namespace kiln::control

@@ -1,6 +1,7 @@
 #include "control/job_table.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace kiln::control {
 
@@ -10,18 +11,24 @@ Result<LiveJobPtr> JobTable::Add(const std::string& ref) {
   job->created = clock_.Now();
   job->progress = std::make_shared<ProgressTable>(clock_);
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (refusal_) return *refusal_;
-    if (!jobs_.emplace(ref, job).second) return AlreadyExists("job ID {} exists", ref);
+    if (!jobs_.emplace(ref, Entry{job, nullptr}).second)
+      return AlreadyExists("job ID {} exists", ref);
   }
   Notify();
   return job;
 }
 
+JobTable::Entry* JobTable::FindLocked(const LiveJobPtr& job) {
+  const auto found = jobs_.find(job->ref);
+  return found != jobs_.end() && found->second.job == job ? &found->second : nullptr;
+}
+
 void JobTable::SetBridge(const LiveJobPtr& job, std::shared_ptr<frontend::Bridge> bridge) {
   {
-    std::lock_guard lock(mutex_);
-    job->bridge = std::move(bridge);
+    MutexLock lock(mutex_);
+    if (Entry* entry = FindLocked(job)) entry->bridge = std::move(bridge);
   }
   Notify();
 }
@@ -29,22 +36,35 @@ void JobTable::SetBridge(const LiveJobPtr& job, std::shared_ptr<frontend::Bridge
 void JobTable::End(const LiveJobPtr& job) {
   std::shared_ptr<frontend::Bridge> bridge;
   {
-    std::lock_guard lock(mutex_);
-    job->ended = true;
-    bridge.swap(job->bridge);  // dropped without the lock
+    MutexLock lock(mutex_);
+    if (Entry* entry = FindLocked(job)) {
+      entry->ended = true;
+      bridge.swap(entry->bridge);  // dropped without the lock
+    }
   }
   job->progress->Close();
-  ended_.notify_all();
+  ended_.NotifyAll();
   Notify();
-  loop_.PostAfter(kJobLinger, [this, job] {
+  loop_.PostAfter(kJobLinger, [this, job] { Forget(job); });
+}
+
+void JobTable::Answered(const LiveJobPtr& job) {
+  loop_.PostAfter(kAnswerLead, [this, job] {
     {
-      std::lock_guard lock(mutex_);
-      const auto found = jobs_.find(job->ref);
-      if (found != jobs_.end() && found->second == job) jobs_.erase(found);
-      if (!jobs_.empty()) return;
+      MutexLock lock(mutex_);
+      if (Entry* entry = FindLocked(job)) entry->told = true;
     }
-    idle_();
+    Notify();
   });
+}
+
+void JobTable::Forget(const LiveJobPtr& job) {
+  {
+    MutexLock lock(mutex_);
+    if (FindLocked(job) != nullptr) jobs_.erase(job->ref);
+    if (!jobs_.empty()) return;
+  }
+  idle_();
 }
 
 std::optional<Result<LiveJobPtr>> JobTable::AnswerLocked(const Waiter& waiter) const {
@@ -53,28 +73,30 @@ std::optional<Result<LiveJobPtr>> JobTable::AnswerLocked(const Waiter& waiter) c
     if (refusal_) return Result<LiveJobPtr>(*refusal_);
     return std::nullopt;
   }
-  const LiveJobPtr& job = found->second;
-  if (!waiter.wants_bridge || job->bridge) return Result<LiveJobPtr>(job);
+  const Entry& entry = found->second;
+  if (!waiter.wants_bridge || entry.bridge || entry.told) return Result<LiveJobPtr>(entry.job);
   return std::nullopt;
 }
 
 void JobTable::Wait(const std::string& ref, bool wants_bridge, std::chrono::seconds limit,
                     std::function<void(Result<LiveJobPtr>)> done) {
   Waiter waiter{ref, wants_bridge, 0, std::move(done)};
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (auto answer = AnswerLocked(waiter)) {
-    lock.unlock();
+    lock.Unlock();
     waiter.done(*std::move(answer));
     return;
   }
   const uint64_t id = next_waiter_++;
   waiter.timer = loop_.PostAfter(limit, [this, id] {
-    std::unique_lock timer_lock(mutex_);
-    const auto found = waiters_.find(id);
-    if (found == waiters_.end()) return;
-    const Waiter late = std::move(found->second);
-    waiters_.erase(found);
-    timer_lock.unlock();
+    Waiter late;
+    {
+      MutexLock timer_lock(mutex_);
+      const auto found = waiters_.find(id);
+      if (found == waiters_.end()) return;
+      late = std::move(found->second);
+      waiters_.erase(found);
+    }
     late.done(NotFound("no such job {}", late.ref));
   });
   waiters_.emplace(id, std::move(waiter));
@@ -83,7 +105,7 @@ void JobTable::Wait(const std::string& ref, bool wants_bridge, std::chrono::seco
 void JobTable::Notify() {
   std::vector<std::pair<Waiter, Result<LiveJobPtr>>> ready;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     for (auto it = waiters_.begin(); it != waiters_.end();) {
       if (auto answer = AnswerLocked(it->second)) {
         ready.emplace_back(std::move(it->second), *std::move(answer));
@@ -112,8 +134,8 @@ void JobTable::WhenBridge(const std::string& ref,
     }
     std::shared_ptr<frontend::Bridge> bridge;
     {
-      std::lock_guard lock(mutex_);
-      bridge = (*job)->bridge;
+      MutexLock lock(mutex_);
+      if (const Entry* entry = FindLocked(*job)) bridge = entry->bridge;
     }
     if (!bridge) {
       done(NotFound("no such job {}", (*job)->ref));
@@ -124,16 +146,22 @@ void JobTable::WhenBridge(const std::string& ref,
 }
 
 std::vector<LiveJobPtr> JobTable::Active() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::vector<LiveJobPtr> active;
-  for (const auto& [ref, job] : jobs_) {
-    if (!job->ended) active.push_back(job);
+  for (const auto& [ref, entry] : jobs_) {
+    if (!entry.ended) active.push_back(entry.job);
   }
   return active;
 }
 
+bool JobTable::IsActive(const std::string& ref) const {
+  MutexLock lock(mutex_);
+  const auto found = jobs_.find(ref);
+  return found != jobs_.end() && !found->second.ended;
+}
+
 void JobTable::Refuse(Error reason) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   refusal_ = std::move(reason);
 }
 
@@ -142,10 +170,10 @@ void JobTable::CancelAll(const Error& reason) {
 }
 
 bool JobTable::WaitIdle(std::chrono::nanoseconds limit) const {
-  std::unique_lock lock(mutex_);
-  return ended_.wait_for(lock, limit, [this] {
+  MutexLock lock(mutex_);
+  return ended_.WaitFor(lock, limit, [this]() REQUIRES(mutex_) {
     return std::all_of(jobs_.begin(), jobs_.end(),
-                       [](const auto& job) { return job.second->ended; });
+                       [](const auto& job) { return job.second.ended; });
   });
 }
 

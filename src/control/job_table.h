@@ -1,11 +1,9 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +11,7 @@
 #include "base/cancel.h"
 #include "base/clock.h"
 #include "base/loop.h"
+#include "base/mutex.h"
 #include "base/result.h"
 #include "control/progress_table.h"
 
@@ -26,18 +25,18 @@ namespace kiln::control {
 // for its bridge.
 inline constexpr std::chrono::seconds kStatusWait{6};
 inline constexpr std::chrono::seconds kBridgeWait{3};
+// What the answer to Solve is ahead of those to bridge calls that waited for it.
+inline constexpr std::chrono::milliseconds kAnswerLead{100};
 // How long a build's progress can be read after its end, and its ref cannot be used again.
 inline constexpr std::chrono::seconds kJobLinger{10};
 
 // One Control.Solve from its first moment to ten seconds after its end.
+// Its parts are safe from any thread.
 struct LiveJob {
   std::string ref;
   WallTime created;
   std::shared_ptr<ProgressTable> progress;
   CancelSource cancel;
-  // Under the table's lock.
-  std::shared_ptr<frontend::Bridge> bridge;
-  bool ended = false;
 };
 using LiveJobPtr = std::shared_ptr<LiveJob>;
 
@@ -54,16 +53,19 @@ class JobTable {
   void SetBridge(const LiveJobPtr& job, std::shared_ptr<frontend::Bridge> bridge);
   // Closes the progress, takes the bridge away, forgets the job after kJobLinger.
   void End(const LiveJobPtr& job);
+  // Its Solve is being answered: who waits for its bridge is told after kAnswerLead.
+  void Answered(const LiveJobPtr& job);
 
   // The job, once it is there. NotFound "no such job X" after kStatusWait.
   void WhenPresent(const std::string& ref, std::function<void(Result<LiveJobPtr>)> done);
-  // Its bridge, once it is there. NotFound "no such job X" after kBridgeWait, even if the job has
-  // ended without: a client that asks while its Solve fails must hear why that failed first.
+  // Its bridge, once it is there. NotFound "no such job X" after kBridgeWait, or a moment after
+  // Answered: a client that asks while its Solve fails must hear why that failed first.
   void WhenBridge(const std::string& ref,
                   std::function<void(Result<std::shared_ptr<frontend::Bridge>>)> done);
 
   // Jobs that have not ended.
   std::vector<LiveJobPtr> Active() const;
+  bool IsActive(const std::string& ref) const;
   void CancelAll(const Error& reason);
   // From now on Add refuses with this.
   void Refuse(Error reason);
@@ -73,6 +75,12 @@ class JobTable {
   bool WaitIdle(std::chrono::nanoseconds limit) const;
 
  private:
+  struct Entry {
+    LiveJobPtr job;
+    std::shared_ptr<frontend::Bridge> bridge;
+    bool ended = false;
+    bool told = false;  // no bridge comes any more
+  };
   struct Waiter {
     std::string ref;
     bool wants_bridge = false;
@@ -83,17 +91,20 @@ class JobTable {
   void Wait(const std::string& ref, bool wants_bridge, std::chrono::seconds limit,
             std::function<void(Result<LiveJobPtr>)> done);
   // What a waiter gets now; nullopt: keep waiting.
-  std::optional<Result<LiveJobPtr>> AnswerLocked(const Waiter& waiter) const;
-  void Notify();
+  std::optional<Result<LiveJobPtr>> AnswerLocked(const Waiter& waiter) const REQUIRES(mutex_);
+  // Of this very job; null if its ref has been forgotten.
+  Entry* FindLocked(const LiveJobPtr& job) REQUIRES(mutex_);
+  void Notify() EXCLUDES(mutex_);
+  void Forget(const LiveJobPtr& job) EXCLUDES(mutex_);
 
   TaskQueue& loop_;
   const Clock& clock_;
-  mutable std::mutex mutex_;
-  mutable std::condition_variable ended_;
-  std::map<std::string, LiveJobPtr> jobs_;
-  std::optional<Error> refusal_;
-  std::map<uint64_t, Waiter> waiters_;
-  uint64_t next_waiter_ = 1;
+  mutable Mutex mutex_;
+  mutable CondVar ended_;
+  std::map<std::string, Entry> jobs_ GUARDED_BY(mutex_);
+  std::optional<Error> refusal_ GUARDED_BY(mutex_);
+  std::map<uint64_t, Waiter> waiters_ GUARDED_BY(mutex_);
+  uint64_t next_waiter_ GUARDED_BY(mutex_) = 1;
   std::function<void()> idle_ = [] {};
 };
 

@@ -4,32 +4,17 @@
 
 #include <algorithm>
 
+#include "api/timestamp.h"
 #include "base/strings.h"
 
 namespace kiln::control {
 namespace {
 
-using google::protobuf::Timestamp;
+using api::Earlier;
+using api::ToProto;
 using moby::buildkit::v1::StatusResponse;
 
-bool Before(const Timestamp& a, const Timestamp& b) {
-  return a.seconds() != b.seconds() ? a.seconds() < b.seconds() : a.nanos() < b.nanos();
-}
-
 }  // namespace
-
-void ToProto(WallTime time, Timestamp* out) {
-  constexpr int64_t kSecond = 1'000'000'000;
-  const int64_t nanos = UnixNanos(time);
-  int64_t seconds = nanos / kSecond;
-  int64_t rest = nanos % kSecond;
-  if (rest < 0) {
-    rest += kSecond;
-    --seconds;
-  }
-  out->set_seconds(seconds);
-  out->set_nanos(static_cast<int32_t>(rest));
-}
 
 size_t AddVertex(const progress::Vertex& vertex, StatusResponse* batch) {
   auto* out = batch->add_vertexes();
@@ -58,15 +43,6 @@ size_t AddStatus(const progress::VertexStatus& status, StatusResponse* batch) {
   ToProto(status.timestamp, out->mutable_timestamp());
   if (status.started) ToProto(*status.started, out->mutable_started());
   if (status.completed) ToProto(*status.completed, out->mutable_completed());
-  return out->ByteSizeLong();
-}
-
-size_t AddLog(const progress::VertexLog& log, StatusResponse* batch) {
-  auto* out = batch->add_logs();
-  out->set_vertex(log.vertex.ToString());
-  ToProto(log.timestamp, out->mutable_timestamp());
-  out->set_stream(static_cast<int64_t>(log.stream));
-  out->set_msg(log.data);
   return out->ByteSizeLong();
 }
 
@@ -101,10 +77,10 @@ void SortBatch(StatusResponse* batch) {
   std::stable_sort(vertexes->pointer_begin(), vertexes->pointer_end(),
                    [](const auto* a, const auto* b) {
                      if (a->has_started() != b->has_started()) return !a->has_started();
-                     return a->has_started() && Before(a->started(), b->started());
+                     return a->has_started() && Earlier(a->started(), b->started());
                    });
   const auto by_time = [](const auto* a, const auto* b) {
-    return Before(a->timestamp(), b->timestamp());
+    return Earlier(a->timestamp(), b->timestamp());
   };
   std::stable_sort(batch->mutable_statuses()->pointer_begin(),
                    batch->mutable_statuses()->pointer_end(), by_time);

@@ -2,24 +2,17 @@
 
 #include <cstddef>
 
-#include "base/time.h"
 #include "progress/progress.h"
 
-namespace google::protobuf {
-class Timestamp;
-}
 namespace moby::buildkit::v1 {
 class StatusResponse;
 }
 
 namespace kiln::control {
 
-void ToProto(WallTime time, google::protobuf::Timestamp* out);
-
 // Append to a batch; return the bytes added.
 size_t AddVertex(const progress::Vertex& vertex, moby::buildkit::v1::StatusResponse* batch);
 size_t AddStatus(const progress::VertexStatus& status, moby::buildkit::v1::StatusResponse* batch);
-size_t AddLog(const progress::VertexLog& log, moby::buildkit::v1::StatusResponse* batch);
 size_t AddWarning(const progress::VertexWarning& warning,
                   moby::buildkit::v1::StatusResponse* batch);
 // Vertices by start (unstarted first), statuses and logs by time; equal ones keep their order.

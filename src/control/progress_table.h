@@ -6,13 +6,14 @@
 #include <list>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/mutex.h"
+#include "control/log_chunk.h"
 #include "progress/log_keeper.h"
 #include "progress/progress.h"
 
@@ -23,12 +24,15 @@ class StatusResponse;
 namespace kiln::control {
 
 // The progress of one build, for any number of readers, each of which gets everything from the
-// start. Updates of one vertex run or status coalesce until a reader comes; logs and warnings never
-// do. Safe from any thread.
+// start. Updates of one vertex run or status coalesce until a reader comes; warnings never do, and
+// pieces of a log are joined where they came close together. Safe from any thread.
 //
-// What the table sees to (wire-control-session §3.2, §3.3): inputs that never ran show as cached
-// when their dependent starts; statuses complete before or with their vertex and never lack
-// `started`; `completed` never comes without `started`; at the end nothing is left open.
+// What the table sees to: inputs that never ran show as cached when their dependent starts;
+// statuses complete before or with their vertex and never lack `started`; `completed` never comes
+// without `started`; at the end nothing is left open.
+//
+// What it holds grows with what clients are shown of a build, not with what its steps write: what
+// is for the keeper alone is freed once it was taken.
 class ProgressTable final : public progress::Sink,
                             public progress::LogKeeper,
                             public std::enable_shared_from_this<ProgressTable> {
@@ -59,14 +63,15 @@ class ProgressTable final : public progress::Sink,
   Counts counts() const;
 
   // `wake` is called, from any thread, when there may be something to read after Next said there
-  // was nothing.
+  // was nothing; once or so even after the reader has gone.
   std::shared_ptr<Reader> NewReader(std::function<void()> wake);
   // The one reader that gets what is kept and not what is shown alone. `flush` must make it read
   // before it returns, from any thread; it may block.
   std::shared_ptr<Reader> NewKeeper(std::function<void()> wake, std::function<void()> flush);
 
  private:
-  enum class For { kAll, kKeeper, kOthers };
+  using Wakers = std::vector<std::function<void()>>;
+  enum class State { kBatch, kNothingYet, kEnd };
   // The newest state of one vertex run or one status.
   struct Entity {
     uint64_t seq = 0;
@@ -74,64 +79,81 @@ class ProgressTable final : public progress::Sink,
     std::optional<progress::VertexStatus> status;
   };
   using EntityIter = std::list<Entity>::iterator;
-  // A log piece or a warning.
-  struct Event {
+  struct Warning {
     uint64_t seq = 0;
-    For who = For::kAll;
-    std::optional<progress::VertexLog> log;
-    std::optional<progress::VertexWarning> warning;
+    progress::VertexWarning warning;
   };
   struct VertexState {
     bool announced = false;
+    uint32_t changes = 0;                                // of the vertex itself
     std::map<std::optional<WallTime>, EntityIter> runs;  // by `started`
     std::optional<WallTime> current;                     // the run that was updated last
     bool ever_cached = false;
     std::map<std::string, EntityIter> statuses;
+    uint64_t shown = 0;             // the last piece of its log that all get
+    LogChunk* kept_last = nullptr;  // the last of `kept_` that is its
   };
+  // How far a reader has come.
+  struct Place {
+    std::function<void()> wake;
+    bool keeper = false;
+    bool waiting = false;
+    uint64_t cursor = 0;
+  };
+  using PlaceIter = std::list<Place>::iterator;
 
-  void PutVertexLocked(const progress::Vertex& vertex);
-  void PutStatusLocked(progress::VertexStatus status);
-  void CompleteInputsLocked(const progress::Vertex& vertex);
-  void CompleteStatusesLocked(VertexState& state, WallTime at);
-  void TouchLocked(EntityIter entity);
-  std::vector<std::function<void()>> TakeWakersLocked();
-  void Wake(std::unique_lock<std::mutex> lock);
+  void PutVertexLocked(const progress::Vertex& vertex) REQUIRES(mutex_);
+  void PutStatusLocked(progress::VertexStatus status) REQUIRES(mutex_);
+  void CompleteInputsLocked(const progress::Vertex& vertex) REQUIRES(mutex_);
+  void CompleteStatusesLocked(VertexState& state, WallTime at) REQUIRES(mutex_);
+  void TouchLocked(EntityIter entity) REQUIRES(mutex_);
+  void ShowLocked(const progress::VertexLog& log, LogChunk::For who) REQUIRES(mutex_);
+  void KeepLocked(const progress::VertexLog& log) REQUIRES(mutex_);
+  void JoinShownLocked() REQUIRES(mutex_);
+  Wakers TakeWakersLocked() REQUIRES(mutex_);
+
+  std::shared_ptr<Reader> Add(Place place) EXCLUDES(mutex_);
+  void Remove(PlaceIter place) EXCLUDES(mutex_);
+  State Next(Place& place, moby::buildkit::v1::StatusResponse* batch) EXCLUDES(mutex_);
+  size_t FillLocked(Place& place, moby::buildkit::v1::StatusResponse* batch) REQUIRES(mutex_);
+  size_t TakeKeptLocked(moby::buildkit::v1::StatusResponse* batch) REQUIRES(mutex_);
+  void StopKeeping() EXCLUDES(mutex_);
 
   const Clock& clock_;
-  mutable std::mutex mutex_;
-  uint64_t seq_ = 0;
-  bool closed_ = false;
-  std::list<Entity> entities_;  // by seq, newest last
-  std::deque<Event> events_;    // by seq
-  std::unordered_map<Digest, VertexState> vertices_;
-  int warnings_ = 0;
-  size_t kept_waiting_ = 0;      // bytes that the keeper has not read
-  std::function<void()> flush_;  // none: there is no keeper
-  std::vector<std::weak_ptr<Reader>> readers_;
+  mutable Mutex mutex_;
+  uint64_t seq_ GUARDED_BY(mutex_) = 0;
+  bool closed_ GUARDED_BY(mutex_) = false;
+  std::list<Entity> entities_ GUARDED_BY(mutex_);    // by seq, newest last
+  std::deque<Warning> warnings_ GUARDED_BY(mutex_);  // by seq
+  ShownLog shown_ GUARDED_BY(mutex_);
+  std::deque<LogChunk> kept_ GUARDED_BY(mutex_);  // for the keeper alone, by `first`
+  size_t kept_bytes_ GUARDED_BY(mutex_) = 0;
+  std::function<void()> flush_ GUARDED_BY(mutex_);  // none: nothing is kept
+  std::unordered_map<Digest, VertexState> vertices_ GUARDED_BY(mutex_);
+  std::list<Place> places_ GUARDED_BY(mutex_);
 };
 
 // One client's view of a ProgressTable. Used by one thread at a time.
 class ProgressTable::Reader {
  public:
-  enum class State { kBatch, kNothingYet, kEnd };
+  using State = ProgressTable::State;
 
-  Reader(std::shared_ptr<ProgressTable> table, std::function<void()> wake, bool keeper)
-      : table_(std::move(table)), wake_(std::move(wake)), keeper_(keeper) {}
+  ~Reader() { table_->Remove(place_); }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
 
   // Fills `batch` (cleared first) with what changed since the last call, about 1 MiB at most.
-  State Next(moby::buildkit::v1::StatusResponse* batch);
+  State Next(moby::buildkit::v1::StatusResponse* batch) { return table_->Next(*place_, batch); }
+  // The keeper's: has no room for what is kept beyond what is shown.
+  void StopKeeping() { table_->StopKeeping(); }
 
  private:
   friend class ProgressTable;
-  size_t AddEvent(Event& event, moby::buildkit::v1::StatusResponse* batch);
+  Reader(std::shared_ptr<ProgressTable> table, PlaceIter place)
+      : table_(std::move(table)), place_(place) {}
 
   const std::shared_ptr<ProgressTable> table_;
-  const std::function<void()> wake_;
-  const bool keeper_;
-  // Under the table's lock.
-  uint64_t cursor_ = 0;
-  size_t next_event_ = 0;
-  mutable bool waiting_ = false;
+  const PlaceIter place_;
 };
 
 }  // namespace kiln::control

@@ -1,6 +1,7 @@
 #include "control/progress_table.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <moby/buildkit/v1/control.pb.h>
 
 #include "control/job_table.h"
@@ -193,6 +194,137 @@ TEST_F(ProgressTableTest, KeepsForOneWhatTheOthersDoNotSee) {
   EXPECT_EQ(all(*reader_), "first clipped third");
   EXPECT_EQ(all(*keeper), "first second " + std::string(2 << 20, 'x') + " third");
   EXPECT_EQ(all(*table_->NewReader([] {})), "first clipped third");
+}
+
+// What the heap has in use; 0 under a sanitizer.
+size_t HeapBytes() { return mallinfo2().uordblks; }
+
+constexpr size_t kMiB = 1 << 20;
+
+TEST_F(ProgressTableTest, WhatTheKeeperTookIsFreed) {
+  std::shared_ptr<ProgressTable::Reader> keeper;
+  size_t kept = 0;
+  const auto flush = [&] {
+    StatusResponse batch;
+    while (keeper->Next(&batch) == State::kBatch) {
+      for (const auto& log : batch.logs()) kept += log.msg().size();
+    }
+  };
+  keeper = table_->NewKeeper([] {}, flush);
+  progress::Vertex vertex = Vertex("a");
+  vertex.started = Tick();
+  table_->OnVertex(vertex);
+  progress::VertexLog log{vertex.digest, Tick(), progress::Stream::kStdout, "x\n"};
+  const size_t before = HeapBytes();
+  constexpr int kLines = 1'000'000;
+  for (int i = 0; i < kLines; ++i) {
+    if (i % 1000 == 0) log.timestamp = Tick();
+    log.stream = i % 2 == 0 ? progress::Stream::kStdout : progress::Stream::kStderr;
+    table_->OnKeptLog(log);
+  }
+  flush();
+  EXPECT_EQ(kept, size_t{2} * kLines);
+  EXPECT_LT(HeapBytes(), before + 4 * kMiB);
+  // Nothing waits for a keeper whose log is full.
+  keeper->StopKeeping();
+  table_->OnKeptLog(log);
+  flush();
+  EXPECT_EQ(kept, size_t{2} * kLines);
+}
+
+TEST_F(ProgressTableTest, ShownPiecesCostLittleMoreThanTheirBytes) {
+  progress::Vertex vertex = Vertex("a");
+  vertex.started = Tick();
+  table_->OnVertex(vertex);
+  progress::VertexLog log{vertex.digest, Tick(), progress::Stream::kStdout, "x\n"};
+  std::string read;
+  const auto read_all = [&read](ProgressTable::Reader& reader) {
+    StatusResponse batch;
+    while (reader.Next(&batch) == State::kBatch) {
+      for (const auto& one : batch.logs()) read += one.msg();
+    }
+  };
+  const size_t before = HeapBytes();
+  std::string written;
+  for (int i = 0; i < 1'000'000; ++i) {
+    if (i % 1000 == 0) log.timestamp = Tick();
+    log.data = std::to_string(i % 10) + "\n";
+    written += log.data;
+    table_->OnLog(log);
+    if (i % 300 == 0) read_all(*reader_);
+  }
+  read_all(*reader_);
+  EXPECT_EQ(read, written);
+  EXPECT_LT(HeapBytes(), before + 16 * kMiB);
+  // Who comes late gets the same.
+  read.clear();
+  read_all(*table_->NewReader([] {}));
+  EXPECT_EQ(read, written);
+}
+
+// Joining changes nothing of what a reader gets, wherever it is.
+TEST_F(ProgressTableTest, JoinedPiecesKeepTheirOrderAndStreams) {
+  const auto keeper = table_->NewKeeper([] {}, [] {});
+  std::vector<progress::Vertex> vertices = {Vertex("a"), Vertex("b")};
+  for (progress::Vertex& vertex : vertices) {
+    vertex.started = Tick();
+    table_->OnVertex(vertex);
+  }
+  using Text = std::map<std::pair<std::string, int64_t>, std::string>;
+  Text written;
+  Text slow;
+  Text kept;
+  std::map<std::string, std::string> order;  // both streams of a vertex
+  const auto read = [](ProgressTable::Reader& reader, Text* text,
+                       std::map<std::string, std::string>* both = nullptr, int batches = 1 << 30) {
+    StatusResponse batch;
+    while (batches-- > 0 && reader.Next(&batch) == State::kBatch) {
+      for (const auto& one : batch.logs()) {
+        (*text)[{one.vertex(), one.stream()}] += one.msg();
+        if (both != nullptr) (*both)[one.vertex()] += one.msg();
+      }
+    }
+  };
+  std::map<std::string, std::string> want;
+  for (int i = 0; i < 20'000; ++i) {
+    if (i % 64 == 0) Tick();
+    const progress::Vertex& vertex = vertices[i % 3 == 0 ? 0 : 1];
+    const auto stream = i % 5 == 0 ? progress::Stream::kStderr : progress::Stream::kStdout;
+    const std::string data = std::to_string(i) + " ";
+    table_->OnLog({vertex.digest, clock_.Now(), stream, data});
+    written[{vertex.digest.ToString(), static_cast<int64_t>(stream)}] += data;
+    want[vertex.digest.ToString()] += data;
+    if (i % 700 == 0) read(*keeper, &kept);
+    if (i % 1900 == 0) read(*reader_, &slow, &order, 1);
+  }
+  read(*keeper, &kept);
+  read(*reader_, &slow, &order);
+  EXPECT_EQ(kept, written);
+  EXPECT_EQ(slow, written);
+  EXPECT_EQ(order, want);
+  Text late;
+  std::map<std::string, std::string> late_order;
+  read(*table_->NewReader([] {}), &late, &late_order);
+  EXPECT_EQ(late, written);
+  EXPECT_EQ(late_order, want);
+}
+
+TEST(JobTableTest, ABridgeThatWillNeverBeIsNotWaitedFor) {
+  ManualQueue loop;
+  FakeClock clock;
+  JobTable table(loop, clock);
+  const LiveJobPtr job = *table.Add("refused");
+  std::string early;
+  table.WhenBridge("refused", [&](auto result) { early = result.error().ToString(); });
+  table.End(job);
+  table.Answered(job);
+  EXPECT_EQ(early, "");
+  loop.Advance(kAnswerLead);
+  loop.RunAll();
+  EXPECT_EQ(early, "no such job refused");
+  std::string late;
+  table.WhenBridge("refused", [&](auto result) { late = result.error().ToString(); });
+  EXPECT_EQ(late, "no such job refused");
 }
 
 }  // namespace

@@ -1,25 +1,12 @@
 #include "control/small_services.h"
 
+#include "control/write_stream.h"
+
 namespace kiln::control {
 namespace {
 
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
-
-// Tells the one state there is and stays open until the client has enough.
-class WatchStream final : public grpc::ServerWriteReactor<HealthCheckResponse> {
- public:
-  explicit WatchStream(HealthCheckResponse::ServingStatus status) {
-    response_.set_status(status);
-    StartWrite(&response_);
-  }
-  void OnWriteDone(bool) override {}
-  void OnCancel() override { Finish(grpc::Status::CANCELLED); }
-  void OnDone() override { delete this; }
-
- private:
-  HealthCheckResponse response_;
-};
 
 }  // namespace
 
@@ -38,8 +25,13 @@ grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* cont
 
 grpc::ServerWriteReactor<HealthCheckResponse>* HealthService::Watch(
     grpc::CallbackServerContext*, const HealthCheckRequest* request) {
-  return new WatchStream(request->service().empty() ? HealthCheckResponse::SERVING
-                                                    : HealthCheckResponse::SERVICE_UNKNOWN);
+  // The one state there is; the stream stays open until the client has enough.
+  const auto stream = std::make_shared<QueuedStream<HealthCheckResponse>>();
+  HealthCheckResponse response;
+  response.set_status(request->service().empty() ? HealthCheckResponse::SERVING
+                                                 : HealthCheckResponse::SERVICE_UNKNOWN);
+  stream->Send(std::move(response));
+  return stream->Serve(stream);
 }
 
 grpc::ServerUnaryReactor* TraceService::Export(

@@ -1,9 +1,9 @@
 #include "control/solve.h"
 
-#include "base/parallel.h"
 #include "build/job.h"
 #include "build/source_policy.h"
 #include "control/requests.h"
+#include "exporter/verify_platforms.h"
 
 namespace kiln::control {
 namespace {
@@ -39,7 +39,7 @@ Result<build::BuildResult> BuildSolver::RunFrontend(const LiveJobPtr& job,
 }
 
 Status BuildSolver::Solve(const LiveJobPtr& job, const pb::SolveRequest& request,
-                          pb::SolveResponse* response) {
+                          pb::SolveResponse* response, BuildOutcome* made) {
   build::JobOptions options;
   options.ref = job->ref;
   if (!request.session().empty()) options.session_ids.push_back(request.session());
@@ -52,9 +52,10 @@ Status BuildSolver::Solve(const LiveJobPtr& job, const pb::SolveRequest& request
                                  ::pb::SourceOp& source) { return policy->Evaluate(source); };
   }
   TRY(CheckServed(request));
-  TRY_ASSIGN(
-      exporter::ExporterSet exporters,
-      exporter::ExporterSet::Make(parts_.exporters, ExportersOf(request), request.session()));
+  std::vector<exporter::Request> wanted = ExportersOf(request);
+  for (exporter::Request& one : wanted) one.compatibility_version = options.compatibility_version;
+  TRY_ASSIGN(exporter::ExporterSet exporters,
+             exporter::ExporterSet::Make(parts_.exporters, wanted, request.session()));
 
   TRY_ASSIGN(const build::JobPtr build, build::Job::Start(*parts_.environment, std::move(options)));
   const CancelLink link(job, build);
@@ -64,17 +65,17 @@ Status BuildSolver::Solve(const LiveJobPtr& job, const pb::SolveRequest& request
 
   // In gateway mode nothing need have run yet: steps fail here.
   const progress::Activity& activity = build->activity();
-  const std::vector<build::ReferencePtr> references = result.AllReferences();
-  TRY(ForEachParallel(*parts_.environment->blocking, references.size(), references.size(),
-                      [&](size_t i) -> Status {
-                        auto snapshot = references[i]->Evaluate(activity);
-                        if (!snapshot.ok()) return std::move(snapshot).error();
-                        return OkStatus();
-                      }));
+  TRY(build::EvaluateAll(activity, result.AllReferences()));
 
-  TRY_ASSIGN(const auto exported, exporters.Run(activity, result));
+  const auto asked = request.frontendattrs().find("platform");
+  TRY_ASSIGN(const std::vector<std::string> warnings,
+             exporter::PlatformWarnings(asked != request.frontendattrs().end() ? asked->second : "",
+                                        result));
+  made->metadata = result.metadata;
+  TRY_ASSIGN(exporter::Outcome exported, exporters.Run(activity, result, warnings));
+  made->images = std::move(exported.images);
   auto& answer = *response->mutable_exporterresponse();
-  for (const auto& [key, value] : exported) answer[key] = value;
+  for (const auto& [key, value] : exported.response) answer[key] = value;
   for (const auto& [key, value] : result.metadata) {
     if (key.starts_with("frontend.")) answer[key] = value;
   }

@@ -23,7 +23,7 @@ class BuildSolver final : public Solver {
   explicit BuildSolver(const Parts& parts) : parts_(parts) {}
 
   Status Solve(const LiveJobPtr& job, const moby::buildkit::v1::SolveRequest& request,
-               moby::buildkit::v1::SolveResponse* response) override;
+               moby::buildkit::v1::SolveResponse* response, BuildOutcome* made) override;
 
  private:
   Result<build::BuildResult> RunFrontend(const LiveJobPtr& job, const frontend::GatewayPtr& gateway,

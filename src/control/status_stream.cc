@@ -4,86 +4,83 @@
 #include <moby/buildkit/v1/control.pb.h>
 
 #include "control/progress_table.h"
+#include "control/write_stream.h"
+#include "history/history.h"
 #include "rpc/metadata.h"
-#include "rpc/status.h"
 
 namespace kiln::control {
 namespace {
 
 using moby::buildkit::v1::StatusResponse;
 
-class StatusStream final : public grpc::ServerWriteReactor<StatusResponse> {
+class StatusStream final : public WriteStream<StatusResponse> {
  public:
-  void Begin(JobTable& jobs, const std::string& ref) {
-    StartSendInitialMetadata();
-    // Callbacks of the tables outlive this reactor: they hold the shared part only.
-    shared_->stream = this;
-    jobs.WhenPresent(ref, [shared = shared_](Result<LiveJobPtr> job) {
-      std::lock_guard lock(shared->mutex);
-      if (shared->stream == nullptr) return;
-      if (!job.ok()) {
-        shared->stream->EndLocked(rpc::ToGrpc(job.error()));
-        return;
-      }
-      shared->reader = (*job)->progress->NewReader([shared] { Pump(shared); });
-      PumpLocked(*shared);
-    });
-  }
-
-  void OnWriteDone(bool ok) override {
-    std::lock_guard lock(shared_->mutex);
-    writing_ = false;
-    if (ok) {
-      PumpLocked(*shared_);
-    } else {
-      EndLocked(grpc::Status::CANCELLED);
-    }
-  }
-  void OnCancel() override {
-    std::lock_guard lock(shared_->mutex);
-    EndLocked(grpc::Status::CANCELLED);
-  }
-  void OnDone() override { delete this; }
+  // For a build that runs nothing is looked for on disk.
+  StatusStream(const StatusSources& sources, std::string ref)
+      : WriteStream(sources.jobs.IsActive(ref) ? nullptr : &sources.blocking),
+        sources_(sources),
+        ref_(std::move(ref)) {}
 
  private:
-  struct Shared {
-    std::mutex mutex;
-    StatusStream* stream = nullptr;  // null once ended
-    std::shared_ptr<ProgressTable::Reader> reader;
-  };
-
-  static void Pump(const std::shared_ptr<Shared>& shared) {
-    std::lock_guard lock(shared->mutex);
-    PumpLocked(*shared);
-  }
-
-  static void PumpLocked(Shared& shared) {
-    StatusStream* self = shared.stream;
-    if (self == nullptr || self->writing_ || !shared.reader) return;
-    switch (shared.reader->Next(&self->batch_)) {
+  Result<Step> Next(StatusResponse* batch) override {
+    if (!sought_) TRY(Seek());
+    if (log_) {
+      TRY_ASSIGN(const bool more, log_->Next(batch));
+      return more ? Step::kMessage : Step::kEnd;
+    }
+    if (!reader_) TRY(TakeJob());
+    if (!reader_) return Step::kNothingYet;
+    switch (reader_->Next(batch)) {
       case ProgressTable::Reader::State::kBatch:
-        self->writing_ = true;
-        self->StartWrite(&self->batch_);
-        break;
+        return Step::kMessage;
       case ProgressTable::Reader::State::kEnd:
-        self->EndLocked(grpc::Status::OK);
-        break;
+        return Step::kEnd;
       case ProgressTable::Reader::State::kNothingYet:
         break;
     }
+    return Step::kNothingYet;
   }
 
-  void EndLocked(const grpc::Status& status) {
-    if (shared_->stream == nullptr) return;
-    shared_->stream = nullptr;
-    // It holds what is shared, by its callback, and the build's whole progress.
-    shared_->reader.reset();
-    Finish(status);
+  Status Seek() {
+    sought_ = true;
+    if (!sources_.jobs.IsActive(ref_) && sources_.history.Has(ref_)) {
+      TRY_ASSIGN(history::LogReader log, sources_.history.OpenLog(ref_));
+      log_.emplace(std::move(log));
+      return OkStatus();
+    }
+    CallNextOn(nullptr);
+    // The table may outlive the stream.
+    sources_.jobs.WhenPresent(ref_, [weak = weak_from_this()](Result<LiveJobPtr> job) {
+      const auto self = std::static_pointer_cast<StatusStream>(weak.lock());
+      if (!self) return;
+      {
+        MutexLock lock(self->mutex_);
+        self->job_ = std::move(job);
+      }
+      self->Wake();
+    });
+    return OkStatus();
   }
 
-  const std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
-  bool writing_ = false;
-  StatusResponse batch_;
+  Status TakeJob() EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    if (!job_) return OkStatus();
+    TRY(*job_);
+    reader_ = (**job_)->progress->NewReader([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->Wake();
+    });
+    job_.reset();
+    return OkStatus();
+  }
+
+  const StatusSources sources_;
+  const std::string ref_;
+  // The producer's.
+  bool sought_ = false;
+  std::optional<history::LogReader> log_;
+  std::shared_ptr<ProgressTable::Reader> reader_;
+  Mutex mutex_;
+  std::optional<Result<LiveJobPtr>> job_ GUARDED_BY(mutex_);
 };
 
 }  // namespace
@@ -92,13 +89,9 @@ void AddTimestamp(const Clock& clock, grpc::CallbackServerContext* context) {
   context->AddInitialMetadata(rpc::kTimestampKey, FormatRfc3339(clock.Now()));
 }
 
-grpc::ServerWriteReactor<StatusResponse>* ServeStatus(
-    JobTable& jobs, const Clock& clock, grpc::CallbackServerContext* context,
-    const moby::buildkit::v1::StatusRequest& request) {
-  AddTimestamp(clock, context);
-  auto* stream = new StatusStream;
-  stream->Begin(jobs, request.ref());
-  return stream;
+grpc::ServerWriteReactor<StatusResponse>* ServeStatus(const StatusSources& sources,
+                                                      const std::string& ref) {
+  return StatusStream::Serve(std::make_shared<StatusStream>(sources, ref));
 }
 
 }  // namespace kiln::control

@@ -2,11 +2,16 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <string>
+
 #include "base/clock.h"
+#include "base/pool.h"
 #include "control/job_table.h"
 
+namespace kiln::history {
+class History;
+}
 namespace moby::buildkit::v1 {
-class StatusRequest;
 class StatusResponse;
 }  // namespace moby::buildkit::v1
 
@@ -15,9 +20,17 @@ namespace kiln::control {
 // Adds "buildkit-current-timestamp" to the initial metadata.
 void AddTimestamp(const Clock& clock, grpc::CallbackServerContext* context);
 
-// Serves Control.Status: everything the build reports, from its start to its end.
+// Where Status finds builds; all outlive the streams.
+struct StatusSources {
+  JobTable& jobs;
+  history::History& history;
+  WorkerPool& blocking;
+};
+
+// Serves Control.Status: everything the build `ref` reports, from its start to its end; of a build
+// that has ended its log, as its clients saw it; of one that is not there yet what it reports once
+// it is.
 grpc::ServerWriteReactor<moby::buildkit::v1::StatusResponse>* ServeStatus(
-    JobTable& jobs, const Clock& clock, grpc::CallbackServerContext* context,
-    const moby::buildkit::v1::StatusRequest& request);
+    const StatusSources& sources, const std::string& ref);
 
 }  // namespace kiln::control

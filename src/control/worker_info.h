@@ -20,7 +20,7 @@ namespace kiln::control {
 // as build metadata: clients compare it.
 inline constexpr std::string_view kPackage = "kiln";
 inline constexpr std::string_view kVersion = "v0.34.2+kiln.0.1.0";
-inline constexpr std::string_view kDockerfileVersion = "1.25.0";
+inline constexpr std::string_view kDockerfileVersion = "1.28.0";
 inline constexpr std::string_view kWorkerLabelPrefix = "org.mobyproject.buildkit.worker.";
 
 // The one worker of the daemon.
