@@ -6,6 +6,10 @@
 //	                                 prints one answer a line
 //	peer -addr ADDR lower            requests to the Dockerfile frontend on stdin, one JSON object a line; prints what
 //	                                 each was turned into: normalised graphs and metadata, or the error
+//	peer -addr ADDR return           builds on stdin, one JSON object a line, whose results are made here; prints how
+//	                                 each ended
+//	peer -addr ADDR meta IMAGE       prints what the daemon says of an image to a client that drives a build
+//	peer -addr ADDR content FILTER…  lists the blobs of the content service
 package main
 
 import (
@@ -70,8 +74,14 @@ func run(addr string, args []string) error {
 		return solveLines(ctx, c)
 	case len(args) == 1 && args[0] == "lower":
 		return lower(ctx, c)
+	case len(args) == 1 && args[0] == "return":
+		return returnLines(ctx, c)
+	case len(args) == 2 && args[0] == "meta":
+		return resolveImage(ctx, c, addr, args[1])
+	case len(args) > 0 && args[0] == "content":
+		return listBlobs(ctx, c, args[1:])
 	}
-	return fmt.Errorf("usage: peer -addr ADDR sync DIR | fault NAME | faults | solve | lower")
+	return fmt.Errorf("usage: peer -addr ADDR sync DIR | fault NAME | faults | solve | lower | return | meta IMAGE | content")
 }
 
 // build asks for the local source "context", served by files, and for nothing else.
