@@ -18,7 +18,8 @@ namespace {
 class Call final : public grpc::ServerUnaryReactor {
  public:
   using Work = std::function<Status(const BridgePtr& bridge, const CancelToken& cancel)>;
-  using Run = std::function<void(std::function<void()>)>;
+  // An error: the work has not run and never will.
+  using Run = std::function<Status(std::function<void()>)>;
 
   static grpc::ServerUnaryReactor* Start(const FindBridge& find,
                                          const grpc::CallbackServerContext* context,
@@ -35,9 +36,12 @@ class Call final : public grpc::ServerUnaryReactor {
         call->Answer(std::move(bridge.error().AddContext("forwarding " + method)));
         return;
       }
-      run([call, work, bridge = *std::move(bridge), cancel = call->cancel_->token()] {
-        call->Answer(work(bridge, cancel));
-      });
+      // The call may be gone once its work has been handed over.
+      const Status started =
+          run([call, work, bridge = *std::move(bridge), cancel = call->cancel_->token()] {
+            call->Answer(work(bridge, cancel));
+          });
+      if (!started.ok()) call->Answer(started);
     });
     return call;
   }
@@ -70,7 +74,10 @@ class RefusedStream final : public grpc::ServerBidiReactor<wire::ExecMessage, wi
   void OnDone() override { delete this; }
 };
 
-void RunHere(const std::function<void()>& work) { work(); }
+Status RunHere(const std::function<void()>& work) {
+  work();
+  return OkStatus();
+}
 
 // Work that ends with the call as well as with the build.
 template <typename Request, typename Response>
@@ -87,12 +94,15 @@ Call::Work Blocking(Status (*function)(const BridgeCall&, const Request&, Respon
 
 // What may wait for steps to run gets a thread of its own: on the pool it could wait for what waits
 // behind it.
-Call::Run OnThread(RequestThreads& threads) {
-  return [&threads](std::function<void()> work) { threads.Run(std::move(work)); };
+Call::Run OnThread(ThreadSet& threads) {
+  return [&threads](std::function<void()> work) { return threads.Run(std::move(work)); };
 }
 
 Call::Run OnPool(WorkerPool& pool) {
-  return [&pool](std::function<void()> work) { pool.Submit(std::move(work)); };
+  return [&pool](std::function<void()> work) {
+    pool.Submit(std::move(work));
+    return OkStatus();
+  };
 }
 
 }  // namespace

@@ -6,8 +6,8 @@
 
 #include "base/pool.h"
 #include "base/result.h"
+#include "base/thread_set.h"
 #include "frontend/bridge.h"
-#include "frontend/threads.h"
 #include "moby/buildkit/v1/frontend/gateway.grpc.pb.h"
 
 namespace kiln::frontend {
@@ -83,10 +83,13 @@ class BridgeService final : public ::moby::buildkit::v1::frontend::LLBBridge::Ca
                                               wire::StatFileResponse* response) override;
 
  private:
+  // Of all builds together, at work or waiting.
+  static constexpr size_t kMaxRequests = 4096;
+
   const FindBridge find_;
   WorkerPool& blocking_;
   const ::moby::buildkit::v1::types::WorkerRecord worker_;
-  RequestThreads threads_;
+  ThreadSet threads_{"kiln-bridge", kMaxRequests};
 };
 
 }  // namespace kiln::frontend
