@@ -1,11 +1,14 @@
 """Sending the context: only what changed, counted on the wire by a peer that is written for it (clients/peer)."""
 
+import dataclasses
 import json
 import os
 import pathlib
 import subprocess
 
 import pytest
+from kilntest.build import Builder
+from kilntest.request import write_context
 
 FILES = 50_000
 FOLDERS = 250
@@ -78,6 +81,82 @@ def test_what_counts_as_a_change(sync, tmp_path):
     (context / "a").unlink()
     (context / "a").mkdir()
     assert requests(sync(context)) == 0
+
+
+def test_a_client_that_shares_the_dockerfile_alone(buildctl, tmp_path):
+    """What needs no context works; what needs one names it."""
+    text = "FROM scratch AS plain\nENV a=b\nFROM scratch AS needs\nCOPY a /\n"
+    folder = write_context(tmp_path / "own", {"Dockerfile": text})
+
+    def run(*words):
+        shared = ["--progress=plain", "--frontend=dockerfile.v0", f"--local=dockerfile={folder}"]
+        return buildctl.run("build", *shared, *words, check=False)
+
+    done = run("--opt=target=plain", f"--output=type=oci,dest={tmp_path}/x.tar")
+    assert done.returncode == 0, done.stderr
+    done = run("--opt=target=needs")
+    assert done.returncode != 0
+    assert 'no access allowed to dir "context"' in done.stderr
+    for name, said in {"outline": "needs", "targets": "plain", "lint": ""}.items():
+        done = run(f"--opt=requestid=frontend.{name}")
+        assert (done.returncode, said in done.stdout + done.stderr) == (0, True), done.stderr
+
+
+def statuses(raw, vertex):
+    """The statuses of a vertex in what --progress=rawjson showed, by id."""
+    name, found = {}, {}
+    for line in raw.splitlines():
+        message = json.loads(line)
+        name.update({shown["digest"]: shown["name"] for shown in message.get("vertexes") or []})
+        for status in message.get("statuses") or []:
+            if name.get(status["vertex"]) == vertex:
+                found[status["id"]] = status
+    return found
+
+
+@pytest.mark.parametrize("target", ["copied", "through_a_stage"])
+def test_a_named_context_sends_what_is_used_of_it(buildctl, tmp_path, target):
+    text = (
+        "FROM scratch AS copied\nCOPY --from=extra a /\n"
+        "FROM extra AS stage\nFROM scratch AS through_a_stage\nCOPY --from=stage a /\n"
+    )
+    folder = write_context(tmp_path / "own", {"Dockerfile": text})
+    extra = write_context(tmp_path / "extra", {"a": "small", "big": os.urandom(1_000_000), "sub/b": "b"})
+    words = ["--frontend=dockerfile.v0", f"--local=dockerfile={folder}", f"--local=context={folder}"]
+    words += ["--opt=context:extra=local:extra", f"--local=extra={extra}", f"--opt=target={target}"]
+    done = buildctl.run("build", "--progress=rawjson", *words, f"--output=type=local,dest={tmp_path}/out")
+    assert (tmp_path / "out/a").read_text() == "small"
+    [(key, status)] = statuses(done.stderr, "[context extra] load from client").items()
+    assert (key, status["name"]) == ("transferring extra:", "transferring")
+    assert status["current"] < 1000
+    assert statuses(done.stderr, "[internal] load build definition from Dockerfile").keys() == {
+        "transferring dockerfile:"
+    }
+
+
+@pytest.mark.kiln_only  # kiln's own client tells its daemon of them
+@pytest.mark.parametrize("client", ["kiln", "kiln embedded"], indirect=True)
+def test_a_change_behind_the_same_size_and_times(client, busybox_layout, tmp_path):
+    """Written over in place, and another file moved over it: both keep the size and the time of modification."""
+    build = Builder(client, busybox_layout, tmp_path)
+    context = write_context(tmp_path / "own", {"Dockerfile": "FROM base\nCOPY a b /\nRUN cat a b >/seen\n"})
+
+    def built(a, b):
+        for name, text in (("a", a), ("b", b)):
+            if (context / name).exists() and (context / name).read_text() == text:
+                continue
+            other = context / "a" if name == "a" else tmp_path / "other"
+            other.write_text(text)
+            os.utime(other, ns=(10**18, 10**18))
+            if name == "b":
+                other.rename(context / "b")
+        request = build.request({"Dockerfile": ""})
+        client.build(dataclasses.replace(request, context=context))
+        return build.read("seen")
+
+    assert built("one\n", "two\n") == "one\ntwo\n"
+    assert built("eno\n", "two\n") == "eno\ntwo\n"
+    assert built("eno\n", "owt\n") == "eno\nowt\n"
 
 
 def test_changes_of_the_context_reach_the_build(build):

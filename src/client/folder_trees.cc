@@ -4,23 +4,32 @@
 
 #include <thread>
 
+#include "base/clock.h"
+#include "base/thread.h"
+#include "base/time.h"
 #include "filesync/sender.h"
 #include "filesync/tree.h"
 
 namespace kiln::client {
 namespace {
 
+int64_t Now() { return UnixNanos(SystemClock().Now()); }
+
 // A pipe whose other end is being sent to by a thread of this object.
 class SendingStream final : public filesync::PacketStream {
  public:
-  SendingStream(const progress::Activity& activity, std::unique_ptr<filesync::Tree> tree)
-      : tree_(std::move(tree)) {
+  explicit SendingStream(std::unique_ptr<filesync::Tree> tree) : tree_(std::move(tree)) {
     std::tie(near_, far_) = filesync::MakePacketPipe();
-    thread_ = std::thread([this, activity] {
-      const auto sent = filesync::SendTree(activity, *far_, *tree_, {.chunk_bytes = 1 << 20});
-      if (!sent.ok()) status_ = sent.error();
-      far_->CloseWrites();
-    });
+  }
+
+  Status Start(const progress::Activity& activity) {
+    TRY_ASSIGN(thread_, StartThread("kiln-send", [this, activity] {
+                 const auto sent = filesync::SendTree(
+                     activity, *far_, *tree_, {.chunk_bytes = 1 << 20, .listed_at_ns = Now()});
+                 if (!sent.ok()) status_ = sent.error();
+                 far_->CloseWrites();
+               }));
+    return OkStatus();
   }
   ~SendingStream() override {
     near_->Cancel();
@@ -57,6 +66,7 @@ Result<std::unique_ptr<filesync::Tree>> OpenShared(
   options.exclude = request.exclude;
   options.follow_paths = request.follow_paths;
   options.reset_owner = true;
+  options.tell_changes = true;
   return filesync::OpenFolder(std::move(root), std::move(options));
 }
 
@@ -65,13 +75,15 @@ Result<std::unique_ptr<filesync::Tree>> OpenShared(
 Result<std::unique_ptr<filesync::PacketStream>> FolderTrees::OpenTree(
     const progress::Activity& activity, const filesync::TreeRequest& request) {
   TRY_ASSIGN(auto tree, OpenShared(folders_, request));
-  return std::unique_ptr<filesync::PacketStream>(new SendingStream(activity, std::move(tree)));
+  auto stream = std::make_unique<SendingStream>(std::move(tree));
+  TRY(stream->Start(activity));
+  return std::unique_ptr<filesync::PacketStream>(std::move(stream));
 }
 
 Status FolderTrees::Serve(const progress::Activity& activity, const filesync::TreeRequest& request,
                           filesync::PacketStream& stream) {
   TRY_ASSIGN(const auto tree, OpenShared(folders_, request));
-  const auto sent = filesync::SendTree(activity, stream, *tree);
+  const auto sent = filesync::SendTree(activity, stream, *tree, {.listed_at_ns = Now()});
   if (!sent.ok()) return sent.error();
   return OkStatus();
 }

@@ -45,6 +45,11 @@ class Host {
   // Makes the tree and reads a file of it; nullopt if there is no such file.
   virtual Result<std::optional<std::string>> ReadFile(const llb::Output& tree,
                                                       const std::string& path) = 0;
+  // As ReadFile; nullopt also if the tree is a folder that no client shares.
+  virtual Result<std::optional<std::string>> ReadIfShared(const llb::Output& tree,
+                                                          const std::string& path) {
+    return ReadFile(tree, path);
+  }
   // Its first bytes only, at most so many.
   virtual Result<std::optional<std::string>> ReadPrefix(const llb::Output& tree,
                                                         const std::string& path,

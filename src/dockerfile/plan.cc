@@ -113,7 +113,8 @@ Result<std::vector<std::string>> Excludes(const Options& options, const LoadedDo
   if (!text) {
     const llb::Output tree = SmallFiles(options, host, "context", {".dockerignore"},
                                         "context-.dockerignore", "[internal] load .dockerignore");
-    TRY_ASSIGN(text, host.ReadFile(tree, ".dockerignore"));
+    // Whether the folder itself is needed shows later.
+    TRY_ASSIGN(text, host.ReadIfShared(tree, ".dockerignore"));
   }
   if (!text) return std::vector<std::string>();
   return ParseDockerignore(*text);

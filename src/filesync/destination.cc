@@ -50,6 +50,15 @@ std::string TemporaryName(std::string_view path) {
   return fmt::format(".kiln-{:016x}", std::hash<std::string_view>()(path));
 }
 
+int MakeTemporary(int dir, const std::string& name, const std::function<int()>& make) {
+  const int made = make();
+  if (made >= 0 || errno != EEXIST) return made;
+  // No two entries of a directory have the same name of this kind: a transfer that was killed left
+  // it.
+  if (unlinkat(dir, name.c_str(), 0) != 0) return -1;
+  return make();
+}
+
 Status SetMetadata(int fd, const Entry& entry) {
   if (fchown(fd, entry.uid, entry.gid) != 0)
     return ErrnoError(errno, "chown {}", Quoted(entry.path));
@@ -128,9 +137,11 @@ Status Destination::MakeSpecial(const Entry& entry) {
   TRY_ASSIGN(const Place place, PlaceOf(entry.path));
   const int dir = place.dir->get();
   const std::string temporary = TemporaryName(entry.path);
-  const int made = entry.IsSymlink() ? symlinkat(entry.linkname.c_str(), dir, temporary.c_str())
-                                     : mknodat(dir, temporary.c_str(), (entry.mode & S_IFMT) | 0600,
-                                               makedev(entry.devmajor, entry.devminor));
+  const int made = MakeTemporary(dir, temporary, [&] {
+    return entry.IsSymlink() ? symlinkat(entry.linkname.c_str(), dir, temporary.c_str())
+                             : mknodat(dir, temporary.c_str(), (entry.mode & S_IFMT) | 0600,
+                                       makedev(entry.devmajor, entry.devminor));
+  });
   if (made != 0) return ErrnoError(errno, "create {}", Quoted(entry.path));
   TRY(SetSpecialMetadata(place, temporary, entry));
   if (renameat(dir, temporary.c_str(), dir, place.name.c_str()) != 0) {
@@ -144,7 +155,10 @@ Status Destination::MakeLink(const Entry& entry, std::string_view target) {
   TRY_ASSIGN(const Place place, PlaceOf(entry.path));
   const std::string temporary = TemporaryName(entry.path);
   const int dir = place.dir->get();
-  if (linkat(from.dir->get(), from.name.c_str(), dir, temporary.c_str(), 0) != 0) {
+  const int made = MakeTemporary(dir, temporary, [&] {
+    return linkat(from.dir->get(), from.name.c_str(), dir, temporary.c_str(), 0);
+  });
+  if (made != 0) {
     return ErrnoError(errno, "link {} to {}", Quoted(entry.path), Quoted(target));
   }
   if (renameat(dir, temporary.c_str(), dir, place.name.c_str()) != 0) {

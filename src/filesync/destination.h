@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -48,8 +49,12 @@ class Destination {
   std::unordered_map<std::string, Dir> dirs_;
 };
 
-// The name under which an entry is made before it is moved to its place.
+// The name under which an entry is made before it is moved to its place: the same each time, so
+// that a later transfer finds and replaces what one that was killed has left.
 std::string TemporaryName(std::string_view path);
+// Calls `make`, which makes `name` in `dir` and returns -1 with an errno if it cannot. Where that
+// is because of a leftover, once more without it.
+int MakeTemporary(int dir, const std::string& name, const std::function<int()>& make);
 // Owner, xattrs, mode and times of an open file or directory.
 Status SetMetadata(int fd, const Entry& entry);
 

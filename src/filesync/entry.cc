@@ -114,6 +114,7 @@ void ToStat(const Entry& entry, fsutil::types::Stat* out) {
   out->set_devmajor(entry.devmajor);
   out->set_devminor(entry.devminor);
   for (const auto& [name, value] : entry.xattrs) (*out->mutable_xattrs())[name] = value;
+  out->set_changetime(entry.ctime_ns);
 }
 
 Result<Entry> FromStat(const fsutil::types::Stat& stat) {
@@ -127,6 +128,7 @@ Result<Entry> FromStat(const fsutil::types::Stat& stat) {
   if (entry.IsRegular()) entry.size = stat.size();
   if (entry.IsSymlink()) entry.size = static_cast<int64_t>(stat.linkname().size());
   entry.mtime_ns = stat.modtime();
+  entry.ctime_ns = stat.changetime();
   if (entry.IsSymlink() || entry.IsRegular()) {
     const std::string& link = stat.linkname();
     if (link.size() >= PATH_MAX || link.find('\0') != std::string::npos ||

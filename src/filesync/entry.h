@@ -29,6 +29,8 @@ struct Entry {
   uint32_t devmajor = 0;
   uint32_t devminor = 0;
   std::vector<std::pair<std::string, std::string>> xattrs;  // sorted by name
+  // When the inode changed last, by the sender's clock; 0: not said. No part of what the entry is.
+  int64_t ctime_ns = 0;
   // What the receiver's hasher made of a regular file; carried over while the file is unchanged.
   Digest digest;
 

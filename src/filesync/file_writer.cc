@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/strings.h"
+#include "base/thread.h"
 
 namespace kiln::filesync {
 namespace {
@@ -53,7 +54,8 @@ Status FileWriter::File::Create() {
   }
   replaces = true;
   name = TemporaryName(entry.path);
-  fd = Fd(openat(place.dir->get(), name.c_str(), kFlags, 0600));
+  const int dir = place.dir->get();
+  fd = Fd(MakeTemporary(dir, name, [&] { return openat(dir, name.c_str(), kFlags, 0600); }));
   if (!fd) return ErrnoError(errno, "create {}", Quoted(entry.path));
   return OkStatus();
 }
@@ -79,9 +81,23 @@ FileWriter::FileWriter(size_t threads, HasherFactory make_hasher, std::function<
   if (!make_hasher_) {
     make_hasher_ = [](const Entry&) { return std::make_unique<ContentHasher>(); };
   }
-  for (size_t i = 0; i < threads; ++i) lanes_.push_back(std::make_unique<Lane>());
-  for (const auto& lane : lanes_)
-    lane->thread = std::thread([this, raw = lane.get()] { Work(*raw); });
+  for (size_t i = 0; i < threads; ++i) {
+    auto lane = std::make_unique<Lane>();
+    auto thread = StartThread("kiln-write", [this, raw = lane.get()] { Work(*raw); });
+    if (thread.ok()) {
+      lane->thread = *std::move(thread);
+    } else if (!lanes_.empty()) {
+      return;  // those there are do
+    } else {
+      // Takes what it is given, and drops it.
+      MutexLock lock(lane->mutex);
+      lane->stopping = true;
+      MutexLock error_lock(error_mutex_);
+      error_ = std::move(thread).error();
+    }
+    lanes_.push_back(std::move(lane));
+    if (error()) return;
+  }
 }
 
 FileWriter::~FileWriter() { Stop(true); }
@@ -116,21 +132,21 @@ void FileWriter::Close(uint32_t id) {
 
 void FileWriter::Post(Lane& lane, Task task) {
   const size_t size = task.data.size() + kTaskOverhead;
-  std::unique_lock lock(lane.mutex);
-  lane.changed.wait(
-      lock, [&] { return lane.stopping || lane.bytes == 0 || lane.bytes + size <= kLaneBytes; });
+  MutexLock lock(lane.mutex);
+  while (!lane.stopping && lane.bytes > 0 && lane.bytes + size > kLaneBytes)
+    lane.changed.Wait(lock);
   if (lane.stopping) return;
   lane.bytes += size;
   lane.tasks.push_back(std::move(task));
-  lane.changed.notify_all();
+  lane.changed.NotifyAll();
 }
 
 void FileWriter::Work(Lane& lane) {
   while (true) {
     Task task;
     {
-      std::unique_lock lock(lane.mutex);
-      lane.changed.wait(lock, [&] { return lane.stopping || !lane.tasks.empty(); });
+      MutexLock lock(lane.mutex);
+      while (!lane.stopping && lane.tasks.empty()) lane.changed.Wait(lock);
       if (lane.tasks.empty()) return;
       task = std::move(lane.tasks.front());
       lane.tasks.pop_front();
@@ -141,9 +157,9 @@ void FileWriter::Work(Lane& lane) {
       const Status written = Write(lane, task);
       if (!written.ok()) Fail(written.error());
     }
-    std::lock_guard lock(lane.mutex);
+    MutexLock lock(lane.mutex);
     lane.bytes -= size;
-    lane.changed.notify_all();
+    lane.changed.NotifyAll();
   }
 }
 
@@ -167,7 +183,7 @@ Status FileWriter::Write(Lane& lane, Task& task) {
 
 void FileWriter::Fail(Error error) {
   {
-    std::lock_guard lock(error_mutex_);
+    MutexLock lock(error_mutex_);
     if (error_) return;
     error_ = std::move(error);
   }
@@ -175,16 +191,16 @@ void FileWriter::Fail(Error error) {
 }
 
 std::optional<Error> FileWriter::error() const {
-  std::lock_guard lock(error_mutex_);
+  MutexLock lock(error_mutex_);
   return error_;
 }
 
 void FileWriter::Stop(bool drop) {
   for (const auto& lane : lanes_) {
-    std::lock_guard lock(lane->mutex);
+    MutexLock lock(lane->mutex);
     lane->stopping = true;
     if (drop) lane->tasks.clear();
-    lane->changed.notify_all();
+    lane->changed.NotifyAll();
   }
   for (const auto& lane : lanes_) {
     if (lane->thread.joinable()) lane->thread.join();

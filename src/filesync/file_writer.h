@@ -1,10 +1,8 @@
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -12,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/mutex.h"
 #include "filesync/destination.h"
 #include "filesync/entry.h"
 #include "filesync/receiver.h"
@@ -37,7 +36,8 @@ class FileWriter {
 
   // Waits for everything. The digest of every file by id, in no order.
   Result<std::vector<std::pair<uint32_t, Digest>>> Finish();
-  std::optional<Error> error() const;
+  // Also right after the construction: there was no thread to be had.
+  std::optional<Error> error() const EXCLUDES(error_mutex_);
 
  private:
   struct File;
@@ -47,27 +47,27 @@ class FileWriter {
     bool last = false;
   };
   struct Lane {
-    std::mutex mutex;
-    std::condition_variable changed;
-    std::deque<Task> tasks;
-    size_t bytes = 0;
-    bool stopping = false;
-    std::vector<std::pair<uint32_t, Digest>> digests;
+    Mutex mutex;
+    CondVar changed;
+    std::deque<Task> tasks GUARDED_BY(mutex);
+    size_t bytes GUARDED_BY(mutex) = 0;
+    bool stopping GUARDED_BY(mutex) = false;
+    std::vector<std::pair<uint32_t, Digest>> digests;  // its thread's, until that has ended
     std::thread thread;
   };
 
   void Post(Lane& lane, Task task);
   void Work(Lane& lane);
   Status Write(Lane& lane, Task& task);
-  void Fail(Error error);
+  void Fail(Error error) EXCLUDES(error_mutex_);
   void Stop(bool drop);
 
   HasherFactory make_hasher_;
   std::function<void()> on_error_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::unordered_map<uint32_t, std::shared_ptr<File>> open_;
-  mutable std::mutex error_mutex_;
-  std::optional<Error> error_;
+  mutable Mutex error_mutex_;
+  std::optional<Error> error_ GUARDED_BY(error_mutex_);
 };
 
 }  // namespace kiln::filesync

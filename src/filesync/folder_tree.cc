@@ -1,7 +1,6 @@
 #include <sys/sysmacros.h>
 
 #include <map>
-#include <mutex>
 #include <optional>
 
 #include "base/pattern_matcher.h"
@@ -93,7 +92,10 @@ class FolderTree final : public Tree {
     entry.uid = options_.reset_owner ? 0 : info.uid;
     entry.gid = options_.reset_owner ? 0 : info.gid;
     entry.mtime_ns = options_.mtime_ns.value_or(UnixNanos(info.mtime));
-    if (S_ISREG(info.mode)) entry.size = static_cast<int64_t>(info.size);
+    if (S_ISREG(info.mode)) {
+      entry.size = static_cast<int64_t>(info.size);
+      if (options_.tell_changes) entry.ctime_ns = UnixNanos(info.ctime);
+    }
     if (info.IsSymlink()) {
       TRY_ASSIGN(entry.linkname, sys::ReadLinkAt(walked.dir, walked.name));
       entry.size = static_cast<int64_t>(entry.linkname.size());

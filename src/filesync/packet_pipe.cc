@@ -1,7 +1,6 @@
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 
+#include "base/mutex.h"
 #include "filesync/packet_stream.h"
 
 namespace kiln::filesync {
@@ -18,57 +17,56 @@ class Channel {
  public:
   bool Push(const Packet& packet, bool more) {
     const size_t size = packet.data().size() + kPacketOverhead;
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     if (bytes_ > 0 && bytes_ + size > kPipeBytes) {
-      readable_.notify_all();
-      writable_.wait(
-          lock, [&] { return broken_ || closed_ || bytes_ == 0 || bytes_ + size <= kPipeBytes; });
+      readable_.NotifyAll();
+      while (!broken_ && !closed_ && bytes_ > 0 && bytes_ + size > kPipeBytes) writable_.Wait(lock);
     }
     if (broken_ || closed_) return false;
     bytes_ += size;
     packets_.push_back(packet);
-    if (!more || bytes_ >= kBatchBytes) readable_.notify_all();
+    if (!more || bytes_ >= kBatchBytes) readable_.NotifyAll();
     return true;
   }
 
   bool Pop(Packet* packet) {
-    std::unique_lock lock(mutex_);
-    readable_.wait(lock, [&] { return broken_ || closed_ || !packets_.empty(); });
+    MutexLock lock(mutex_);
+    while (!broken_ && !closed_ && packets_.empty()) readable_.Wait(lock);
     if (broken_ || packets_.empty()) return false;
     *packet = std::move(packets_.front());
     packets_.pop_front();
     bytes_ -= packet->data().size() + kPacketOverhead;
-    if (bytes_ <= kPipeBytes / 2) writable_.notify_all();
+    if (bytes_ <= kPipeBytes / 2) writable_.NotifyAll();
     return true;
   }
 
   void Close() {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     closed_ = true;
-    readable_.notify_all();
-    writable_.notify_all();
+    readable_.NotifyAll();
+    writable_.NotifyAll();
   }
 
   void Break() {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     broken_ = true;
-    readable_.notify_all();
-    writable_.notify_all();
+    readable_.NotifyAll();
+    writable_.NotifyAll();
   }
 
   bool broken() {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return broken_;
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable readable_;
-  std::condition_variable writable_;
-  std::deque<Packet> packets_;
-  size_t bytes_ = 0;
-  bool closed_ = false;
-  bool broken_ = false;
+  Mutex mutex_;
+  CondVar readable_;
+  CondVar writable_;
+  std::deque<Packet> packets_ GUARDED_BY(mutex_);
+  size_t bytes_ GUARDED_BY(mutex_) = 0;
+  bool closed_ GUARDED_BY(mutex_) = false;
+  bool broken_ GUARDED_BY(mutex_) = false;
 };
 
 class PipeEnd final : public PacketStream {

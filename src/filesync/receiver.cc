@@ -39,7 +39,9 @@ class Receiving {
 
   Result<ReceiveReport> Run() {
     const auto on_cancel = activity_.cancel.OnCancel([this] { stream_.Cancel(); });
-    Status done = Prepare();
+    Status done = requests_.started();
+    if (const auto failure = files_.error()) done = *failure;
+    if (done.ok()) done = Prepare();
     if (done.ok()) done = ReadAll();
     if (const auto failure = files_.error()) done = *failure;
     if (const Status check = activity_.Check(); !check.ok()) done = check.error();
@@ -108,6 +110,7 @@ class Receiving {
     if (listed_) return InvalidArgument("the sender listed an entry after the end of its listing");
     if (!packet.has_stat()) {
       listed_ = true;
+      report_.listed_at_ns = packet.listedat();
       return RemoveBefore(nullptr);
     }
     if (next_id_ >= options_.max_entries) {
@@ -125,10 +128,12 @@ class Receiving {
   // disk.
   Status PlaceIfWanted(Entry entry, uint32_t id, const fsutil::types::Stat& stat) {
     if (entry.path == kMetadataFile) return OkStatus();  // has an id all the same
-    const auto size = static_cast<uint32_t>(stat.ByteSizeLong());
+    fsutil::types::Stat kept = stat;
+    kept.clear_changetime();  // not of the folder's content
+    const auto size = static_cast<uint32_t>(kept.ByteSizeLong());
     for (int shift = 0; shift < 32; shift += 8)
       metadata_.push_back(static_cast<char>(size >> shift));
-    stat.AppendToString(&metadata_);
+    kept.AppendToString(&metadata_);
     while (!waiting_dirs_.empty() &&
            !entry.path.starts_with(waiting_dirs_.back().first.path + "/")) {
       waiting_dirs_.pop_back();
@@ -155,7 +160,7 @@ class Receiving {
     }
     TRY_ASSIGN(const Entry* target, LinkTarget(entry));
     const bool same = old != nullptr && !options_.differ_none && SameEntry(*old, entry) &&
-                      (target == nullptr || !IsChanged(target));
+                      !ChangedSince(entry) && (target == nullptr || !IsChanged(target));
     const auto index = static_cast<uint32_t>(report_.entries.size());
     report_.entries.push_back(std::move(entry));
     Entry& now = report_.entries.back();
@@ -206,6 +211,13 @@ class Receiving {
                              Quoted(entry.path), Quoted(entry.linkname));
     }
     return target;
+  }
+
+  // Whether the file was changed after the previous listing was begun, or may have been. Times of
+  // files come from a clock that ticks more slowly than the one that a listing is dated by.
+  bool ChangedSince(const Entry& entry) const {
+    constexpr int64_t kTickNs = 20'000'000;
+    return entry.ctime_ns != 0 && entry.ctime_ns + kTickNs >= options_.previous_listed_at_ns;
   }
 
   bool IsChanged(const Entry* entry) const {

@@ -27,6 +27,9 @@ struct ReceiveOptions {
   // What the destination holds: the `entries` of the last transfer into it, in wire order. Empty
   // for an empty folder.
   std::vector<Entry> previous;
+  // `listed_at_ns` of that transfer, if it had one. A file that has changed since is asked for
+  // again, whatever its size and times say; so is one of which that cannot be told.
+  int64_t previous_listed_at_ns = 0;
   // Ask for every file again, whatever `previous` says (local.differ=none).
   bool differ_none = false;
   // Merge into what is there: `previous` is empty, nothing is removed but what stands in an entry's
@@ -54,6 +57,8 @@ struct ReceiveReport {
   std::vector<uint32_t> changed;
   // Paths that are gone; of a removed directory only the directory itself. Apply before `changed`.
   std::vector<std::string> removed;
+  // When the sender began to list, by its clock; 0: it did not say.
+  int64_t listed_at_ns = 0;
   uint64_t files_requested = 0;
   int64_t bytes_received = 0;
 };

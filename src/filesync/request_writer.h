@@ -1,12 +1,12 @@
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
-#include <mutex>
 #include <string>
 #include <thread>
 
+#include "base/mutex.h"
+#include "base/result.h"
 #include "filesync/packet_stream.h"
 
 namespace kiln::filesync {
@@ -16,6 +16,8 @@ namespace kiln::filesync {
 class RequestWriter {
  public:
   explicit RequestWriter(PacketStream& stream);
+  // Why there is no thread, if there is none: nothing is written then.
+  const Status& started() const { return started_; }
   // Cancels the stream if the thread is stuck in a write.
   ~RequestWriter();
 
@@ -26,15 +28,18 @@ class RequestWriter {
   void Abort(const std::string& why);
 
  private:
-  void Push(Packet packet);
-  void Work();
+  void Push(Packet packet) EXCLUDES(mutex_);
+  void Work() EXCLUDES(mutex_);
+  // For a second at most; false: something is still being written, or waits.
+  bool AwaitIdleLocked(MutexLock& lock) REQUIRES(mutex_);
 
   PacketStream& stream_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Packet> queue_;
-  bool busy_ = false;
-  bool stopping_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<Packet> queue_ GUARDED_BY(mutex_);
+  bool busy_ GUARDED_BY(mutex_) = false;
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  Status started_;
   std::thread thread_;
 };
 

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <memory>
-#include <mutex>
-#include <thread>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/strings.h"
+#include "base/thread.h"
 
 namespace kiln::filesync {
 namespace {
@@ -30,16 +29,22 @@ class Sending {
 
   Result<SendReport> Run() {
     const auto on_cancel = activity_.cancel.OnCancel([this] { stream_.Cancel(); });
-    std::thread reader([this] { ReadRequests(); });
+    auto reader = StartThread("kiln-send", [this] { ReadRequests(); });
+    if (!reader.ok()) {
+      stream_.Cancel();
+      return std::move(reader).error();
+    }
     // Files are served while the walk goes on: a receiver asks for them at any time.
-    std::thread server([this] { ServeFiles(); });
-    const Status walked = ListEntries();
+    auto server = StartThread("kiln-send", [this] { ServeFiles(); });
+    const Status walked = server.ok() ? ListEntries() : Status(server.error());
     if (!walked.ok()) Fail(walked.error());
-    server.join();
-    reader.join();
+    if (server.ok()) server->join();
+    reader->join();
     TRY(activity_.Check());
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (failure_) return *failure_;
+    MutexLock write_lock(write_mutex_);
+    report_.bytes_sent = sent_bytes_;
     if (options_.on_progress) options_.on_progress(report_.bytes_sent);
     return report_;
   }
@@ -51,6 +56,7 @@ class Sending {
     TRY(tree_.Walk(activity_, [this](const Entry& entry) { return SendEntry(entry); }));
     Packet end;
     end.set_type(Packet::PACKET_STAT);
+    end.set_listedat(options_.listed_at_ns);
     if (!Send(end, false)) return BrokenStream();
     return OkStatus();
   }
@@ -58,7 +64,7 @@ class Sending {
   Status SendEntry(const Entry& entry) {
     TRY(activity_.Check());
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       if (failure_) return *failure_;
       const bool servable = entry.IsRegular() && !entry.IsHardLink();
       states_.push_back(servable ? State::kFile : State::kNotAFile);
@@ -82,9 +88,9 @@ class Sending {
           if (!Enqueue(packet.id())) return;
           break;
         case Packet::PACKET_FIN: {
-          std::lock_guard lock(mutex_);
+          MutexLock lock(mutex_);
           finished_ = true;
-          changed_.notify_all();
+          changed_.NotifyAll();
           return;
         }
         case Packet::PACKET_ERR:
@@ -100,16 +106,17 @@ class Sending {
   }
 
   bool Enqueue(uint32_t id) {
-    std::unique_lock lock(mutex_);
-    if (id >= states_.size() || states_[id] != State::kFile) {
-      lock.unlock();
-      Fail(InvalidArgument("invalid file id {}", id));
-      return false;
+    {
+      MutexLock lock(mutex_);
+      if (id < states_.size() && states_[id] == State::kFile) {
+        states_[id] = State::kRequested;
+        requests_.push_back(id);
+        changed_.NotifyAll();
+        return true;
+      }
     }
-    states_[id] = State::kRequested;
-    requests_.push_back(id);
-    changed_.notify_all();
-    return true;
+    Fail(InvalidArgument("invalid file id {}", id));
+    return false;
   }
 
   void ServeFiles() {
@@ -118,8 +125,8 @@ class Sending {
       uint32_t id = 0;
       bool more = false;
       {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return failure_ || !requests_.empty() || finished_; });
+        MutexLock lock(mutex_);
+        while (!failure_ && requests_.empty() && !finished_) changed_.Wait(lock);
         if (failure_) return;
         if (requests_.empty()) break;
         id = requests_.front();
@@ -161,7 +168,7 @@ class Sending {
   }
 
   bool Send(const Packet& packet, bool more) {
-    std::lock_guard lock(write_mutex_);
+    MutexLock lock(write_mutex_);
     if (!stream_.Write(packet, more)) return false;
     sent_bytes_ += static_cast<int64_t>(packet.ByteSizeLong());
     const auto now = std::chrono::steady_clock::now();
@@ -169,25 +176,24 @@ class Sending {
       last_progress_ = now;
       options_.on_progress(sent_bytes_);
     }
-    report_.bytes_sent = sent_bytes_;
     return true;
   }
 
   static Error BrokenStream() { return Unavailable("the receiver closed the stream"); }
 
   // The first failure counts. Tells the receiver, and makes both threads end.
-  void Fail(Error error) {
+  void Fail(const Error& error) EXCLUDES(mutex_, write_mutex_) {
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       if (failure_ || finished_) return;
-      failure_ = std::move(error);
-      changed_.notify_all();
+      failure_ = error;
+      changed_.NotifyAll();
     }
     Packet packet;
     packet.set_type(Packet::PACKET_ERR);
-    packet.set_data(failure_->ToString());
+    packet.set_data(error.ToString());
     {
-      std::lock_guard lock(write_mutex_);
+      MutexLock lock(write_mutex_);
       stream_.Write(packet, false);
     }
     stream_.Cancel();
@@ -203,19 +209,19 @@ class Sending {
   const std::unique_ptr<char[]> buffer_;
   Packet serving_;
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<State> states_;
-  std::deque<Entry> files_;  // what is needed to open the servable ones
-  std::deque<uint32_t> requests_;
-  bool finished_ = false;
-  std::optional<Error> failure_;
-  SendReport report_;
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<State> states_ GUARDED_BY(mutex_);
+  std::deque<Entry> files_ GUARDED_BY(mutex_);  // what is needed to open the servable ones
+  std::deque<uint32_t> requests_ GUARDED_BY(mutex_);
+  bool finished_ GUARDED_BY(mutex_) = false;
+  std::optional<Error> failure_ GUARDED_BY(mutex_);
+  SendReport report_ GUARDED_BY(mutex_);
 
   Packet listing_;
-  std::mutex write_mutex_;
-  int64_t sent_bytes_ = 0;
-  std::chrono::steady_clock::time_point last_progress_{};
+  Mutex write_mutex_ ACQUIRED_AFTER(mutex_);
+  int64_t sent_bytes_ GUARDED_BY(write_mutex_) = 0;
+  std::chrono::steady_clock::time_point last_progress_ GUARDED_BY(write_mutex_){};
 };
 
 }  // namespace

@@ -15,6 +15,8 @@ struct SendOptions {
   size_t chunk_bytes = 32 << 10;
   // Total bytes of packets sent so far; at most ten times a second, and once at the end.
   std::function<void(int64_t bytes)> on_progress;
+  // When the folder began to be listed, by the clock of its files' times; 0: not said.
+  int64_t listed_at_ns = 0;
 };
 
 struct SendReport {

@@ -7,7 +7,10 @@
 #include <fstream>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/ids.h"
+#include "base/time.h"
+#include "filesync/destination.h"
 #include "filesync/receiver.h"
 #include "filesync/sender.h"
 
@@ -40,7 +43,7 @@ class TransferTest : public testing::Test {
     std::thread sender([&, stream = theirs.get()] {
       auto tree = OpenFolder(from_.Open(), filter);
       ASSERT_TRUE(tree.ok()) << tree.error().ToString();
-      sent_ = SendTree(activity_, *stream, **tree);
+      sent_ = SendTree(activity_, *stream, **tree, {.listed_at_ns = listed_at_ns_});
       stream->CloseWrites();
     });
     const Fd root = to_.Open();
@@ -68,6 +71,7 @@ class TransferTest : public testing::Test {
   TempDir to_;
   std::vector<Entry> previous_;
   Result<SendReport> sent_ = Unknown("not run");
+  int64_t listed_at_ns_ = 0;
 };
 
 using Strings = std::vector<std::string>;
@@ -158,6 +162,40 @@ TEST_F(TransferTest, ReplacesOneKindByAnother) {
   EXPECT_TRUE(report->removed.empty());
 }
 
+TEST_F(TransferTest, NoticesAChangeBehindTheSameSizeAndTimes) {
+  const auto now = [] { return UnixNanos(SystemClock().Now()); };
+  Put(from_.path() / "a", "one");
+  Put(from_.path() / "b", "two");
+  const auto written = fs::last_write_time(from_.path() / "a");
+  // As if they had been written long before.
+  listed_at_ns_ = now() + 1'000'000'000;
+  auto report = Transfer({}, {.tell_changes = true});
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->listed_at_ns, listed_at_ns_);
+  report = Transfer({.previous_listed_at_ns = listed_at_ns_}, {.tell_changes = true});
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->files_requested, 0U);
+
+  const int64_t before = now();
+  Put(from_.path() / "a", "eno");
+  fs::last_write_time(from_.path() / "a", written);
+  report = Transfer({}, {});  // a sender that says nothing of it
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(Get(to_.path() / "a"), "one");
+  report = Transfer({.previous_listed_at_ns = before}, {.tell_changes = true});
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(Get(to_.path() / "a"), "eno");
+  // Of the other nothing is known but that it was written just before.
+  EXPECT_LE(report->files_requested, 2U);
+  report = Transfer({.previous_listed_at_ns = now() + 1'000'000'000}, {.tell_changes = true});
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->files_requested, 0U);
+  // Nobody knows when the previous listing was made.
+  report = Transfer({}, {.tell_changes = true});
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->files_requested, 2U);
+}
+
 TEST_F(TransferTest, MergingRemovesOnlyWhatIsInTheWay) {
   fs::create_directories(to_.path() / "both/old");
   fs::create_directories(to_.path() / "file/was/dir");
@@ -174,6 +212,24 @@ TEST_F(TransferTest, MergingRemovesOnlyWhatIsInTheWay) {
   EXPECT_EQ(Get(to_.path() / "both/new"), "new");
   EXPECT_EQ(Get(to_.path() / "file"), "f");
   EXPECT_TRUE(fs::is_directory(to_.path() / "dir") && fs::is_directory(to_.path() / "both/old"));
+}
+
+// A transfer that was killed leaves files under the names that this one makes its own under.
+TEST_F(TransferTest, ReplacesWhatAKilledTransferHasLeft) {
+  for (const char* name : {"file", "empty", "link", "linked"}) Put(to_.path() / name, "old");
+  Put(from_.path() / "file", "new");
+  Put(from_.path() / "empty", "");
+  fs::create_symlink("file", from_.path() / "link");
+  fs::create_hard_link(from_.path() / "file", from_.path() / "linked");
+  for (const char* name : {"file", "empty", "link", "linked"})
+    Put(to_.path() / TemporaryName(name), "half");
+  const auto report = Transfer({.merge = true});
+  ASSERT_TRUE(report.ok()) << report.error().ToString();
+  EXPECT_EQ(Get(to_.path() / "file"), "new");
+  EXPECT_EQ(Get(to_.path() / "empty"), "");
+  EXPECT_EQ(Get(to_.path() / "linked"), "new");
+  EXPECT_TRUE(fs::is_symlink(to_.path() / "link"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(to_.path()), fs::directory_iterator()), 4);
 }
 
 TEST_F(TransferTest, NeverWritesThroughAnOldHardLink) {

@@ -42,6 +42,8 @@ struct FolderOptions {
   std::vector<std::string> follow_paths;
   // All entries are listed with uid and gid 0.
   bool reset_owner = false;
+  // Regular files are listed with the time of their last change, for receivers that compare it.
+  bool tell_changes = false;
   // All entries are listed with this time.
   std::optional<int64_t> mtime_ns;
 };

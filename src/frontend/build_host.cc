@@ -12,6 +12,7 @@
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "llb/marshal.h"
+#include "session/files.h"
 
 namespace kiln::frontend {
 namespace {
@@ -114,6 +115,13 @@ Result<dockerfile::ImageInfo> BuildHost::ResolveOne(const dockerfile::ImageReque
 Result<std::optional<std::string>> BuildHost::ReadFile(const llb::Output& tree,
                                                        const std::string& path) {
   return Read(tree, path, {});
+}
+
+Result<std::optional<std::string>> BuildHost::ReadIfShared(const llb::Output& tree,
+                                                           const std::string& path) {
+  auto text = Read(tree, path, {});
+  if (!text.ok() && session::IsNotShared(text.error())) return std::optional<std::string>();
+  return text;
 }
 
 Result<std::optional<std::string>> BuildHost::ReadPrefix(const llb::Output& tree,

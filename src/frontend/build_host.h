@@ -22,6 +22,8 @@ class BuildHost final : public dockerfile::Host {
       const std::vector<dockerfile::ImageRequest>& requests) override;
   Result<std::optional<std::string>> ReadFile(const llb::Output& tree,
                                               const std::string& path) override;
+  Result<std::optional<std::string>> ReadIfShared(const llb::Output& tree,
+                                                  const std::string& path) override;
   Result<std::optional<std::string>> ReadPrefix(const llb::Output& tree, const std::string& path,
                                                 std::size_t bytes) override;
   Result<std::optional<llb::Output>> Input(const std::string& name) override;

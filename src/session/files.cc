@@ -188,6 +188,13 @@ Result<OpenedTree> OpenTree(Manager& manager, const progress::Activity& activity
   return opened;
 }
 
+bool IsNotShared(const Error& error) {
+  // "no local sources enabled": it shares no folder at all.
+  const std::string& said = error.message();
+  return said.find("no access allowed to dir") != std::string::npos ||
+         said.find("no local sources enabled") != std::string::npos;
+}
+
 Result<filesync::SendReport> SendTree(const progress::Activity& activity, Session& session,
                                       int exporter_id, bool multi_platform, filesync::Tree& tree,
                                       const filesync::SendOptions& options) {

@@ -32,6 +32,9 @@ Result<SessionPtr> FindTreeSession(Manager& manager, const progress::Activity& a
 Result<OpenedTree> OpenTree(Manager& manager, const progress::Activity& activity,
                             const SessionPtr& session, const filesync::TreeRequest& request);
 
+// What clients say of a folder that they do not share, however it has come to the caller.
+bool IsNotShared(const Error& error);
+
 // --- Exports to the client (moby.filesync.v1.FileSend) ---
 
 // Sends a directory tree to exporter `exporter_id` of the client and waits until the client has it.

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/strings.h"
 #include "llb/source_key.h"
 #include "session/files.h"
 #include "source/folder_index.h"
@@ -14,6 +15,9 @@
 
 namespace kiln::source {
 namespace {
+
+// When the client began to list what was received last, by its clock; kiln's clients say so.
+constexpr const char* kListedLabel = "local.listed";
 
 // The pinned session, then the others of the activity.
 std::vector<std::string> Candidates(const progress::Activity& activity, const std::string& pinned) {
@@ -109,8 +113,10 @@ Status LocalFolder::Receive(const progress::Activity& activity, const session::S
                             store::NamedDir& dir) {
   TRY_ASSIGN(const std::shared_ptr<store::LayerTree> index, dir.Index());
   Listing before;
+  std::string listed_at;
   if (!dir.is_new()) {
     TRY_ASSIGN(before, ListingOf(*index));
+    TRY_ASSIGN(listed_at, dir.Label(kListedLabel));
   }
   TRY_ASSIGN(const Fd root, OpenFile(dir.path(), O_RDONLY | O_DIRECTORY));
   const filesync::TreeRequest request{.name = FolderName(),
@@ -120,9 +126,10 @@ Status LocalFolder::Receive(const progress::Activity& activity, const session::S
   TRY_ASSIGN(const session::OpenedTree tree,
              session::OpenTree(services_.sessions, activity, session, request));
   progress::StatusScope status(activity, services_.clock, Digest(),
-                               "transferring " + spec_.name + ":");
+                               "transferring " + spec_.name + ":", "transferring");
   filesync::ReceiveOptions options;
   options.previous = std::move(before.entries);
+  options.previous_listed_at_ns = ParseInt(listed_at).value_or(0);
   options.differ_none = spec_.differ == llb::Differ::kNone;
   options.metadata_only = spec_.metadata_only;
   options.content_patterns = spec_.metadata_exceptions;
@@ -130,6 +137,8 @@ Status LocalFolder::Receive(const progress::Activity& activity, const session::S
   options.on_progress = [&status](int64_t bytes) { status.Update(bytes, 0); };
   TRY_ASSIGN(const filesync::ReceiveReport report,
              filesync::ReceiveTree(activity, *tree.stream, root.get(), std::move(options)));
+  TRY(dir.SetLabel(kListedLabel,
+                   report.listed_at_ns == 0 ? "" : std::to_string(report.listed_at_ns)));
   return UpdateIndex(*index, report, before);
 }
 
