@@ -162,7 +162,7 @@ struct Daemon::Parts {
   std::unique_ptr<ContentService> content;
   HealthService health;
   TraceService trace;
-  std::shared_ptr<const rpc::TlsContext> tls;
+  std::shared_ptr<rpc::TlsServer> tls;
   std::unique_ptr<rpc::Server> server;
   bool stopped = false;
 
@@ -309,11 +309,12 @@ Status Daemon::Parts::OpenServices() {
       },
       *blocking, std::move(record));
   content = std::make_unique<ContentService>(*store, *history, *blocking);
-  if (!config.tls.cert.empty() || !config.tls.key.empty()) {
-    TRY_ASSIGN(tls, rpc::TlsContext::Load(config.tls));
+  if (!config.tls.empty()) {
+    TRY_ASSIGN(tls, rpc::TlsServer::Load(config.tls));
   }
-  TRY_ASSIGN(server, rpc::Server::Start(
-                         {control.get(), bridge.get(), content.get(), &health, &trace}, poller));
+  TRY_ASSIGN(server,
+             rpc::Server::Start({control.get(), bridge.get(), content.get(), &health, &trace},
+                                poller, {.pings = true}));
   return OkStatus();
 }
 
@@ -346,12 +347,24 @@ Daemon::~Daemon() { Shutdown(std::chrono::milliseconds(0)); }
 
 Status Daemon::Listen(const std::string& address) {
   TRY_ASSIGN(const rpc::Address parsed, rpc::Address::Parse(address));
-  const bool tcp = parsed.kind == rpc::Address::Kind::kTcp;
-  if (tcp && !parts_->tls)
-    LOG_WARNING("TLS is not enabled for {}: enabling mutual TLS is highly recommended", address);
-  TRY_ASSIGN(Fd socket, rpc::ListenOn(parsed, parts_->config.socket_owner));
-  parts_->server->Accept(std::move(socket), tcp ? parts_->tls : nullptr);
-  LOG_INFO("running server on {}", address);
+  TRY_ASSIGN(std::vector<Fd> sockets, rpc::ListenOn(parsed, parts_->config.socket_owner));
+  for (Fd& socket : sockets) {
+    // Of a socket that systemd passed only the socket itself tells what it is.
+    TRY_ASSIGN(const bool network, rpc::IsNetworkSocket(socket));
+    const bool configured = parts_->tls != nullptr;
+    if (network && !configured) {
+      LOG_WARNING("TLS is not enabled for {}: enabling mutual TLS is highly recommended", address);
+    } else if (!network && configured && parsed.kind == rpc::Address::Kind::kFd) {
+      LOG_WARNING("TLS is not used for the unix socket that systemd passed ({})", address);
+    }
+    std::string shown = address;
+    if (network) {
+      TRY_ASSIGN(const rpc::Address bound, rpc::BoundAddress(socket));
+      shown = bound.ToString();
+    }
+    parts_->server->Accept(std::move(socket), network ? parts_->tls : nullptr);
+    LOG_INFO("running server on {}", shown);
+  }
   return OkStatus();
 }
 

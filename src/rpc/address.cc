@@ -21,6 +21,8 @@ namespace {
 
 constexpr size_t kMaxUnixPathBytes = 104;
 constexpr int kFirstSystemdFd = 3;
+constexpr int kKeepAliveSeconds = 15;
+constexpr int kKeepAliveProbes = 9;
 
 struct AddrInfoDeleter {
   void operator()(addrinfo* info) const { freeaddrinfo(info); }
@@ -98,28 +100,118 @@ Result<Fd> ListenUnix(const Address& address, const SocketOwner& owner) {
   return fd;
 }
 
-Result<Fd> ListenTcp(const Address& address) {
-  TRY_ASSIGN(const AddrInfoPtr info, Lookup(address, AI_PASSIVE | AI_NUMERICSERV));
-  TRY_ASSIGN(Fd fd, NewSocket(info->ai_family, SOCK_NONBLOCK));
+// A socket that listens on `info`, on `port` (network order) unless that is 0; else an errno.
+struct Listening {
+  Fd socket;
+  int error = 0;
+};
+
+Listening ListenOnInfo(const addrinfo& info, in_port_t port) {
+  Fd fd(socket(info.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return {Fd(), errno};
   const int on = 1;
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(fd.get(), info->ai_addr, info->ai_addrlen) != 0)
-    return ErrnoError(errno, "bind {}", address.ToString());
-  if (listen(fd.get(), SOMAXCONN) != 0) return ErrnoError(errno, "listen {}", address.ToString());
+  sockaddr_storage name{};
+  std::memcpy(&name, info.ai_addr, info.ai_addrlen);
+  if (info.ai_family == AF_INET6) {
+    // The other family has a socket of its own.
+    setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (port != 0) reinterpret_cast<sockaddr_in6&>(name).sin6_port = port;
+  } else if (port != 0) {
+    reinterpret_cast<sockaddr_in&>(name).sin_port = port;
+  }
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), info.ai_addrlen) != 0 ||
+      listen(fd.get(), SOMAXCONN) != 0) {
+    return {Fd(), errno};
+  }
+  return {std::move(fd), 0};
+}
+
+// What a machine without that family says.
+bool IsMissingFamily(int error) { return error == EAFNOSUPPORT || error == EADDRNOTAVAIL; }
+
+bool SameAddress(const addrinfo& a, const addrinfo& b) {
+  return a.ai_addrlen == b.ai_addrlen && std::memcmp(a.ai_addr, b.ai_addr, a.ai_addrlen) == 0;
+}
+
+// Hosts files name one address several times.
+bool IsRepeated(const addrinfo* first, const addrinfo* one) {
+  for (; first != one; first = first->ai_next) {
+    if (SameAddress(*first, *one)) return true;
+  }
+  return false;
+}
+
+Result<std::vector<Fd>> ListenTcp(const Address& address) {
+  TRY_ASSIGN(const AddrInfoPtr info, Lookup(address, AI_PASSIVE | AI_NUMERICSERV));
+  std::vector<Fd> sockets;
+  in_port_t port = 0;
+  int missing = EADDRNOTAVAIL;
+  for (const addrinfo* one = info.get(); one != nullptr; one = one->ai_next) {
+    if (IsRepeated(info.get(), one)) continue;
+    Listening made = ListenOnInfo(*one, port);
+    if (IsMissingFamily(made.error)) {
+      missing = made.error;
+      continue;
+    }
+    if (made.error != 0) return ErrnoError(made.error, "listen on {}", address.ToString());
+    if (port == 0 && address.port == 0) {
+      TRY_ASSIGN(const Address bound, BoundAddress(made.socket));
+      port = htons(bound.port);
+    }
+    sockets.push_back(std::move(made.socket));
+  }
+  if (sockets.empty()) return ErrnoError(missing, "listen on {}", address.ToString());
+  return sockets;
+}
+
+// sd_listen_fds(3): how many descriptors from kFirstSystemdFd on are for us.
+int64_t InheritedCount() {
+  const char* pid = std::getenv("LISTEN_PID");
+  const char* count = std::getenv("LISTEN_FDS");
+  if (count == nullptr || (pid != nullptr && ParseInt(pid).value_or(0) != getpid())) return 0;
+  return ParseInt(count).value_or(0);
+}
+
+Result<Fd> InheritedSocket(int number) {
+  int listens = 0;
+  socklen_t size = sizeof listens;
+  if (getsockopt(number, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0)
+    return ErrnoError(errno, "descriptor {} passed by systemd", number);
+  if (listens == 0) {
+    return InvalidArgument(
+        "descriptor {} passed by systemd is no listening stream socket (ListenStream= with "
+        "Accept=no)",
+        number);
+  }
+  fcntl(number, F_SETFD, FD_CLOEXEC);
+  Fd fd(fcntl(number, F_DUPFD_CLOEXEC, kFirstSystemdFd));
+  if (!fd) return ErrnoError(errno, "descriptor {} passed by systemd", number);
+  fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
   return fd;
 }
 
-Result<Fd> InheritedSocket() {
-  const char* pid = std::getenv("LISTEN_PID");
-  const char* count = std::getenv("LISTEN_FDS");
-  if (count == nullptr || ParseInt(count).value_or(0) < 1 ||
-      (pid != nullptr && ParseInt(pid).value_or(0) != getpid())) {
-    return FailedPrecondition("no sockets were passed by systemd (LISTEN_FDS)");
+Result<std::vector<Fd>> InheritedSockets(const std::string& wanted) {
+  const int64_t count = InheritedCount();
+  if (count < 1) {
+    return FailedPrecondition(
+        "no sockets were passed by systemd (LISTEN_FDS): fd:// is for services with a socket unit");
   }
-  Fd fd(fcntl(kFirstSystemdFd, F_DUPFD_CLOEXEC, kFirstSystemdFd));
-  if (!fd) return ErrnoError(errno, "socket passed by systemd");
-  fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
-  return fd;
+  const char* given = std::getenv("LISTEN_FDNAMES");
+  const std::vector<std::string_view> names = Split(given == nullptr ? "" : given, ':');
+  std::vector<Fd> sockets;
+  for (int i = 0; i < count; ++i) {
+    const auto at = static_cast<size_t>(i);
+    const std::string_view name = at < names.size() ? names[at] : std::string_view();
+    if (!wanted.empty() && name != wanted) continue;
+    TRY_ASSIGN(Fd socket, InheritedSocket(kFirstSystemdFd + i));
+    sockets.push_back(std::move(socket));
+  }
+  if (sockets.empty()) {
+    return NotFound("systemd passed no socket named {} (LISTEN_FDNAMES={})", Quoted(wanted),
+                    given == nullptr ? "" : given);
+  }
+  return sockets;
 }
 
 }  // namespace
@@ -137,9 +229,8 @@ Result<Address> Address::Parse(std::string_view text) {
     return address;
   }
   if (scheme == "fd") {
-    if (!rest.empty())
-      return InvalidArgument("address {}: choosing among passed sockets is not supported", text);
     address.kind = Kind::kFd;
+    address.path = rest;
     return address;
   }
   if (scheme != "tcp") return InvalidArgument("address {}: unknown protocol {}", text, scheme);
@@ -161,7 +252,7 @@ std::string Address::ToString() const {
     case Kind::kUnix:
       return "unix://" + path;
     case Kind::kFd:
-      return "fd://";
+      return "fd://" + path;
     case Kind::kTcp:
       break;
   }
@@ -169,16 +260,38 @@ std::string Address::ToString() const {
   return fmt::format("tcp://{}{}{}:{}", v6 ? "[" : "", host, v6 ? "]" : "", port);
 }
 
-Result<Fd> ListenOn(const Address& address, const SocketOwner& owner) {
+Result<std::vector<Fd>> ListenOn(const Address& address, const SocketOwner& owner) {
   switch (address.kind) {
-    case Address::Kind::kUnix:
-      return ListenUnix(address, owner);
+    case Address::Kind::kUnix: {
+      TRY_ASSIGN(Fd socket, ListenUnix(address, owner));
+      std::vector<Fd> sockets;
+      sockets.push_back(std::move(socket));
+      return sockets;
+    }
     case Address::Kind::kTcp:
       return ListenTcp(address);
     case Address::Kind::kFd:
       break;
   }
-  return InheritedSocket();
+  return InheritedSockets(address.path);
+}
+
+Result<bool> IsNetworkSocket(const Fd& socket) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  if (getsockname(socket.get(), reinterpret_cast<sockaddr*>(&name), &size) != 0)
+    return ErrnoError(errno, "getsockname");
+  return name.ss_family != AF_UNIX;
+}
+
+void KeepAlive(const Fd& socket) {
+  const auto set = [&](int level, int option, int value) {
+    setsockopt(socket.get(), level, option, &value, sizeof value);
+  };
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveSeconds);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveSeconds);
+  set(IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes);
 }
 
 Result<Fd> ConnectTo(const Address& address) {
@@ -198,6 +311,7 @@ Result<Fd> ConnectTo(const Address& address) {
     if (connect(fd.get(), one->ai_addr, one->ai_addrlen) == 0) {
       const int on = 1;
       setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      KeepAlive(fd);
       return fd;
     }
     last_error = errno;

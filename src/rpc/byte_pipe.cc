@@ -20,6 +20,7 @@ std::shared_ptr<BytePipe> BytePipe::Make(Poller& poller, Fd socket) {
   const int flags = fcntl(socket.get(), F_GETFL);
   CHECK(fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) == 0);
   std::shared_ptr<BytePipe> pipe(new BytePipe(poller, std::move(socket)));
+  MutexLock lock(pipe->mutex_);
   pipe->id_ = poller.Add(pipe->socket_.get(), [weak = std::weak_ptr(pipe)](uint32_t events) {
     if (auto self = weak.lock()) self->OnEvents(events);
   });
@@ -29,7 +30,7 @@ std::shared_ptr<BytePipe> BytePipe::Make(Poller& poller, Fd socket) {
 BytePipe::~BytePipe() { Close(); }
 
 void BytePipe::AsyncRead(ReadCallback callback) {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mutex_);
   if (closed_) return;
   CHECK(!on_read_);
   on_read_ = std::move(callback);
@@ -39,7 +40,7 @@ void BytePipe::AsyncRead(ReadCallback callback) {
 void BytePipe::AsyncWrite(std::string data, WriteCallback callback) {
   int done = 0;
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mutex_);
     if (closed_) return;
     CHECK(!on_written_);
     out_ = std::move(data);
@@ -55,14 +56,14 @@ void BytePipe::AsyncWrite(std::string data, WriteCallback callback) {
 }
 
 void BytePipe::Hangup() {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mutex_);
   if (!closed_) shutdown(socket_.get(), SHUT_RDWR);
 }
 
 void BytePipe::Close() {
   ReadCallback read;
   WriteCallback written;
-  std::lock_guard lock(mu_);
+  MutexLock lock(mutex_);
   if (closed_) return;
   closed_ = true;
   // Destroyed after the lock is released: they may own what calls back into this pipe.
@@ -102,7 +103,7 @@ void BytePipe::OnEvents(uint32_t events) {
   std::string data;
   int done = 0;
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mutex_);
     if (closed_) return;
     if (on_written_ && (broken || (events & EPOLLOUT) != 0)) {
       done = FlushLocked();

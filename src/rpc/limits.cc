@@ -20,6 +20,13 @@ constexpr IntArgument kCommon[] = {
     {"grpc.http2.min_ping_interval_without_data_ms", 0},
 };
 
+// An answer may be stuck behind all that a slow network has been given to carry.
+constexpr IntArgument kPings[] = {
+    {GRPC_ARG_KEEPALIVE_TIME_MS, 60'000},
+    {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 120'000},
+    {GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1},
+};
+
 }  // namespace
 
 void ApplyLimits(grpc::ChannelArguments* args) {
@@ -39,6 +46,12 @@ void ApplyLimits(grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 0);
   builder->SetMaxReceiveMessageSize(kMessageBytes);
   builder->SetMaxSendMessageSize(kMessageBytes);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+}
+
+void ApplyPings(grpc::ServerBuilder* builder) {
+  for (const IntArgument& argument : kPings)
+    builder->AddChannelArgument(argument.name, argument.value);
 }
 
 }  // namespace kiln::rpc

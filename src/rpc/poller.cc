@@ -4,35 +4,46 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
 #include "base/check.h"
+#include "base/thread.h"
 
 namespace kiln::rpc {
+namespace {
+
+constexpr Poller::Id kWakeId = 0;
+
+}  // namespace
 
 Poller::Poller()
     : epoll_(epoll_create1(EPOLL_CLOEXEC)), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   CHECK(epoll_.get() >= 0 && wake_.get() >= 0);
   epoll_event event{};
   event.events = EPOLLIN;
-  event.data.u64 = 0;
+  event.data.u64 = kWakeId;
   CHECK(epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) == 0);
-  thread_ = std::thread([this] { Run(); });
+  thread_ = AwaitThread("kiln-poller", [this] { Run(); });
 }
 
 Poller::~Poller() {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mutex_);
     stopping_ = true;
   }
-  const uint64_t one = 1;
-  CHECK(write(wake_.get(), &one, sizeof one) == sizeof one);
+  Wake();
   thread_.join();
 }
 
+void Poller::Wake() {
+  const uint64_t one = 1;
+  CHECK(write(wake_.get(), &one, sizeof one) == sizeof one);
+}
+
 Poller::Id Poller::Add(int fd, Callback callback) {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mutex_);
   const Id id = next_id_++;
   callbacks_.emplace(id, std::make_shared<Callback>(std::move(callback)));
   epoll_event event{};
@@ -53,41 +64,86 @@ void Poller::Arm(Id id, int fd, uint32_t events) {
 }
 
 void Poller::Remove(Id id, int fd) {
-  std::lock_guard lock(mu_);
-  callbacks_.erase(id);
+  std::shared_ptr<Callback> callback;  // goes without the lock: who knows what it owns
+  MutexLock lock(mutex_);
+  if (const auto it = callbacks_.find(id); it != callbacks_.end()) {
+    callback = std::move(it->second);
+    callbacks_.erase(it);
+  }
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
 
 void Poller::RemoveAndWait(Id id, int fd) {
   Remove(id, fd);
-  std::unique_lock lock(mu_);
-  ended_.wait(lock, [&] { return running_ != id; });
+  MutexLock lock(mutex_);
+  while (running_ == id) ended_.Wait(lock);
+}
+
+void Poller::After(std::chrono::nanoseconds delay, std::function<void()> callback) {
+  {
+    MutexLock lock(mutex_);
+    timers_.emplace(Clock::now() + delay, std::move(callback));
+  }
+  Wake();
+}
+
+int Poller::WaitTime() {
+  MutexLock lock(mutex_);
+  if (timers_.empty()) return -1;
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first - Clock::now());
+  return static_cast<int>(std::clamp<int64_t>(left.count(), 0, 60'000));
+}
+
+void Poller::RunTimers() {
+  while (true) {
+    std::function<void()> due;
+    {
+      MutexLock lock(mutex_);
+      if (stopping_ || timers_.empty() || timers_.begin()->first > Clock::now()) return;
+      due = std::move(timers_.extract(timers_.begin()).mapped());
+    }
+    due();
+  }
+}
+
+void Poller::RunEvent(Id id, uint32_t events) {
+  std::shared_ptr<Callback> callback;
+  {
+    MutexLock lock(mutex_);
+    const auto it = callbacks_.find(id);
+    if (stopping_ || it == callbacks_.end()) return;
+    callback = it->second;
+    running_ = id;
+  }
+  (*callback)(events);
+  callback.reset();  // what it owns may take this poller's lock
+  {
+    MutexLock lock(mutex_);
+    running_ = 0;
+  }
+  ended_.NotifyAll();
 }
 
 void Poller::Run() {
   std::array<epoll_event, 64> events{};
   while (true) {
-    const int n = epoll_wait(epoll_.get(), events.data(), events.size(), -1);
+    const int n = epoll_wait(epoll_.get(), events.data(), events.size(), WaitTime());
     if (n < 0 && errno == EINTR) continue;
     CHECK(n >= 0);
+    {
+      MutexLock lock(mutex_);
+      if (stopping_) return;
+    }
+    RunTimers();
     for (int i = 0; i < n; ++i) {
-      std::shared_ptr<Callback> callback;
-      {
-        std::lock_guard lock(mu_);
-        if (stopping_) return;
-        const Id id = events[i].data.u64;  // a copy: epoll_event is packed
-        const auto it = callbacks_.find(id);
-        if (it == callbacks_.end()) continue;
-        callback = it->second;
-        running_ = id;
+      const Id id = events[i].data.u64;  // a copy: epoll_event is packed
+      if (id != kWakeId) {
+        RunEvent(id, events[i].events);
+        continue;
       }
-      (*callback)(events[i].events);
-      callback.reset();  // what it owns may take this poller's lock
-      {
-        std::lock_guard lock(mu_);
-        running_ = 0;
-      }
-      ended_.notify_all();
+      uint64_t count = 0;
+      (void)!read(wake_.get(), &count, sizeof count);
     }
   }
 }

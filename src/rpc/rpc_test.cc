@@ -6,12 +6,15 @@
 #include <gtest/gtest.h>
 #include <moby/buildkit/v1/control.grpc.pb.h>
 
+#include <deque>
 #include <filesystem>
 #include <future>
 #include <thread>
 
 #include "base/ids.h"
+#include "base/mutex.h"
 #include "rpc/metadata.h"
+#include "rpc/pump.h"
 #include "rpc/server.h"
 #include "rpc/status.h"
 #include "rpc/tunnel.h"
@@ -74,10 +77,11 @@ TEST(AddressTest, ParsesTheThreeForms) {
   EXPECT_EQ(Address::Parse("tcp://[::1]:1234")->host, "::1");
   EXPECT_EQ(Address::Parse("tcp://0.0.0.0:80")->ToString(), "tcp://0.0.0.0:80");
   EXPECT_EQ(Address::Parse("fd://")->kind, Address::Kind::kFd);
+  EXPECT_EQ(Address::Parse("fd://tls")->ToString(), "fd://tls");
   EXPECT_EQ(Address::Parse("/run/x").error().ToString(),
             "address /run/x does not contain proto, you meant unix:///run/x ?");
   for (const char* bad :
-       {"", "tcp://host", "tcp://host:x", "tcp://h:70000", "fd://3", "npipe://x", "unix://"}) {
+       {"", "tcp://host", "tcp://host:x", "tcp://h:70000", "npipe://x", "unix://"}) {
     EXPECT_FALSE(Address::Parse(bad).ok()) << bad;
   }
 }
@@ -117,16 +121,21 @@ std::shared_ptr<grpc::Channel> Connect(const Address& address) {
   return ChannelOverSocket(std::move(fd));
 }
 
+// A socket of an address that has one.
+Fd ListenOne(const std::string& address) {
+  return std::move(ListenOn(*Address::Parse(address), {}).value().front());
+}
+
 TEST(ServerTest, ServesUnixAndTcpSockets) {
   const std::string path = std::filesystem::temp_directory_path() / ("kiln-" + NewId()) / "s.sock";
   Poller poller;
   TestHealth health(0);
   auto server = Server::Start({&health}, poller).value();
-  Fd tcp = ListenOn(*Address::Parse("tcp://127.0.0.1:0"), {}).value();
+  Fd tcp = ListenOne("tcp://127.0.0.1:0");
   const Address tcp_address = BoundAddress(tcp).value();
   const Address unix_address = *Address::Parse("unix://" + path);
   server->Accept(std::move(tcp), nullptr);
-  server->Accept(ListenOn(unix_address, {}).value(), nullptr);
+  server->Accept(ListenOne("unix://" + path), nullptr);
   EXPECT_TRUE(Check(Connect(tcp_address)).ok());
   EXPECT_TRUE(Check(Connect(unix_address)).ok());
   EXPECT_TRUE(Check(server->InProcessChannel().value()).ok());
@@ -136,11 +145,28 @@ TEST(ServerTest, ServesUnixAndTcpSockets) {
   std::filesystem::remove_all(std::filesystem::path(path).parent_path());
 }
 
+TEST(AddressTest, ListensOnAllAddressesOfAHost) {
+  const std::vector<Fd> sockets =
+      std::move(ListenOn(*Address::Parse("tcp://localhost:0"), {}).value());
+  ASSERT_FALSE(sockets.empty());
+  const uint16_t port = BoundAddress(sockets.front())->port;
+  for (const Fd& socket : sockets) {
+    const Address bound = BoundAddress(socket).value();
+    EXPECT_EQ(bound.port, port);
+    EXPECT_TRUE(ConnectTo(bound).ok()) << bound.ToString();
+    EXPECT_TRUE(IsNetworkSocket(socket).value());
+  }
+  // Both families of a machine that has both.
+  const auto any = ListenOn(*Address::Parse("tcp://:0"), {});
+  const bool has_ipv6 = ListenOn(*Address::Parse("tcp://[::1]:0"), {}).ok();
+  EXPECT_EQ(any->size(), has_ipv6 ? 2U : 1U);
+}
+
 TEST(ServerTest, CarriesLargeErrorTrailers) {
   Poller poller;
   TestHealth health(1 << 20);
   auto server = Server::Start({&health}, poller).value();
-  Fd tcp = ListenOn(*Address::Parse("tcp://127.0.0.1:0"), {}).value();
+  Fd tcp = ListenOne("tcp://127.0.0.1:0");
   const Address address = BoundAddress(tcp).value();
   server->Accept(std::move(tcp), nullptr);
   const Status status = Check(Connect(address));
@@ -182,7 +208,9 @@ TEST_P(TunnelTest, DaemonCallsBackIntoItsClient) {
   auto stream = Control::NewStub(daemon->InProcessChannel().value())->Session(&context);
   auto [ours, theirs] = SocketPair().value();
   ASSERT_TRUE(client->Adopt(std::move(theirs)).ok());
-  std::thread pump([&, fd = std::move(ours)]() mutable { PumpTunnel(*stream, std::move(fd)); });
+  std::thread pump([&, fd = std::move(ours)]() mutable {
+    EXPECT_TRUE(PumpTunnel(*stream, std::move(fd)).ok());
+  });
 
   auto channel = service.opened.get_future().get();
   for (int i = 0; i < 3; ++i) {
@@ -197,6 +225,78 @@ TEST_P(TunnelTest, DaemonCallsBackIntoItsClient) {
   EXPECT_TRUE(stream->Finish().ok());
   service.closed.get_future().get();
   EXPECT_EQ(Check(channel).error().code(), Code::kUnavailable);
+}
+
+// A call that carries what is put into it, on threads of the test.
+class QueuedCall {
+ public:
+  MessageBytes bytes() {
+    MessageBytes bytes;
+    bytes.read = [this](std::string* data) {
+      MutexLock lock(mutex_);
+      while (in_.empty() && !ended_) changed_.Wait(lock);
+      if (in_.empty()) return false;
+      *data = std::move(in_.front());
+      in_.pop_front();
+      return true;
+    };
+    bytes.write = [this](std::string* data) {
+      MutexLock lock(mutex_);
+      out_ += *data;
+      return true;
+    };
+    bytes.end_writes = [this] { End(); };
+    return bytes;
+  }
+  void Put(std::string data) {
+    MutexLock lock(mutex_);
+    in_.push_back(std::move(data));
+    changed_.NotifyAll();
+  }
+  void End() {
+    MutexLock lock(mutex_);
+    ended_ = true;
+    changed_.NotifyAll();
+  }
+  std::string written() {
+    MutexLock lock(mutex_);
+    return out_;
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<std::string> in_ GUARDED_BY(mutex_);
+  bool ended_ GUARDED_BY(mutex_) = false;
+  std::string out_ GUARDED_BY(mutex_);
+};
+
+TEST(PumpTest, AnswersBehindAHalfCloseArrive) {
+  QueuedCall call;
+  call.Put("question");
+  call.End();
+  auto [near, far] = SocketPair().value();
+  std::thread peer([socket = std::move(far)] {
+    EXPECT_EQ(*ReadAll(socket.get()), "question");
+    EXPECT_TRUE(SendAll(socket.get(), "answer").ok());
+  });
+  EXPECT_TRUE(Pump(call.bytes(), near.get(), AtCallEnd::kHalfClose).ok());
+  peer.join();
+  EXPECT_EQ(call.written(), "answer");
+}
+
+TEST(PumpTest, ReadsTheCallToItsEndOrAbandonsIt) {
+  for (const bool abandons : {false, true}) {
+    QueuedCall call;
+    auto [near, far] = SocketPair().value();
+    far.Reset();
+    for (int i = 0; i < 3; ++i) call.Put("nobody takes it");
+    MessageBytes bytes = call.bytes();
+    bool abandoned = false;
+    if (abandons) bytes.abandon = [&abandoned] { abandoned = true; };
+    EXPECT_TRUE(Pump(bytes, near.get(), AtCallEnd::kHangUp).ok());
+    EXPECT_EQ(abandoned, abandons);
+  }
 }
 
 // Both ends close at the same time: whoever comes second finds the reactor gone.

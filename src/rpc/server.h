@@ -6,13 +6,13 @@
 
 #include <chrono>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/fd.h"
+#include "base/mutex.h"
 #include "base/result.h"
+#include "rpc/acceptor.h"
 #include "rpc/address.h"
 #include "rpc/poller.h"
 #include "rpc/tls.h"
@@ -24,39 +24,43 @@ namespace kiln::rpc {
 // buildx does not offer.
 class Server {
  public:
+  // `pings`: peers that are silent are asked whether they are there, and left if they do not answer
+  // for minutes. Not over tunnels, where an answer may wait behind data that nobody takes yet.
+  struct Options {
+    bool pings = false;
+  };
+
   // The services and `poller` outlive the server.
   static Result<std::unique_ptr<Server>> Start(const std::vector<grpc::Service*>& services,
-                                               Poller& poller);
+                                               Poller& poller, const Options& options);
+  static Result<std::unique_ptr<Server>> Start(const std::vector<grpc::Service*>& services,
+                                               Poller& poller) {
+    return Start(services, poller, Options());
+  }
   // Cancels what is left (see Shutdown) and waits.
   ~Server();
 
   // Accepts connections on `listener` from now on. `tls` may be null for plaintext.
-  void Accept(Fd listener, std::shared_ptr<const TlsContext> tls);
+  void Accept(Fd listener, std::shared_ptr<TlsServer> tls, const AcceptLimits& limits = {})
+      EXCLUDES(mutex_);
   // Serves one connected socket.
-  Status Adopt(Fd socket);
+  Status Adopt(Fd socket) EXCLUDES(mutex_);
   // A channel inside this process.
   Result<std::shared_ptr<grpc::Channel>> InProcessChannel();
 
   // No further connections; those there are go on. Idempotent.
-  void StopAccepting();
+  void StopAccepting() EXCLUDES(mutex_);
   // Stops accepting; running RPCs have `grace` to end, then they are cancelled. Blocks. Idempotent.
   void Shutdown(std::chrono::milliseconds grace);
 
  private:
-  struct Listener {
-    Fd socket;
-    std::shared_ptr<const TlsContext> tls;
-    Poller::Id id = 0;
-  };
-
-  Server(Poller& poller) : poller_(poller) {}
-  void OnReadable(Listener* listener);
+  explicit Server(Poller& poller) : poller_(poller) {}
 
   Poller& poller_;
   std::unique_ptr<grpc::Server> server_;
-  std::mutex mu_;
-  bool stopped_ = false;
-  std::vector<std::unique_ptr<Listener>> listeners_;
+  Mutex mutex_;
+  bool stopped_ GUARDED_BY(mutex_) = false;
+  std::vector<std::shared_ptr<Acceptor>> acceptors_ GUARDED_BY(mutex_);
 };
 
 }  // namespace kiln::rpc

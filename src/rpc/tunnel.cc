@@ -2,15 +2,13 @@
 
 #include <grpcpp/create_channel_posix.h>
 #include <moby/buildkit/v1/control.pb.h>
-#include <sys/socket.h>
 
-#include <thread>
 #include <utility>
 
-#include "base/check.h"
-#include "rpc/address.h"
+#include "base/mutex.h"
 #include "rpc/library.h"
 #include "rpc/limits.h"
+#include "rpc/pump.h"
 #include "rpc/status.h"
 
 namespace kiln::rpc {
@@ -33,8 +31,8 @@ struct TunnelReactor::Shared {
       : pipe(std::move(bytes)), reactor(tunnel) {}
 
   const std::shared_ptr<BytePipe> pipe;
-  std::mutex mu;
-  TunnelReactor* reactor;  // null once finished
+  Mutex mutex;
+  TunnelReactor* reactor GUARDED_BY(mutex);  // null once finished
 };
 
 TunnelReactor::TunnelReactor(std::shared_ptr<BytePipe> pipe, std::function<void()> on_closed)
@@ -49,7 +47,7 @@ void TunnelReactor::Begin() {
   const std::shared_ptr<Shared> shared = shared_;
   {
     // A call that was cancelled meanwhile is finished: nothing may be started on it any more.
-    std::lock_guard lock(shared->mu);
+    MutexLock lock(shared->mutex);
     if (shared->reactor == nullptr) return;
     StartSendInitialMetadata();
     StartRead(in_.get());
@@ -63,7 +61,7 @@ void TunnelReactor::ReadPipe(const std::shared_ptr<Shared>& shared) {
       Close(shared);
       return;
     }
-    std::lock_guard lock(shared->mu);
+    MutexLock lock(shared->mutex);
     TunnelReactor* self = shared->reactor;
     if (self == nullptr) return;
     *self->out_->mutable_data() = std::move(data);
@@ -81,7 +79,7 @@ void TunnelReactor::OnReadDone(bool ok) {
       Close(shared);
       return;
     }
-    std::lock_guard lock(shared->mu);
+    MutexLock lock(shared->mutex);
     TunnelReactor* self = shared->reactor;
     if (self != nullptr) self->StartRead(self->in_.get());
   });
@@ -104,7 +102,7 @@ void TunnelReactor::OnDone() { delete this; }
 void TunnelReactor::Close(const std::shared_ptr<Shared>& shared) {
   TunnelReactor* self = nullptr;
   {
-    std::lock_guard lock(shared->mu);
+    MutexLock lock(shared->mutex);
     self = std::exchange(shared->reactor, nullptr);
   }
   if (self == nullptr) return;
@@ -127,28 +125,10 @@ grpc::ServerBidiReactor<BytesMessage, BytesMessage>* RefuseTunnel(const Error& e
   return new RefusingReactor(error);
 }
 
-void PumpTunnel(grpc::ClientReaderWriterInterface<BytesMessage, BytesMessage>& stream, Fd socket) {
-  std::thread outgoing([&stream, fd = socket.get()] {
-    BytesMessage message;
-    while (true) {
-      std::string& data = *message.mutable_data();
-      data.resize(32 << 10);
-      const Result<size_t> n = ReadSome(fd, data.data(), data.size());
-      if (!n.ok() || *n == 0) break;
-      data.resize(*n);
-      if (!stream.Write(message)) break;
-    }
-    stream.WritesDone();
-  });
-  BytesMessage message;
-  bool open = true;
-  // Reads to the end even when nobody takes the bytes: the stream's status comes behind its last
-  // message.
-  while (stream.Read(&message)) {
-    open = open && SendAll(socket.get(), message.data()).ok();
-  }
-  shutdown(socket.get(), SHUT_RDWR);
-  outgoing.join();
+Status PumpTunnel(grpc::ClientReaderWriterInterface<BytesMessage, BytesMessage>& stream,
+                  Fd socket) {
+  const auto bytes = BytesOf<BytesMessage>(stream, [&stream] { stream.WritesDone(); });
+  return Pump(bytes, socket.get(), AtCallEnd::kHangUp);
 }
 
 }  // namespace kiln::rpc

@@ -6,7 +6,6 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -61,9 +60,9 @@ RefuseTunnel(const Error& error);
 
 // The calling side: moves bytes between `stream` and `socket` until either ends, on the calling
 // thread and one more. Closing the other end of `socket` half-closes the stream; the stream's end
-// shuts the socket down.
-void PumpTunnel(grpc::ClientReaderWriterInterface<moby::buildkit::v1::BytesMessage,
-                                                  moby::buildkit::v1::BytesMessage>& stream,
-                Fd socket);
+// shuts the socket down. An error: there was no thread to be had, and the stream is half-closed.
+Status PumpTunnel(grpc::ClientReaderWriterInterface<moby::buildkit::v1::BytesMessage,
+                                                    moby::buildkit::v1::BytesMessage>& stream,
+                  Fd socket);
 
 }  // namespace kiln::rpc

@@ -10,17 +10,21 @@
 
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <thread>
-#include <vector>
 
 #include "base/fd.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "base/thread.h"
+#include "base/thread_set.h"
 
 namespace kiln::session {
 namespace {
 
-constexpr size_t kMaxConnections = 64;
+// Open at a time.
+constexpr size_t kMaxConnections = 256;
+constexpr int kPauseMilliseconds = 100;
 
 // bind(2) takes short paths only: the directory is named by its descriptor.
 Status BindAt(int socket, int directory, const std::string& name) {
@@ -45,24 +49,46 @@ struct AgentSocket::Impl {
   Fd listener;
   Fd stop;
   std::thread acceptor;
-  std::vector<std::thread> connections;  // the acceptor's alone until it has ended
+  ThreadSet connections{"kiln-ssh", kMaxConnections};
 
   explicit Impl(const CancelToken& parent) : cancel(parent) {}
 
   void Accept() {
-    while (connections.size() < kMaxConnections) {
-      pollfd polls[2] = {{listener.get(), POLLIN, 0}, {stop.get(), POLLIN, 0}};
-      if (poll(polls, 2, -1) < 0 && errno != EINTR) return;
-      if (polls[1].revents != 0) return;
-      if (polls[0].revents == 0) continue;
-      int connection = accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC);
-      if (connection < 0) continue;
-      connections.emplace_back([this, connection] {
-        auto forwarded = forward(activity, Fd(connection));
-        if (!forwarded.ok()) LOG_DEBUG("ssh agent at {}: {}", path, forwarded.error());
-      });
+    int wait = -1;
+    while (!Stopped(wait)) {
+      Fd connection(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (connection) {
+        Serve(std::make_shared<Fd>(std::move(connection)));
+        wait = -1;
+      } else if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) {
+        wait = -1;
+      } else {
+        // Out of descriptors or memory: the connection waits, and the socket stays readable.
+        if (wait < 0) LOG_WARNING("ssh agent at {}: {}", path, ErrnoError(errno, "accept"));
+        wait = kPauseMilliseconds;
+      }
     }
-    LOG_WARNING("ssh agent at {}: {} connections, no more are accepted", path, kMaxConnections);
+  }
+
+  // Waits for a connection, or first for `wait` milliseconds if that is not negative.
+  bool Stopped(int wait) const {
+    pollfd polls[2] = {{stop.get(), POLLIN, 0}, {listener.get(), POLLIN, 0}};
+    if (wait >= 0 && poll(polls, 1, wait) > 0) return true;
+    while (poll(polls, 2, -1) < 0) {
+      if (errno != EINTR) return true;
+    }
+    return polls[0].revents != 0;
+  }
+
+  // What cannot be served is closed: its peer sees the end instead of waiting.
+  void Serve(std::shared_ptr<Fd> connection) {
+    const Status started = connections.Run([this, connection] {
+      auto forwarded = forward(activity, std::move(*connection));
+      if (!forwarded.ok()) LOG_DEBUG("ssh agent at {}: {}", path, forwarded.error());
+    });
+    if (!started.ok()) {
+      LOG_WARNING("ssh agent at {}: a connection was closed: {}", path, started.error());
+    }
   }
 };
 
@@ -87,10 +113,10 @@ Result<std::unique_ptr<AgentSocket>> AgentSocket::Open(const Options& options, F
   Impl& made = *result->impl_;
   if (fchownat(directory.get(), name.c_str(), options.uid, options.gid, 0) != 0 ||
       fchmodat(directory.get(), name.c_str(), options.mode & 0777, 0) != 0 ||
-      listen(made.listener.get(), 16) != 0) {
+      listen(made.listener.get(), SOMAXCONN) != 0) {
     return ErrnoError(errno, "socket {}", made.path);
   }
-  made.acceptor = std::thread([&made] { made.Accept(); });
+  TRY_ASSIGN(made.acceptor, StartThread("kiln-ssh", [&made] { made.Accept(); }));
   return result;
 }
 
@@ -98,8 +124,8 @@ AgentSocket::~AgentSocket() {
   eventfd_write(impl_->stop.get(), 1);
   if (impl_->acceptor.joinable()) impl_->acceptor.join();
   impl_->cancel.Cancel(Cancelled("whoever used the agent has ended"));
-  for (std::thread& connection : impl_->connections) connection.join();
   unlink(impl_->path.c_str());
+  // `connections` waits for those that are left.
 }
 
 const std::string& AgentSocket::path() const { return impl_->path; }

@@ -103,7 +103,7 @@ Manager::~Manager() {
   while (true) {
     SessionPtr session;
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       if (sessions_.empty()) return;
       session = sessions_.begin()->second;
     }
@@ -116,11 +116,11 @@ Result<SessionPtr> Manager::Add(SessionInfo info, std::shared_ptr<Session::Conne
   if (info.id.empty()) return InvalidArgument("session without an id");
   auto session = std::make_shared<Session>(std::move(info), std::move(connection));
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (!sessions_.emplace(session->id(), session).second) {
       return AlreadyExists("session {} exists already", session->id());
     }
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
   if (session->Supports("/grpc.health.v1.Health/Check")) {
     auto health = std::make_shared<Health>();
@@ -135,7 +135,7 @@ Result<SessionPtr> Manager::Add(SessionInfo info, std::shared_ptr<Session::Conne
 
 void Manager::Remove(const SessionPtr& session) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     const auto it = sessions_.find(session->id());
     if (it != sessions_.end() && it->second == session) sessions_.erase(it);
   }
@@ -146,31 +146,33 @@ Result<SessionPtr> Manager::Get(const progress::Activity& activity, std::string_
                                 std::chrono::milliseconds timeout) {
   const std::string_view bare = BareId(id);
   const auto wake = activity.cancel.OnCancel([this] {
-    std::lock_guard lock(mutex_);
-    changed_.notify_all();
+    MutexLock lock(mutex_);
+    changed_.NotifyAll();
   });
   auto until = std::chrono::steady_clock::now() + timeout;
   if (activity.deadline) until = std::min(until, *activity.deadline);
-  std::unique_lock lock(mutex_);
-  auto it = sessions_.end();
-  changed_.wait_until(lock, until, [&] {
-    it = sessions_.find(bare);
-    return it != sessions_.end() || activity.cancel.cancelled();
-  });
-  if (it != sessions_.end()) return it->second;
-  lock.unlock();
+  {
+    MutexLock lock(mutex_);
+    bool waiting = true;
+    while (true) {
+      const auto it = sessions_.find(bare);
+      if (it != sessions_.end()) return it->second;
+      if (!waiting || activity.cancel.cancelled()) break;
+      waiting = changed_.WaitUntil(lock, until);
+    }
+  }
   TRY(activity.cancel.Check());
   return NotFound("no active session for {}: context deadline exceeded", bare);
 }
 
 SessionPtr Manager::Find(std::string_view id) const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   const auto it = sessions_.find(BareId(id));
   return it == sessions_.end() ? nullptr : it->second;
 }
 
 void Manager::ShareTrees(const std::string& id, filesync::TreeSource* trees) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (trees == nullptr) {
     trees_.erase(id);
   } else {
@@ -179,13 +181,13 @@ void Manager::ShareTrees(const std::string& id, filesync::TreeSource* trees) {
 }
 
 filesync::TreeSource* Manager::SharedTrees(std::string_view id) const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   const auto it = trees_.find(BareId(id));
   return it == trees_.end() ? nullptr : it->second;
 }
 
 size_t Manager::count() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return sessions_.size();
 }
 

@@ -1,16 +1,15 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <type_traits>
 
 #include "base/loop.h"
+#include "base/mutex.h"
 #include "base/result.h"
 #include "progress/activity.h"
 #include "session/session.h"
@@ -62,10 +61,10 @@ class Manager {
   struct Health;
 
   TaskQueue& timers_;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::map<std::string, SessionPtr, std::less<>> sessions_;
-  std::map<std::string, filesync::TreeSource*, std::less<>> trees_;
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::map<std::string, SessionPtr, std::less<>> sessions_ GUARDED_BY(mutex_);
+  std::map<std::string, filesync::TreeSource*, std::less<>> trees_ GUARDED_BY(mutex_);
 };
 
 // Calls `call(Session&)`, which returns a Result or Status, for each session of the activity until

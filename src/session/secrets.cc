@@ -2,19 +2,15 @@
 
 #include <moby/buildkit/secrets/v1/secrets.grpc.pb.h>
 #include <moby/sshforward/v1/ssh.grpc.pb.h>
-#include <sys/socket.h>
 
-#include <thread>
-
-#include "rpc/address.h"
 #include "rpc/metadata.h"
+#include "rpc/pump.h"
 #include "session/connection.h"
 
 namespace kiln::session {
 namespace {
 
 constexpr std::chrono::seconds kCallTimeout{60};
-constexpr size_t kSshChunkBytes = 32 << 10;
 
 std::string AgentId(const std::string& id) { return id.empty() ? "default" : id; }
 
@@ -72,28 +68,12 @@ Status ForwardSshAgent(const progress::Activity& activity, Session& session, con
   call.context().AddMetadata(rpc::kSshIdKey, AgentId(id));
   const auto stub = moby::sshforward::v1::SSH::NewStub(session.connection().channel);
   const auto stream = stub->ForwardAgent(call.get());
-  const int fd = connection.get();
-  // A cancelled call ends the reads below; shutting the socket down ends the thread.
-  std::thread outgoing([&stream, fd] {
-    BytesMessage message;
-    while (true) {
-      std::string& data = *message.mutable_data();
-      data.resize(kSshChunkBytes);
-      const Result<size_t> n = ReadSome(fd, data.data(), data.size());
-      if (!n.ok() || *n == 0) break;
-      data.resize(*n);
-      if (!stream->Write(message)) break;
-    }
-    stream->WritesDone();
-  });
-  BytesMessage message;
-  while (stream->Read(&message)) {
-    if (!rpc::SendAll(fd, message.data()).ok()) break;
-  }
-  shutdown(fd, SHUT_RDWR);
-  outgoing.join();
+  auto bytes = rpc::BytesOf<BytesMessage>(*stream, [&] { stream->WritesDone(); });
+  bytes.abandon = [&] { call.context().TryCancel(); };
+  Status pumped = rpc::Pump(bytes, connection.get(), rpc::AtCallEnd::kHangUp);
   call.context().TryCancel();
   const grpc::Status end = stream->Finish();
+  TRY(std::move(pumped));
   // Cancelling a stream that has ended well is not an error.
   if (end.error_code() == grpc::CANCELLED) return activity.Check();
   return call.End(end);

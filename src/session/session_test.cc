@@ -34,25 +34,25 @@ using moby::buildkit::v1::Control;
 class Timers final : public TaskQueue {
  public:
   void Post(std::function<void()> task) override {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     tasks_.push_back(std::move(task));
   }
   uint64_t PostAfter(nanoseconds, std::function<void()> task) override {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     waiting_.push_back(std::move(task));
     return 1;
   }
   void CancelTimer(uint64_t) override {}
 
   void FireAll() {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     std::move(waiting_.begin(), waiting_.end(), std::back_inserter(tasks_));
     waiting_.clear();
   }
   bool RunOne() {
     std::function<void()> task;
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       if (tasks_.empty()) return false;
       task = std::move(tasks_.front());
       tasks_.erase(tasks_.begin());
@@ -61,14 +61,14 @@ class Timers final : public TaskQueue {
     return true;
   }
   size_t waiting() {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return waiting_.size();
   }
 
  private:
-  std::mutex mutex_;
-  std::vector<std::function<void()>> tasks_;
-  std::vector<std::function<void()>> waiting_;
+  Mutex mutex_;
+  std::vector<std::function<void()>> tasks_ GUARDED_BY(mutex_);
+  std::vector<std::function<void()>> waiting_ GUARDED_BY(mutex_);
 };
 
 class SessionService final : public Control::CallbackService {
@@ -151,7 +151,7 @@ class SessionTest : public testing::Test {
     tunnel_ = ours.Dup().value();
     ASSERT_TRUE(client_->Adopt(std::move(theirs)).ok());
     pump_ = std::thread([this, fd = std::move(ours)]() mutable {
-      rpc::PumpTunnel(*stream_, std::move(fd));
+      EXPECT_TRUE(rpc::PumpTunnel(*stream_, std::move(fd)).ok());
       ended_ = stream_->Finish();
     });
   }

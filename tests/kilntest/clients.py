@@ -47,8 +47,9 @@ class Client:
 class Buildctl(Client):
     name = "buildctl"
 
-    def __init__(self, program, address):
-        self._command = [program, "--addr", address]
+    def __init__(self, program, address, flags=()):
+        """`flags`: of buildctl itself, such as --tlscacert."""
+        self._command = [program, "--addr", address, *flags]
 
     def run(self, *arguments, check=True, stdin=None):
         return self.execute([*self._command, *arguments], check=check, stdin=stdin)
@@ -108,11 +109,13 @@ class Buildx(Client):
 
     name = "buildx"
 
-    def __init__(self, program, address, folder):
+    def __init__(self, program, address, folder, options=()):
+        """`options`: of the driver, KEY=VALUE."""
         self._program = program
         # Provenance is a later matter: asked for by default when it is announced.
         self.environment = {"BUILDX_CONFIG": str(folder), "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
-        self.execute([program, "create", "--name", BUILDX_BUILDER, "--driver", "remote", address])
+        words = [word for option in options for word in ("--driver-opt", option)]
+        self.execute([program, "create", "--name", BUILDX_BUILDER, "--driver", "remote", *words, address])
 
     def run(self, *arguments, check=True):
         return self.execute([self._program, *arguments], check=check)
@@ -124,10 +127,11 @@ class Buildx(Client):
 class Kiln(Client):
     """`kiln build`: embedded with a root of its own, or through a daemon."""
 
-    def __init__(self, program, *, root=None, address=None, config=None):
+    def __init__(self, program, *, root=None, address=None, config=None, flags=()):
+        """`flags`: where the engine is and how to talk to it, such as --tlscacert."""
         self.name = "kiln" if address else "kiln embedded"
         self._program = program
-        self._where = ["--addr", address] if address else ["--root", root]
+        self._where = ["--addr", address, *flags] if address else ["--root", root]
         self._where += ["--config", config] if config else []
         self.environment = {"BUILDKIT_HOST": "", "KILN_HOST": ""}
 
