@@ -5,8 +5,10 @@ import gzip
 import hashlib
 import os
 import pathlib
+import pty
 import subprocess
 import tarfile
+import tempfile
 
 import pytest
 from kilntest import hosttools, ssh
@@ -292,6 +294,146 @@ def test_agents_by_name_mode_and_owner(build, tmp_path, ssh_layout):
     assert [build.read("one").split()[1], build.read("two").split()[1]] == fingerprint
     assert build.read("default") == "/a/one.sock\n"
     assert not (build.out / "a").exists()
+
+
+MANY = """\
+FROM tools
+RUN --mount=type=ssh for i in $(seq 100); do ssh-add -l >/dev/null || exit 1; done; \\
+    for i in $(seq 20); do ssh-add -l >/seen.$i & done; wait; cat /seen.* | wc -l >/seen
+"""
+
+
+def test_many_connections_to_one_agent(either, tmp_path, ssh_layout):
+    """One after another, and several at a time."""
+    key = ssh.make_key(tmp_path / "key")
+    either(MANY, ssh=[f"default={key}"], contexts={"tools": ssh_layout})
+    assert either.read("seen") == "20\n"
+
+
+def test_a_step_cannot_change_an_agent(either, tmp_path, ssh_layout):
+    key, other = ssh.make_key(tmp_path / "key"), ssh.make_key(tmp_path / "other")
+    dockerfile = (
+        "FROM tools\nCOPY other /\nRUN --mount=type=ssh chmod 600 /other; ssh-add -D; ssh-add -q /other; ssh-add -d -q; "
+        "echo lock | ssh-add -x; ssh-add -l >/seen\n"
+    )
+    with ssh.Agent(tmp_path, [key]) as agent:
+        for given in (key, agent.socket):
+            files = {"Dockerfile": dockerfile, "other": other.read_bytes()}
+            either(files, ssh=[f"default={given}"], contexts={"tools": ssh_layout}, no_cache=True)
+            assert len(either.read("seen").splitlines()) == 1
+            assert fingerprint(key) in either.read("seen")
+        environment = {**os.environ, "SSH_AUTH_SOCK": str(agent.socket)}
+        left = subprocess.run(["ssh-add", "-l"], env=environment, capture_output=True, text=True).stdout
+        assert fingerprint(key) in left
+        assert len(left.splitlines()) == 1
+
+
+LIST = "FROM tools\nRUN --mount=type=ssh ssh-add -l >/seen\n"
+
+
+def fingerprint(key):
+    done = subprocess.run(["ssh-keygen", "-lf", f"{key}.pub"], capture_output=True, text=True, check=True)
+    return done.stdout.split()[1]
+
+
+def test_keys_of_all_kinds(either, tmp_path, ssh_layout):
+    """Whoever may read them."""
+    kinds = {"ed25519": (), "rsa": ("-b", "2048"), "ecdsa": ("-b", "521"), "pem": ("-m", "PEM")}
+    keys = [
+        ssh.make_key(tmp_path / name, "rsa" if name == "pem" else name, options=options)
+        for name, options in kinds.items()
+    ]
+    for key in keys:
+        key.chmod(0o644)
+    either(LIST, ssh=[f"default={','.join(str(key) for key in keys)}"], contexts={"tools": ssh_layout})
+    seen = either.read("seen")
+    assert [fingerprint(key) in seen for key in keys] == [True] * 4
+
+
+@pytest.fixture
+def protected(tmp_path):
+    return ssh.make_key(tmp_path / "protected", passphrase="open sesame")
+
+
+def kiln_build(kiln_client, build, protected, ssh_layout):
+    request = build.request(LIST, ssh=[f"default={protected}"], contexts={"tools": ssh_layout})
+    return kiln_client.words(request)
+
+
+@pytest.fixture
+def kiln_client(kiln, daemon):
+    return Kiln(kiln, address=daemon.address)
+
+
+def no_agents_of(key):
+    """Nothing is left of the agent that was started for a key."""
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            assert b"kiln-ssh-" not in path.read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    assert not list(pathlib.Path(tempfile.gettempdir()).glob("kiln-ssh-*"))
+
+
+@pytest.mark.kiln_only  # buildctl and buildx take no such keys
+def test_a_protected_key_without_a_terminal(kiln_client, build, protected, ssh_layout):
+    words = [str(word) for word in kiln_build(kiln_client, build, protected, ssh_layout)]
+    done = subprocess.run(words, capture_output=True, text=True, start_new_session=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1
+    assert f"{protected} is protected by a passphrase, and there is no terminal to ask for it" in done.stderr
+    no_agents_of(protected)
+
+
+@pytest.mark.kiln_only  # as above
+def test_a_protected_key_with_askpass(kiln_client, build, protected, ssh_layout, tmp_path):
+    words = [str(word) for word in kiln_build(kiln_client, build, protected, ssh_layout)]
+    askpass = tmp_path / "askpass"
+    askpass.write_text("#!/bin/sh\necho open sesame\n")
+    askpass.chmod(0o755)
+
+    def run():
+        environment = {**kiln_client.environ(), "SSH_ASKPASS": str(askpass)}
+        return subprocess.run(
+            words, capture_output=True, text=True, start_new_session=True, stdin=subprocess.DEVNULL, env=environment
+        )
+
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert fingerprint(protected) in build.read("seen")
+    no_agents_of(protected)
+    askpass.write_text("#!/bin/sh\necho wrong\n")
+    done = run()
+    assert (done.returncode, "could not be unlocked" in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.kiln_only  # as above
+def test_a_protected_key_at_a_terminal(kiln_client, build, protected, ssh_layout):
+    words = [str(word) for word in kiln_build(kiln_client, build, protected, ssh_layout)]
+    shown = at_a_terminal(words, kiln_client.environ(), b"Enter passphrase for ", b"open sesame\n")
+    assert fingerprint(protected) in build.read("seen")
+    assert b"open sesame" not in shown
+    no_agents_of(protected)
+
+
+def at_a_terminal(words, environment, wanted, answer):
+    """Runs a program on a terminal of its own, gives the answer where it is asked for; what the terminal showed."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(words[0], words, environment)
+    shown, asked = b"", False
+    while True:
+        try:
+            shown += os.read(terminal, 65536)
+        except OSError:  # it has ended
+            break
+        if not asked and wanted in shown:
+            asked = True
+            os.write(terminal, answer)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert asked, shown.decode(errors="replace")
+    assert os.waitstatus_to_exitcode(status) == 0, shown.decode(errors="replace")
+    return shown
 
 
 def test_agent_that_is_not_forwarded(either):

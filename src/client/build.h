@@ -55,11 +55,10 @@ struct Secret {
   std::optional<std::string> value;
 };
 
-// An SSH agent to forward: the path of its socket, or private key files of which one is made.
+// An SSH agent to forward. Builds may list its keys and sign with them, nothing else.
 struct SshAgent {
   std::string id;  // "" is "default"
   std::string socket;
-  std::vector<std::string> keys;
 };
 
 // What the daemon may read, once, as http://buildkit-session/<id>: a context on standard input.

@@ -171,14 +171,14 @@ grpc::Status OutputsService::DiffCopy(grpc::ServerContext* context, Stream* stre
                 : output.type == "local" ? ReceiveFolder(activity_, output, stream, all_platforms)
                                          : ReceiveFile(output.dest, stream, *context);
   if (!done.ok()) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (status_.ok()) status_ = done.error();
   }
   return rpc::ToGrpc(done);
 }
 
 Status OutputsService::status() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return status_;
 }
 

@@ -120,7 +120,7 @@ AuthService::AuthService(DockerConfig config, TokenFetcher fetcher,
 
 // One helper at a time: some of them hang otherwise.
 Result<RegistryLogin> AuthService::LoginAt(const std::string& host) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto now = std::chrono::steady_clock::now();
   const auto known = known_.find(host);
   if (known != known_.end() && now - known->second.since < kLoginTime) return known->second.login;
@@ -143,7 +143,7 @@ Result<SecretString> AuthService::SigningSeed(const std::string& host, const std
   // Its own randomness keeps a daemon from choosing what is signed with what.
   SecretString own;
   if (!login.secret.empty()) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     TRY_ASSIGN(own, seeds_.Of(host));
   }
   std::string seed(kKeyBytes, '\0');

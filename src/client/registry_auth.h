@@ -4,9 +4,9 @@
 
 #include <chrono>
 #include <map>
-#include <mutex>
 #include <string>
 
+#include "base/mutex.h"
 #include "client/build.h"
 #include "client/docker_config.h"
 
@@ -63,9 +63,9 @@ class AuthService final : public moby::filesync::v1::Auth::Service {
   const progress::Activity& activity_;
   const bool offers_tokens_;
 
-  std::mutex mutex_;
-  std::map<std::string, Known> known_;
-  TokenSeeds seeds_;
+  Mutex mutex_;
+  std::map<std::string, Known> known_ GUARDED_BY(mutex_);
+  TokenSeeds seeds_ GUARDED_BY(mutex_);
 };
 
 }  // namespace kiln::client

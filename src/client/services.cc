@@ -1,13 +1,9 @@
 #include "client/services.h"
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <cstdlib>
-#include <thread>
 
 #include "base/fd.h"
-#include "rpc/address.h"
+#include "client/agent_proxy.h"
 #include "rpc/metadata.h"
 #include "rpc/status.h"
 
@@ -85,31 +81,7 @@ namespace {
 
 std::string AgentName(const std::string& id) { return id.empty() ? "default" : id; }
 
-// Answers from our own keys until the daemon has no more requests.
-template <typename Stream>
-grpc::Status ServeKeys(std::shared_ptr<const SshKeyring> keyring, Stream* stream) {
-  SshAgentStream agent(std::move(keyring));
-  moby::sshforward::v1::BytesMessage message;
-  while (stream->Read(&message)) {
-    Result<std::string> answers = agent.Feed(message.data());
-    if (!answers.ok()) return rpc::ToGrpc(answers.error());
-    if (answers->empty()) continue;
-    message.set_data(*std::move(answers));
-    if (!stream->Write(message)) break;
-  }
-  return grpc::Status::OK;
-}
-
 }  // namespace
-
-Status SshService::Load() {
-  for (const SshAgent& agent : agents_) {
-    if (agent.keys.empty()) continue;
-    TRY_ASSIGN_CTX(keyrings_[AgentName(agent.id)], SshKeyring::Load(agent.keys), "ssh agent {}",
-                   AgentName(agent.id));
-  }
-  return OkStatus();
-}
 
 const SshAgent* SshService::Find(const std::string& id) const {
   const std::string wanted = AgentName(id);
@@ -132,32 +104,19 @@ grpc::Status SshService::ForwardAgent(grpc::ServerContext* context, Stream* stre
       rpc::MetadataValue(context->client_metadata(), rpc::kSshIdKey).value_or("");
   const SshAgent* agent = Find(id);
   if (agent == nullptr) return rpc::ToGrpc(Unknown("unset ssh forward key {}", id));
-  if (!agent->keys.empty()) return ServeKeys(keyrings_.at(AgentName(agent->id)), stream);
-  rpc::Address address;
-  address.path = agent->socket;
-  const Result<Fd> socket = rpc::ConnectTo(address);
-  if (!socket.ok()) return rpc::ToGrpc(socket.error());
-  const int fd = socket->get();
-  std::thread incoming([stream, fd] {
+  const auto serve = [&]() -> Status {
+    TRY_ASSIGN(AgentProxy proxy, AgentProxy::Connect(agent->socket));
+    const auto gone = [context] { return context->IsCancelled(); };
     BytesMessage message;
     while (stream->Read(&message)) {
-      if (!rpc::SendAll(fd, message.data()).ok()) break;
+      TRY_ASSIGN(std::string answers, proxy.Ask(message.data(), gone));
+      if (answers.empty()) continue;
+      message.set_data(std::move(answers));
+      if (!stream->Write(message)) break;
     }
-    shutdown(fd, SHUT_WR);
-  });
-  BytesMessage message;
-  while (true) {
-    std::string& data = *message.mutable_data();
-    data.resize(32 << 10);
-    const Result<size_t> n = ReadSome(fd, data.data(), data.size());
-    if (!n.ok() || *n == 0) break;
-    data.resize(*n);
-    if (!stream->Write(message)) break;
-  }
-  shutdown(fd, SHUT_RDWR);
-  context->TryCancel();  // ends the reads
-  incoming.join();
-  return grpc::Status::OK;
+    return OkStatus();
+  };
+  return rpc::ToGrpc(serve());
 }
 
 grpc::Status UploadService::Pull(grpc::ServerContext* context, Stream* stream) {

@@ -9,14 +9,12 @@
 #include <moby/upload/v1/upload.grpc.pb.h>
 
 #include <atomic>
-#include <map>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "client/build.h"
 #include "client/folder_trees.h"
-#include "client/ssh_keyring.h"
 
 namespace kiln::client {
 
@@ -49,8 +47,8 @@ class OutputsService final : public grpc::Service {
 
   const std::vector<Output>& outputs_;
   const progress::Activity& activity_;
-  mutable std::mutex mutex_;
-  Status status_;
+  mutable Mutex mutex_;
+  Status status_ GUARDED_BY(mutex_);
 };
 
 class SecretsService final : public moby::buildkit::secrets::v1::Secrets::Service {
@@ -67,8 +65,6 @@ class SecretsService final : public moby::buildkit::secrets::v1::Secrets::Servic
 class SshService final : public moby::sshforward::v1::SSH::Service {
  public:
   explicit SshService(const std::vector<SshAgent>& agents) : agents_(agents) {}
-  // Reads the key files of agents that are made of some.
-  Status Load();
   grpc::Status CheckAgent(grpc::ServerContext* context,
                           const moby::sshforward::v1::CheckAgentRequest* request,
                           moby::sshforward::v1::CheckAgentResponse* response) override;
@@ -79,7 +75,6 @@ class SshService final : public moby::sshforward::v1::SSH::Service {
  private:
   const SshAgent* Find(const std::string& id) const;
   const std::vector<SshAgent>& agents_;
-  std::map<std::string, std::shared_ptr<const SshKeyring>> keyrings_;  // by id as asked for
 };
 
 class UploadService final : public moby::upload::v1::Upload::Service {

@@ -8,6 +8,8 @@
 #include <thread>
 
 #include "base/ids.h"
+#include "base/log.h"
+#include "base/thread.h"
 #include "client/layout_output.h"
 #include "client/layout_service.h"
 #include "client/registry_auth.h"
@@ -56,7 +58,6 @@ class TunnelledSession final : public SessionServer {
                                    [](const Output& output) { return output.IsStream(); });
     serve(sends, &outputs_, {"/moby.filesync.v1.FileSend/DiffCopy"});
     serve(!request.secrets.empty(), &secrets_, {"/moby.buildkit.secrets.v1.Secrets/GetSecret"});
-    TRY(ssh_.Load());
     serve(!request.ssh_agents.empty(), &ssh_,
           {"/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"});
     serve(!request.oci_layouts.empty() || !LayoutDest(request.outputs).empty(), &layouts_,
@@ -75,10 +76,18 @@ class TunnelledSession final : public SessionServer {
     TRY_ASSIGN(tunnel_, ends.first.Dup());
     TRY(server_->Adopt(std::move(ends.second)));
     if (connection_.share_trees()) connection_.share_trees()(id_, &trees_);
-    pump_ = std::thread([this, socket = std::move(ends.first)]() mutable {
-      rpc::PumpTunnel(*stream_, std::move(socket));
+    auto socket = std::make_shared<Fd>(std::move(ends.first));
+    auto pump = StartThread("kiln-session", [this, socket] {
+      const Status pumped = rpc::PumpTunnel(*stream_, std::move(*socket));
+      if (!pumped.ok()) LOG_WARNING("session: {}", pumped.error());
       stream_->Finish();
     });
+    if (!pump.ok()) {
+      context_.TryCancel();
+      stream_->Finish();
+      return std::move(pump).error();
+    }
+    pump_ = *std::move(pump);
     return OkStatus();
   }
 

@@ -18,6 +18,7 @@
 #include "cmd/interrupt.h"
 #include "cmd/nearest_file.h"
 #include "cmd/registry_logins.h"
+#include "cmd/ssh_agents.h"
 
 namespace kiln::cmd {
 namespace {
@@ -98,6 +99,11 @@ Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* sp
   SystemClock clock;
   CancelSource cancel;
   InterruptWatcher watcher([&](int) { cancel.Cancel(Cancelled("context canceled")); });
+  SshAgents ssh_agents(*spawner);
+  for (const SshKeys& keys : prepared.ssh_keys) {
+    TRY_ASSIGN(client::SshAgent agent, ssh_agents.Start(keys, cancel.token()));
+    prepared.request.ssh_agents.push_back(std::move(agent));
+  }
   if (prepared.request.ref.empty()) prepared.request.ref = NewId();
   if (prepared.docker) TRY(prepared.docker->Check(cancel.token()));
   auto display = client::MakeDisplay(mode, stderr, clock);

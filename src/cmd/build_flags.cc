@@ -8,6 +8,7 @@
 #include <climits>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 
 #include "base/archive_magic.h"
 #include "base/fd.h"
@@ -424,47 +425,52 @@ bool IsSocket(const std::string& path) {
   return ::stat(path.c_str(), &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
-// "default", "ID", "ID=SOCKET" or "ID=KEY[,KEY…]".
-Result<client::SshAgent> ParseSsh(const std::string& text) {
-  auto cut = Cut(text, "=");
-  client::SshAgent agent;
-  agent.id = cut ? std::string(cut->first) : text;
+// One of --ssh: "default", "ID", "ID=SOCKET" or "ID=KEY[,KEY…]".
+struct SshOption {
+  std::string id;
   std::vector<std::string> paths;
+};
+
+Result<SshOption> ParseSsh(const std::string& text) {
+  auto cut = Cut(text, "=");
+  SshOption option;
+  option.id = cut ? std::string(cut->first) : text;
   if (cut) {
     for (std::string_view path : Split(cut->second, ',')) {
-      if (!path.empty()) paths.emplace_back(path);
+      if (!path.empty()) option.paths.emplace_back(path);
     }
   }
-  if (paths.empty()) {
-    const char* socket = std::getenv("SSH_AUTH_SOCK");
-    if (socket == nullptr || *socket == '\0') {
-      return InvalidArgument(
-          "--ssh {}: SSH_AUTH_SOCK is not set: start an ssh-agent, or name a key file as in "
-          "--ssh {}=KEYFILE",
-          text, agent.id);
-    }
-    paths.emplace_back(socket);
+  if (!option.paths.empty()) return option;
+  const char* socket = std::getenv("SSH_AUTH_SOCK");
+  if (socket == nullptr || *socket == '\0') {
+    return InvalidArgument(
+        "--ssh {}: SSH_AUTH_SOCK is not set: start an ssh-agent, or name a key file as in "
+        "--ssh {}=KEYFILE",
+        text, option.id);
   }
-  for (const auto& path : paths) {
+  option.paths.emplace_back(socket);
+  return option;
+}
+
+Status AddSshOption(const std::string& text, SshOption option, PreparedBuild& build) {
+  for (const auto& path : option.paths) {
     if (::access(path.c_str(), R_OK) != 0) return ErrnoError(errno, "--ssh {}: {}", text, path);
-    if (!IsSocket(path)) {
-      agent.keys.push_back(path);
-    } else if (paths.size() == 1) {
-      agent.socket = path;
-    } else {
+    if (!IsSocket(path)) continue;
+    if (option.paths.size() > 1)
       return InvalidArgument("--ssh {}: {} is a socket: it must be the only one", text, path);
-    }
+    build.request.ssh_agents.push_back({std::move(option.id), path});
+    return OkStatus();
   }
-  return agent;
+  build.ssh_keys.push_back({std::move(option.id), std::move(option.paths)});
+  return OkStatus();
 }
 
 Status AddSsh(const BuildFlags& flags, PreparedBuild& build) {
+  std::set<std::string> ids;
   for (const auto& text : flags.ssh) {
-    TRY_ASSIGN(auto agent, ParseSsh(text));
-    for (const auto& known : build.request.ssh_agents) {
-      if (known.id == agent.id) return InvalidArgument("--ssh {} is given twice", agent.id);
-    }
-    build.request.ssh_agents.push_back(std::move(agent));
+    TRY_ASSIGN(auto option, ParseSsh(text));
+    if (!ids.insert(option.id).second) return InvalidArgument("--ssh {} is given twice", option.id);
+    TRY(AddSshOption(text, std::move(option), build));
   }
   return OkStatus();
 }

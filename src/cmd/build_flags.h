@@ -10,6 +10,8 @@
 #include "client/display.h"
 #include "cmd/call_report.h"
 #include "cmd/docker_load.h"
+#include "cmd/engine.h"
+#include "cmd/ssh_agents.h"
 
 namespace kiln::cmd {
 
@@ -50,12 +52,15 @@ struct BuildFlags {
   // Where the engine is.
   std::string addr;
   std::string root;
+  TlsFlags tls;
   std::string config;
 };
 
 // A build request made from flags, and what must be done around it.
 struct PreparedBuild {
   client::BuildRequest request;
+  // Agents to be started; those that are there already stand in the request.
+  std::vector<SshKeys> ssh_keys;
   // Set if an output goes to a Docker engine.
   std::shared_ptr<DockerLoad> docker;
   CallMethod call;
@@ -65,6 +70,7 @@ struct PreparedBuild {
   PreparedBuild() = default;
   PreparedBuild(PreparedBuild&& other) noexcept
       : request(std::move(other.request)),
+        ssh_keys(std::move(other.ssh_keys)),
         docker(std::move(other.docker)),
         call(std::move(other.call)),
         temporary_dir(std::exchange(other.temporary_dir, {})) {}

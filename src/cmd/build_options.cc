@@ -94,6 +94,7 @@ void AddBuildOptions(CLI::App& app, BuildFlags& flags) {
                  "Daemon to use, unix://… or tcp://… (also KILN_HOST, BUILDKIT_HOST); without one, "
                  "kiln builds in this process");
   app.add_option("--root", flags.root, "State folder when building in this process");
+  AddTlsOptions(app, flags.tls);
   app.add_option("--config", flags.config,
                  "Configuration when building in this process, with the keys of buildkitd.toml");
   AddUnserved(app);

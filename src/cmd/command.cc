@@ -14,6 +14,20 @@ void AddEngineOptions(CLI::App& app, EngineFlags& flags) {
                  "Daemon to use, unix://… or tcp://… (also KILN_HOST, BUILDKIT_HOST); without one, "
                  "the state folder is used in this process");
   app.add_option("--root", flags.root, "State folder, where no daemon is used");
+  AddTlsOptions(app, flags.tls);
+}
+
+void AddTlsOptions(CLI::App& app, TlsFlags& flags) {
+  app.add_option("--tlscacert", flags.ca,
+                 "Authority that the certificate of a daemon at tcp://… must come from (default: "
+                 "those of this machine)");
+  app.add_option("--tlscert", flags.cert, "Certificate to show it");
+  app.add_option("--tlskey", flags.key, "Its key");
+  app.add_option("--tlsservername", flags.server_name,
+                 "Name in the daemon's certificate (default: the host of --addr)");
+  app.add_option("--tlsdir", flags.dir,
+                 "Folder with the three files: ca.pem, cert.pem, key.pem (or ca.crt, tls.crt, "
+                 "tls.key)");
 }
 
 CLI::Option* AddList(CLI::App& app, const std::string& names, std::vector<std::string>& values,

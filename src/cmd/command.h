@@ -17,8 +17,9 @@ namespace kiln::cmd {
 
 // What commands have in common.
 
-// --addr and --root.
+// --addr, --root and --tls….
 void AddEngineOptions(CLI::App& app, EngineFlags& flags);
+void AddTlsOptions(CLI::App& app, TlsFlags& flags);
 // A repeatable flag: each use takes one value, commas are part of it.
 CLI::Option* AddList(CLI::App& app, const std::string& names, std::vector<std::string>& values,
                      const std::string& help);

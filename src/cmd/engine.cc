@@ -72,12 +72,41 @@ class EmbeddedEngine final : public Engine {
   const client::Connection connection_;
 };
 
-Result<std::unique_ptr<Engine>> Connect(const std::string& address) {
-  TRY_ASSIGN(auto connection, client::Connection::Connect(address));
+Result<std::unique_ptr<Engine>> Connect(
+    const std::string& address, const std::optional<client::DaemonTls>& tls = std::nullopt) {
+  TRY_ASSIGN(auto connection, client::Connection::Connect(address, tls));
   return std::unique_ptr<Engine>(std::make_unique<RemoteEngine>(std::move(connection)));
 }
 
 }  // namespace
+
+namespace {
+
+// The first of two names that is there.
+Result<std::string> OneOf(const std::string& dir, const char* name, const char* other) {
+  for (const char* one : {name, other}) {
+    std::string path = dir + "/" + one;
+    if (::access(path.c_str(), F_OK) == 0) return path;
+  }
+  return NotFound("--tlsdir {}: neither {} nor {} is there", dir, name, other);
+}
+
+}  // namespace
+
+Result<std::optional<client::DaemonTls>> ResolveTls(const TlsFlags& flags) {
+  client::DaemonTls tls;
+  tls.files = {flags.cert, flags.key, flags.ca};
+  tls.server_name = flags.server_name;
+  if (!flags.dir.empty()) {
+    if (!tls.files.empty())
+      return InvalidArgument("--tlsdir stands for --tlscacert, --tlscert and --tlskey: not both");
+    TRY_ASSIGN(tls.files.ca, OneOf(flags.dir, "ca.pem", "ca.crt"));
+    TRY_ASSIGN(tls.files.cert, OneOf(flags.dir, "cert.pem", "tls.crt"));
+    TRY_ASSIGN(tls.files.key, OneOf(flags.dir, "key.pem", "tls.key"));
+  }
+  if (tls.files.empty() && tls.server_name.empty()) return std::optional<client::DaemonTls>();
+  return std::optional(std::move(tls));
+}
 
 std::string DefaultRoot() {
   if (::geteuid() == 0) return "/var/lib/kiln";
@@ -86,8 +115,10 @@ std::string DefaultRoot() {
 }
 
 std::string DefaultAddress() {
-  std::string runtime = ::geteuid() == 0 ? "/run" : Env("XDG_RUNTIME_DIR");
-  return std::string(kUnixPrefix) + runtime + "/kiln/kilnd.sock";
+  std::string runtime = ::geteuid() == 0 ? "" : Env("XDG_RUNTIME_DIR");
+  // The variable may be a list, of which the first counts (as in buildkitd).
+  runtime = runtime.substr(0, runtime.find(':'));
+  return std::string(kUnixPrefix) + (runtime.empty() ? "/run" : runtime) + "/kiln/kilnd.sock";
 }
 
 std::string DefaultConfigFile() {
@@ -115,7 +146,11 @@ EngineChoice ChooseEngine(const std::string& addr, const std::string& root) {
 }
 
 Result<std::unique_ptr<Engine>> OpenEngine(const EngineChoice& choice, sys::Spawner* spawner) {
-  if (!choice.address.empty()) return Connect(choice.address);
+  if (!choice.address.empty()) return Connect(choice.address, choice.tls);
+  if (choice.tls) {
+    return InvalidArgument(
+        "the --tls flags are for a daemon at a tcp address: name it with --addr");
+  }
   CHECK(spawner != nullptr);
   control::Config config;
   const bool named = !choice.config_file.empty();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -13,10 +14,22 @@ class Spawner;
 
 namespace kiln::cmd {
 
-// --addr and --root of a client command.
+// --tls… of a client command, as those of buildctl.
+struct TlsFlags {
+  std::string ca;
+  std::string cert;
+  std::string key;
+  std::string server_name;
+  std::string dir;  // holds the three files, under the names that they usually have
+};
+// What they say; nullopt if none is given.
+Result<std::optional<client::DaemonTls>> ResolveTls(const TlsFlags& flags);
+
+// Where a client command looks for its engine.
 struct EngineFlags {
   std::string addr;
   std::string root;
+  TlsFlags tls;
 };
 
 // Where a client command finds the engine. Decided before any thread exists, by looking at sockets
@@ -25,6 +38,7 @@ struct EngineChoice {
   std::string address;  // of a daemon; empty: embed an engine on `root`
   std::string root;
   std::string config_file;  // of an embedded engine; empty: DefaultConfigFile(), if there is one
+  std::optional<client::DaemonTls> tls;  // for a daemon at a tcp address
 };
 // The first that applies: `addr`, KILN_HOST, BUILDKIT_HOST, the default socket if something answers
 // there, the private socket of whoever holds `root` (default: DefaultRoot()), else embedded.
@@ -32,7 +46,7 @@ EngineChoice ChooseEngine(const std::string& addr, const std::string& root);
 
 // /var/lib/kiln, or for other users $XDG_DATA_HOME/kiln.
 std::string DefaultRoot();
-// unix:///run/kiln/kilnd.sock, or in $XDG_RUNTIME_DIR.
+// unix:///run/kiln/kilnd.sock; of other users than root in $XDG_RUNTIME_DIR, if that is set.
 std::string DefaultAddress();
 std::string DefaultConfigFile();
 // The socket beside root/lock on which whoever holds the root serves others.

@@ -72,7 +72,9 @@ class Run {
                            .cwd = command_.cwd,
                            .chroot = command_.chroot,
                            .fds = std::move(command_.fds),
-                           .umask = command_.umask};
+                           .umask = command_.umask,
+                           .new_session = command_.new_session,
+                           .own_group = command_.own_group};
     request.argv.push_back(command_.program);
     for (std::string& argument : command_.args) request.argv.push_back(std::move(argument));
     for (int stream = 0; stream < 2; ++stream) {

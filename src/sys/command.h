@@ -22,6 +22,8 @@ struct Command {
   std::vector<ChildFd> fds;  // more descriptors (3 and up)
   std::string input;         // its standard input
   mode_t umask = 022;
+  bool new_session = false;  // without a terminal
+  bool own_group = true;     // false: with this process's group; what cancels it is `on_cancel`
   // What is kept of each stream; more is dropped from the front (`truncated` tells). Callbacks
   // always see all.
   size_t max_output_bytes = 1 << 20;

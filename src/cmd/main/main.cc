@@ -64,11 +64,15 @@ struct Subcommand {
   CLI::App* app;
   const std::string& addr;
   const std::string& root;
+  const TlsFlags& tls;
   std::function<int(const EngineChoice&, sys::Spawner*)> run;
 };
 
 int RunSubcommand(const Subcommand& command) {
   EngineChoice choice = ChooseEngine(command.addr, command.root);
+  auto tls = ResolveTls(command.tls);
+  if (!tls.ok()) return Fail("kiln", tls.error());
+  choice.tls = *std::move(tls);
   // A client needs a spawner too: for credential helpers.
   (void)::signal(SIGPIPE, SIG_IGN);
   auto spawner = choice.address.empty() ? sys::MainEarly() : sys::Spawner::StartEarly();
@@ -90,19 +94,23 @@ int ClientMain(int argc, char** argv) {
   LogsFlags logs;
   const Subcommand commands[] = {
       {app.add_subcommand("build", "Build an image from a Dockerfile"), build.addr, build.root,
+       build.tls,
        [&](const auto& choice, auto* spawner) {
          EngineChoice configured = choice;
          configured.config_file = build.config;
          return RunBuild(build, configured, spawner);
        }},
       {app.add_subcommand("ls", "List builds of late"), ls.engine.addr, ls.engine.root,
+       ls.engine.tls,
        [&](const auto& choice, auto* spawner) { return RunLs(ls, choice, spawner); }},
       {app.add_subcommand("logs", "Show the whole log of a build or of one of its steps"),
-       logs.engine.addr, logs.engine.root,
+       logs.engine.addr, logs.engine.root, logs.engine.tls,
        [&](const auto& choice, auto* spawner) { return RunLogs(logs, choice, spawner); }},
       {app.add_subcommand("du", "Show what the cache holds"), du.engine.addr, du.engine.root,
+       du.engine.tls,
        [&](const auto& choice, auto* spawner) { return RunDu(du, choice, spawner); }},
       {app.add_subcommand("prune", "Remove from the cache"), prune.engine.addr, prune.engine.root,
+       prune.engine.tls,
        [&](const auto& choice, auto* spawner) { return RunPrune(prune, choice, spawner); }},
   };
   AddBuildOptions(*commands[0].app, build);
