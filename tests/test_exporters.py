@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import stat
 import subprocess
 import tarfile
@@ -40,6 +41,48 @@ def build_by(build, client):
     """The `build` fixture with the test's client in place of buildctl."""
     build.client = client
     return build
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A folder on a disk that takes next to nothing."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def readonly(tmp_path):
+    """A folder on a disk that takes nothing."""
+    folder = tmp_path / "readonly"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@by(["buildctl", "buildx", "kiln", "embedded"])
+def test_a_destination_that_cannot_be_written(build_by, full, readonly):
+    """What the client says of it is what the user is told."""
+    files = {"Dockerfile": "FROM scratch\nCOPY big /\n", "big": os.urandom(300_000)}
+    for output, said in {
+        f"type=local,dest={full}": "no space left on device",
+        f"type=tar,dest={full}/x.tar": "no space left on device",
+        f"type=oci,dest={full}/x.tar": "no space left on device",
+        f"type=oci,dest={full}/layout,tar=false": "no space left on device",
+        f"type=local,dest={readonly}": "read-only file system",
+        f"type=local,dest={readonly}/new": "read-only file system",
+        f"type=tar,dest={readonly}/x.tar": "read-only file system",
+        f"type=oci,dest={readonly}/layout,tar=false": "read-only file system",
+    }.items():
+        done = build_by(files, outputs=[output], check=False)
+        assert done.returncode != 0, output
+        last = [line for line in done.stderr.splitlines() if "rror: " in line][-1]
+        assert said in last.lower(), f"{output}: {done.stderr}"
+        for path in full.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.fixture(scope="module")
