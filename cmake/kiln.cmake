@@ -1,10 +1,11 @@
 # kiln_module, kiln_executable, kiln_fuzz_target, kiln_benchmark: the only ways in which this project makes targets.
 
-if(TARGET GTest::gtest_main)
+# Debian has the two in packages of their own, and a machine may well have the first alone.
+if(TARGET GTest::gtest_main AND TARGET GTest::gmock)
   set(KILN_TESTS ON)
 else()
   set(KILN_TESTS OFF)
-  message(STATUS "GoogleTest is not installed: no unit tests in this tree (packaging/install-deps test)")
+  message(STATUS "GoogleTest or GoogleMock is not installed: no unit tests in this tree (packaging/install-deps test)")
 endif()
 
 # The target that a name in DEPS stands for. `api` means the messages; `api_services` adds the gRPC stubs.
