@@ -56,6 +56,8 @@ soak:
 	packaging/install-deps build run test
 	tests/soak
 
-install: build
-	install -D -m 755 build/release/kiln $(DESTDIR)$(PREFIX)/bin/kiln
+# Builds only if nothing was built, so that root need not run compilers.
+install:
+	[ -x build/release/kiln ] || $(MAKE) build
+	install -D -m 755 -s build/release/kiln $(DESTDIR)$(PREFIX)/bin/kiln
 	ln -sf kiln $(DESTDIR)$(PREFIX)/bin/kilnd

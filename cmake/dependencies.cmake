@@ -1,4 +1,4 @@
-# Every outside library as an imported target that names its archive, so that `ldd kiln` shows only glibc. Debian's own
+# Every outside library as an imported target that names its archive, so that kiln can be a static program. Debian's own
 # CMake targets for gRPC and protobuf name shared objects and are not used.
 # Targets: kiln::{grpc protobuf sqlite archive zstd isal curl crypto ssl seccomp cap yaml z re2 threads}, and the header-only
 # kiln::{fmt spdlog json toml cli11 expected}.

@@ -113,7 +113,8 @@ function(kiln_module name)
 endfunction()
 
 # kiln_executable(NAME SOURCES file… [DEPS module…] [LIBS target…] [ALIASES other-name…])
-# Lands at the top of the build tree. In the release tree it is static but for glibc. ALIASES are symlinks beside it.
+# Lands at the top of the build tree. In the release tree it is a static program, at addresses that are random all the
+# same: one that calls sys::FixNameLookups first. ALIASES are symlinks beside it.
 function(kiln_executable name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPS;LIBS;ALIASES" ${ARGN})
   kiln_resolve(links left_out DEPS ${arg_DEPS} LIBS ${arg_LIBS})
@@ -127,7 +128,8 @@ function(kiln_executable name)
   target_compile_definitions(${name} PRIVATE KILN_VERSION="${PROJECT_VERSION}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
   if(NOT KILN_SANITIZE)
-    target_link_options(${name} PRIVATE -static-libstdc++ -static-libgcc)
+    # Not with -static-libgcc or -static-libstdc++: they make gcc link dynamically again.
+    target_link_options(${name} PRIVATE -static-pie)
   endif()
   foreach(alias IN LISTS arg_ALIASES)
     add_custom_command(TARGET ${name} POST_BUILD

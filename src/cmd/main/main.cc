@@ -18,6 +18,7 @@
 #include "cmd/interrupt.h"
 #include "cmd/usage.h"
 #include "sys/main_early.h"
+#include "sys/name_lookups.h"
 
 namespace kiln::cmd {
 namespace {
@@ -142,6 +143,7 @@ int ClientMain(int argc, char** argv) {
 }  // namespace kiln::cmd
 
 int main(int argc, char** argv) {
+  kiln::sys::FixNameLookups();
   const char* slash = std::strrchr(argv[0], '/');
   std::string_view name = slash != nullptr ? slash + 1 : argv[0];
   return name == "kilnd" ? kiln::cmd::DaemonMain(argc, argv) : kiln::cmd::ClientMain(argc, argv);
