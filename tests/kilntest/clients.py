@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 
+from kilntest import reports
 from kilntest.request import Request, is_layout, is_remote
 
 BUILDX_BUILDER = "kilntest"
@@ -39,6 +40,7 @@ class Client:
         words = [str(word) for word in words]
         done = subprocess.run(words, capture_output=True, input=stdin or b"", env=self.environ(), check=False)
         done.stdout, done.stderr = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        reports.check(words[0], done.stderr)
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done

@@ -5,6 +5,8 @@ import fnmatch
 import pathlib
 import xml.etree.ElementTree as ElementTree
 
+import fatal
+
 
 @dataclasses.dataclass
 class Tally:
@@ -21,9 +23,14 @@ class Tally:
         self.unstable += other.unstable
         self.reports |= other.reports
 
+    def is_final(self):
+        """Whether a failure printed what no second run may pass over (fatal.py)."""
+        return any(fatal.first_line(report) for report in self.reports.values())
+
     def add_second_run(self, again):
-        """`again` is of the failures only: what failed and now passed is unstable, unless it did not run at all."""
-        if again.passed + len(again.failures) < len(self.failures):
+        """`again` is of the failures only: what failed and now passed is unstable, unless it did not run at all, or the
+        first run printed what is final."""
+        if self.is_final() or again.passed + len(again.failures) < len(self.failures):
             return
         steady = [failure for failure in self.failures if failure in again.failures]
         self.unstable += [failure for failure in self.failures if failure not in again.failures]
@@ -47,8 +54,13 @@ def read_cases(path, stage):
         name = f"{stage}: {case.get('classname')}.{case.get('name')}"
         bad = [mark for mark in case if mark.tag in ("failure", "error")]
         if bad:
-            tally.failures.append(name)
-            tally.reports[name] = "\n".join(mark.text or mark.get("message", "") for mark in bad)
+            report = "\n".join(mark.text or mark.get("message", "") for mark in bad)
+            # pytest names a test twice that failed, and then failed again in what its fixtures do after it.
+            if name in tally.reports:
+                report = f"{tally.reports[name]}\n{report}"
+            else:
+                tally.failures.append(name)
+            tally.reports[name] = report
         elif case.find("skipped") is not None or case.get("result") in ("skipped", "suppressed"):
             tally.skips.append(name)
         else:
@@ -66,10 +78,13 @@ def read_ctest(results, stage):
         if inner.exists():
             cases = read_cases(inner, stage)
         ran_well = test.get("status") == "run"
-        if not ran_well and not cases.failures:
-            name = f"{stage}: {test.get('name')} ended badly ({test.get('status')})"
+        printed = test.findtext("system-out") or ""
+        # A report is one of its own beside cases that failed: theirs may well be forgiven.
+        if not ran_well and (not cases.failures or fatal.first_line(printed)):
+            said = fatal.first_line(printed)
+            name = f"{stage}: {test.get('name')} ended badly ({said or test.get('status')})"
             cases.failures.append(name)
-            cases.reports[name] = test.findtext("system-out") or ""
+            cases.reports[name] = printed
         elif ran_well and not inner.exists():
             cases.passed += 1
         tally.add(cases)
