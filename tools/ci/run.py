@@ -1,8 +1,12 @@
 """The stages behind `make test`, `make lint` and .ci/run: runs them in order, says how long each took, and closes with
 one line, `N passed, N failed`. A stage that cannot run counts as one failure; the others run all the same.
 
-usage: run.py [test] [lint] [fuzz]     fuzz: the fuzz targets alone, KILN_FUZZ_SECONDS each"""
+usage: run.py [--made SECONDS] [newcomer] [test] [lint] [fuzz]
+  --made     `make run` was done before and took so long; -1: it failed
+  newcomer   `make run` in a root that has nothing, if what matters for that has changed
+  fuzz       the fuzz targets alone, KILN_FUZZ_SECONDS each"""
 
+import argparse
 import os
 import pathlib
 import shutil
@@ -10,6 +14,7 @@ import subprocess
 import sys
 import time
 
+import seconds as stage_seconds
 import tally
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -17,6 +22,11 @@ BUILD = ROOT / "build"
 JOBS = str(os.cpu_count())
 FUZZ_SECONDS = os.environ.get("KILN_FUZZ_SECONDS", "4")  # for each target
 UNSTABLE_CASES = 3  # as many may fail once in a run and pass when run again; they are shown, to be mended
+# Nothing is run again there: what shows once under a sanitizer is there always.
+SANITIZED = ("asan", "tsan")
+# Which end-to-end tests a daemon under AddressSanitizer runs, of all: tests/README.md.
+ASAN_SHARE = "0/3"
+LATE_LINTS = ("clang_tidy",)  # minutes where the sources have changed; all others take seconds and come first
 ENVIRONMENT = {
     # One compiler cache for all checkouts.
     "CCACHE_BASEDIR": str(ROOT),
@@ -32,7 +42,7 @@ ENVIRONMENT = {
 class Run:
     def __init__(self):
         self.total = tally.Tally()
-        self.times = []
+        self.times = {}
         self.environment = {**ENVIRONMENT, **os.environ}
 
     def command(self, *words):
@@ -55,12 +65,16 @@ class Run:
         print(f"== {name}", flush=True)
         start = time.monotonic()
         result = function()
-        seconds = time.monotonic() - start
-        self.times.append((name, seconds))
+        self.note(name, time.monotonic() - start)
         counted = result if isinstance(result, tally.Tally) else tally.Tally(failures=[] if result else [name])
         self.total.add(counted)
-        print(f"== {name}: {seconds:.0f} s" + (f", {counted.line()}" if result is not True else ""), flush=True)
+        cases = "" if result is True else f", {counted.line()}"
+        print(f"== {name}: {self.times[name]:.0f} s{cases}", flush=True)
         return result
+
+    def note(self, name, seconds):
+        self.times[name] = self.times.get(name, 0) + seconds
+        stage_seconds.write(BUILD / "ci/seconds.json", self.times)
 
     def build(self, tree):
         # What cmake prints of a good configuration is of no use; its errors come on the other stream.
@@ -72,6 +86,8 @@ class Run:
         found = self._ctest(tree, results)
         if found and found.failures:
             print((BUILD / tree / "Testing/Temporary/LastTest.log").read_text(errors="replace")[-100_000:])
+            if tree in SANITIZED or found.is_final():
+                return found
             bad = "|".join(tally.bad_binaries(results))
             again = self._ctest(tree, results, "-R", f"^({bad})$")
             if again:
@@ -87,24 +103,26 @@ class Run:
         )
         return tally.read_ctest(results, tree) if (results / "ctest.xml").exists() else False
 
-    def end_to_end(self):
+    def end_to_end(self, tree="release", *which):
         clients = self.output_of("tests/clients/build")
         venv = self.output_of("tools/venv", "tests/requirements.txt")
         if clients is None or venv is None:
             return False
         self.environment["KILN_CLIENTS"] = clients
-        found = self._pytest(venv)
-        if found.failures:
-            found.add_second_run(self._pytest(venv, "--last-failed", "--last-failed-no-failures=none"))
+        self.environment["KILN_BINARY"] = str(BUILD / tree / "kiln")
+        stage = "tests" if tree == "release" else f"tests, {tree}"
+        found = self._pytest(venv, stage, *which)
+        if found.failures and tree not in SANITIZED and not found.is_final():
+            found.add_second_run(self._pytest(venv, stage, *which, "--last-failed", "--last-failed-no-failures=none"))
         return found
 
-    def _pytest(self, venv, *which):
-        report = BUILD / "ci/pytest.xml"
+    def _pytest(self, venv, stage, *which):
+        report = BUILD / "ci" / f"{stage.replace(', ', '-')}.xml"
         report.unlink(missing_ok=True)
         went_well = self.command(f"{venv}/bin/python", "-m", "pytest", "tests", "-q", f"--junitxml={report}", *which)
-        found = tally.read_cases(report, "tests")
+        found = tally.read_cases(report, stage)
         if not went_well and not found.failures:
-            found.failures.append("tests: pytest ended badly")
+            found.failures.append(f"{stage}: pytest ended badly")
         return found
 
     def fuzz(self):
@@ -124,6 +142,10 @@ class Run:
                 result.failures.append(f"fuzz: {name} (its input: build/asan/fuzz/{name}-*)")
         return result
 
+    def newcomer(self):
+        """`make run` where there is nothing yet."""
+        self.stage("newcomer", lambda: tally.Tally(1) if self.command("tools/ci/newcomer") else False)
+
     def tests(self):
         for tree in ("release", "asan", "tsan"):
             if self.stage(f"{tree}: build", lambda tree=tree: self.build(tree)) is not True:
@@ -133,40 +155,68 @@ class Run:
                 self.stage("release: end to end", self.end_to_end)
             if tree == "asan":
                 self.stage("asan: fuzzing", self.fuzz)
+                self.stage("asan: end to end", lambda: self.end_to_end("asan", "--share", ASAN_SHARE))
         if len(self.total.unstable) > UNSTABLE_CASES:
             self.total.failures.append(f"more than {UNSTABLE_CASES} cases passed only when they were run again")
         for skip in tally.forbidden_skips(self.total.skips, ROOT / "tests/allowed_skips"):
             self.total.failures.append(f"skipped, and not in tests/allowed_skips: {skip}")
 
-    def lint(self):
+    def lint(self, late):
         """Each executable of tools/lint is one check."""
         checks = [p for p in sorted((ROOT / "tools/lint").iterdir()) if p.is_file() and os.access(p, os.X_OK)]
         for check in checks:
             name = f"lint: {check.name}"
-            self.stage(name, lambda c=check, n=name: tally.Tally(1) if self.command(c) else tally.Tally(0, [n]))
+            if (check.name in LATE_LINTS) == late:
+                self.stage(name, lambda c=check, n=name: tally.Tally(1) if self.command(c) else tally.Tally(0, [n]))
+
+    def close(self):
+        """Prints what there is to know, the tally last; the exit status."""
+        for name, report in self.total.reports.items():
+            print(f"\n== what {name} printed:\n{tally.tail(report)}")
+        print("\nseconds:")
+        for name, seconds in self.times.items():
+            print(f"{seconds:8.1f}  {name}")
+        accepted = stage_seconds.read(stage_seconds.accepted_file())
+        for line in stage_seconds.grown(self.times, accepted):
+            print(f"SLOWER  {line} (KILN_CI_ACCEPT_SECONDS=1 accepts it)")
+        if not self.total.failures:
+            all_of_them = os.environ.get("KILN_CI_ACCEPT_SECONDS") == "1"
+            times = stage_seconds.newly_accepted(self.times, accepted, all_of_them)
+            stage_seconds.write(stage_seconds.accepted_file(), times)
+        for case in self.total.unstable:
+            print(f"UNSTABLE  {case} (passed when it was run again)")
+        for failure in self.total.failures:
+            print(f"FAILED  {failure}")
+        print(self.total.line())
+        return 1 if self.total.failures else 0
 
 
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--made", type=float)
+    parser.add_argument("wanted", nargs="*", metavar="newcomer|test|lint|fuzz")
+    arguments = parser.parse_args()
+    wanted = arguments.wanted or ["test", "lint"]
+    unknown = set(wanted) - {"newcomer", "test", "lint", "fuzz"}
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
     (BUILD / "ci").mkdir(parents=True, exist_ok=True)
     run = Run()
-    wanted = sys.argv[1:] or ["test", "lint"]
+    if arguments.made is not None:
+        run.note("make run", max(arguments.made, 0))
+        run.total.add(tally.Tally(1) if arguments.made >= 0 else tally.Tally(0, ["make run"]))
+    if "lint" in wanted:
+        run.lint(late=False)
+    if "newcomer" in wanted:
+        run.newcomer()
     if "test" in wanted:
         run.tests()
     if "fuzz" in wanted and run.stage("asan: build", lambda: run.build("asan")) is True:
         run.stage("asan: fuzzing", run.fuzz)
     if "lint" in wanted:
-        run.lint()
-    for name, report in run.total.reports.items():
-        print(f"\n== what {name} printed:\n{tally.tail(report)}")
-    print("\nseconds:")
-    for name, seconds in run.times:
-        print(f"{seconds:8.1f}  {name}")
-    for case in run.total.unstable:
-        print(f"UNSTABLE  {case} (passed when it was run again)")
-    for failure in run.total.failures:
-        print(f"FAILED  {failure}")
-    print(run.total.line())
-    sys.exit(1 if run.total.failures else 0)
+        run.lint(late=True)
+    sys.exit(run.close())
 
 
-main()
+if __name__ == "__main__":
+    main()
