@@ -1,11 +1,14 @@
 """Fixtures of the end-to-end tests; what they are made of stands in kilntest/."""
 
+import collections
+import contextlib
 import dataclasses
 import os
 import pathlib
 import random
 import socket
 import sys
+import zlib
 
 import pytest
 
@@ -27,19 +30,37 @@ def pytest_addoption(parser):
         default=os.environ.get("KILN_TEST_DAEMON", "kilnd"),
         help="run the tests against kilnd, or the real buildkitd: what fails there is the test's fault",
     )
+    parser.addoption("--share", metavar="N/OF", help="only every OF-th test (by a hash of its name), beginning with N")
     parser.addoption("--accept-golden", action="store_true", help="write the golden files anew, from what is seen now")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "heavy: takes minutes, and the package registries; make soak runs it")
+    config.addinivalue_line("markers", "not_sanitized: about time or memory, which a sanitizer changes")
     config.addinivalue_line("markers", "kiln_only: about what buildkitd does otherwise, or not at all")
 
 
 def pytest_collection_modifyitems(config, items):
+    wanted = []
     if config.getoption("--daemon") != "kilnd":
-        chosen = [item for item in items if not item.get_closest_marker("kiln_only")]
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = chosen
+        wanted.append(lambda item: not item.get_closest_marker("kiln_only"))
+    if "asan" in paths.kiln().parts:
+        wanted.append(lambda item: not item.get_closest_marker("not_sanitized"))
+    if config.getoption("--share"):
+        number, _, of = config.getoption("--share").partition("/")
+        wanted.append(lambda item: zlib.crc32(item.nodeid.encode()) % int(of) == int(number))
+    left_out = [item for item in items if not all(wants(item) for wants in wanted)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_traces(tmp_path_factory):
+    """What a test looks at on the host is what this run of the tests left there; at its end its cgroups go."""
+    hoststate.watch(tmp_path_factory.getbasetemp())
+    yield
+    hoststate.remove_cgroups()
 
 
 @pytest.fixture(scope="session")
@@ -124,8 +145,9 @@ def new_daemon(daemon_program, unchanged_host, tmp_path):
         return daemon
 
     yield start
-    for daemon in running:
-        daemon.stop()
+    with contextlib.ExitStack() as stop_all:
+        for daemon in running:
+            stop_all.callback(daemon.stop)
 
 
 @pytest.fixture
@@ -175,12 +197,17 @@ def serves_on(build):
     assert build.read("fine") == "fine\n"
 
 
+IDLE_CONNECTIONS = 8  # of the HTTP client's pool: as many may stay open to a test's servers, until they are too old
+
+
 def only_new_files(before, after):
-    """`after` without descriptors that are of no interest: connections of clients, idle ones to registries, and the
-    database's files, which it opens when it likes."""
-    kept = [name for name in after.open_files if not name.startswith(("socket", "anon_inode"))]
-    kept = [name for name in kept if ".db" not in pathlib.Path(name).name and "/state/snapshots/" not in name]
-    known = [name for name in before.open_files if name not in kept]
+    """`after` without descriptors that are of no interest: the database's files, which it opens when it likes, and idle
+    connections to registries. Those that were there before and are no more are of no interest either."""
+    kept = [name for name in after.open_files if ".db" not in pathlib.Path(name).name]
+    kept = [name for name in kept if "/state/snapshots/" not in name]
+    if kept.count("socket tcp out") <= IDLE_CONNECTIONS:
+        kept = [name for name in kept if name != "socket tcp out"]
+    known = list((collections.Counter(before.open_files) - collections.Counter(kept)).elements())
     return dataclasses.replace(after, open_files=sorted(kept + known))
 
 

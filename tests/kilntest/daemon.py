@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 
-from kilntest import hoststate, wait
+from kilntest import hoststate, reports, wait
 
 CONFIG = """\
 root = "{root}/state"
@@ -16,6 +16,7 @@ enabled = false
 [worker.oci]
 enabled = true
 gc = false
+defaultCgroupParent = "/{cgroups}"
 """
 PLAIN_HTTP = """\
 [registry."{host}"]
@@ -27,7 +28,7 @@ insecure = true
 class Daemon:
     """`with Daemon(program, folder, registries=[registry.host]) as daemon:`; `config` is more TOML (`top`: before any
     table), `arguments` more of the command line, `prefix` what comes before it (a program that runs it). Afterwards the
-    daemon has ended by itself on SIGTERM, or the test fails."""
+    daemon has ended by itself on SIGTERM without a sanitizer's report or a broken invariant, or the test fails."""
 
     def __init__(self, program, root, *, registries=(), top="", config="", arguments=(), prefix=()):
         self.root = pathlib.Path(root)
@@ -35,7 +36,7 @@ class Daemon:
         self.address = f"unix://{self.root}/daemon.sock"
         self.log = self.root / "log"
         self.config = self.root / "daemon.toml"
-        text = top + CONFIG.format(root=self.root, address=self.address)
+        text = top + CONFIG.format(root=self.root, address=self.address, cgroups=hoststate.CGROUP_PARENT)
         text += "".join(PLAIN_HTTP.format(host=host) for host in registries)
         self.config.write_text(text + config)
         self._command = [*prefix, program, "--config", self.config, *arguments]
@@ -71,6 +72,8 @@ class Daemon:
             self._process.kill()
             self._process.wait()
             raise
+        finally:
+            reports.check(self._command[0], self.log.read_text(errors="replace"))
 
     def kill(self):
         """As when the machine's OOM killer takes it."""
@@ -87,7 +90,7 @@ class Daemon:
         return True
 
     def state(self):
-        return hoststate.DaemonState.take(self.pid)
+        return hoststate.DaemonState.take(self.pid, self.root / "state/executor/runtime")
 
     def memory(self, field="VmRSS"):
         """Bytes, as /proc/PID/status has them: VmRSS now, VmHWM at most so far."""

@@ -1,32 +1,80 @@
-"""What a daemon may leave behind on the host: compared before and after a test."""
+"""What a daemon may leave behind on the host: compared before and after a test. Other builds may run on the machine, or
+have crashed there: of mounts, cgroups and containers only those count that belong to this run of the tests."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
+import tempfile
 import time
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 RUNTIMES = (pathlib.Path("/run/runc"), pathlib.Path("/run/crun"))
+# The daemons of the tests put their containers below this one (kilntest.daemon), so that they are known by it.
+CGROUP_PARENT = f"kilntest-{os.getpid()}"
+
+_folder = tempfile.gettempdir()  # where tests have their files, until watch() tells better
+
+
+def watch(folder):
+    """From now on what mentions `folder`, where all tests of this run have their files, is theirs."""
+    global _folder
+    _folder = f"{folder}/"
+
+
+def is_ours(text):
+    return _folder in text
 
 
 def mounts(pid="self"):
-    """Mount points of a process's namespace, each as often as it is mounted."""
+    """Our mount points in a process's namespace, each as often as it is mounted: those that lie in our folder or come
+    from there. A namespace whose mounts are private still gets those of other programs."""
     lines = pathlib.Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
-    return sorted(line.split()[4] for line in lines)
+    return sorted(line.split()[4] for line in lines if is_ours(line))
 
 
 def cgroups():
-    """Those of builds (…/buildkit/ID, …/kiln/ID): the rest of the machine makes and removes others all the time."""
+    """Those of builds (…/buildkit/ID, …/kiln/ID), but for what other programs run."""
     found = []
     for folder, inner, _ in os.walk(CGROUPS):  # passes over what goes away meanwhile
         if pathlib.Path(folder).name in ("buildkit", "kiln"):
-            found += [f"{folder}/{name}" for name in inner]
+            groups = [f"{folder}/{name}" for name in inner]
+            found += [group for group in groups if f"/{CGROUP_PARENT}/" in group or not _is_another_ones(group)]
     return sorted(found)
 
 
+def _is_another_ones(group):
+    """Whether processes run in it of which none knows our folder: a container has its root mounted from there."""
+    seen = False
+    with contextlib.suppress(OSError):
+        for pid in (pathlib.Path(group) / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):
+                if is_ours(pathlib.Path(f"/proc/{pid}/mountinfo").read_text()):
+                    return False
+                seen = True
+    return seen
+
+
+def remove_cgroups():
+    """At the end of the run: the folders that the daemons' containers were in. What is in use stays."""
+    for top in [CGROUPS / CGROUP_PARENT, *CGROUPS.glob(f"*/{CGROUP_PARENT}")]:
+        for folder, _, _ in os.walk(top, topdown=False):
+            with contextlib.suppress(OSError):
+                pathlib.Path(folder).rmdir()
+
+
 def containers():
-    """What the OCI runtimes believe to exist."""
-    return sorted(str(path) for folder in RUNTIMES if folder.is_dir() for path in folder.iterdir())
+    """What the OCI runtimes believe to exist of ours, in their usual folders; kilnd's have one of their own."""
+    found = [path for folder in RUNTIMES if folder.is_dir() for path in folder.iterdir()]
+    return sorted(str(path) for path in found if _is_our_container(path))
+
+
+def _is_our_container(path):
+    """The runtime's record of a container says where its bundle is."""
+    try:
+        return any(is_ours(file.read_text(errors="replace")) for file in path.iterdir() if file.is_file())
+    except OSError:  # it has gone meanwhile
+        return False
 
 
 def children(pid):
@@ -48,14 +96,37 @@ def children(pid):
 
 
 def open_files(pid):
-    """What a process's descriptors point to. Of sockets, pipes and the like only how many there are."""
-    result = []
+    """What a process's descriptors point to: "anon_inode:[eventfd]", "pipe", "socket tcp out", a path."""
+    kinds, result = None, []
     for path in pathlib.Path(f"/proc/{pid}/fd").iterdir():
         try:
-            result.append(str(path.readlink()).split(":[")[0])
+            name, _, inode = str(path.readlink()).partition(":[")
         except OSError:
             continue
+        if name == "socket":
+            kinds = kinds or _socket_kinds(pid)
+            name = f"socket {kinds.get(inode.rstrip(']'), 'other')}"
+        elif name == "anon_inode":
+            name = f"{name}:[{inode}"
+        result.append(name)
     return sorted(result)
+
+
+def _socket_kinds(pid):
+    """{inode: what the socket is} of the process's network namespace: "tcp listening", "tcp in" (somebody connected to
+    us), "tcp out", "unix PATH" (the name that it or its listener is bound to), "unix pair"."""
+    kinds, found = {}, []
+    for name in ("tcp", "tcp6"):
+        for line in pathlib.Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]:
+            _, local, _, state, *rest = line.split()
+            found.append((local.rpartition(":")[2], state, rest[5]))
+    ports = {port for port, state, _ in found if state == "0A"}
+    for port, state, inode in found:
+        kinds[inode] = "tcp listening" if state == "0A" else "tcp in" if port in ports else "tcp out"
+    for line in pathlib.Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]:
+        words = line.split(maxsplit=7)
+        kinds[words[6]] = f"unix {words[7]}" if len(words) > 7 else "unix pair"
+    return kinds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,15 +142,18 @@ class HostState:
 
 @dataclasses.dataclass(frozen=True)
 class DaemonState:
-    """Of a live daemon, between builds: its own mount namespace, its children, its descriptors."""
+    """Of a live daemon, between builds: its own mount namespace, its children, its descriptors, its containers."""
 
     mounts: list
     children: list
     open_files: list
+    containers: list
 
     @classmethod
-    def take(cls, pid):
-        return cls(mounts(pid), children(pid), open_files(pid))
+    def take(cls, pid, runtime=None):
+        """`runtime`: the folder where the daemon's OCI runtime notes its containers."""
+        known = sorted(path.name for path in runtime.iterdir()) if runtime and runtime.is_dir() else []
+        return cls(mounts(pid), children(pid), open_files(pid), known)
 
 
 def differences(before, after):
