@@ -108,7 +108,7 @@ Result<BlobWriter> BlobStore::Ingest() {
 }
 
 std::shared_ptr<const BlobRef::Hold> BlobStore::LiveHold(const Digest& digest, uint64_t* epoch) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   *epoch = epoch_;
   const auto found = live_.find(digest);
   return found == live_.end() ? nullptr : found->second.lock();
@@ -116,7 +116,7 @@ std::shared_ptr<const BlobRef::Hold> BlobStore::LiveHold(const Digest& digest, u
 
 std::shared_ptr<const BlobRef::Hold> BlobStore::Hold(const Digest& digest, uint64_t size,
                                                      uint64_t epoch) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (epoch != epoch_ || doomed_.contains(digest)) return nullptr;
   auto& slot = live_[digest];
   if (auto live = slot.lock()) return live;
@@ -147,7 +147,7 @@ Result<BlobRef> BlobStore::Get(const Digest& digest) {
         return NotFound("blob {}: its file is missing", digest);
       return BlobRef(std::move(hold));
     }
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (doomed_.contains(digest)) return NotFound("blob {}: not found", digest);
   }
 }
@@ -313,7 +313,7 @@ Result<uint64_t> BlobStore::Sweep() {
     TRY_ASSIGN(const uint64_t bytes, Remove(digest));
     freed += bytes;
   }
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::erase_if(live_, [](const auto& item) { return item.second.expired(); });
   return freed;
 }
@@ -322,7 +322,7 @@ Result<uint64_t> BlobStore::Sweep() {
 // it is looked for after dooming.
 Result<uint64_t> BlobStore::Remove(const Digest& digest) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     const auto live = live_.find(digest);
     if (live != live_.end() && !live->second.expired()) return uint64_t{0};
     doomed_.insert(digest);
@@ -347,7 +347,7 @@ Result<uint64_t> BlobStore::Remove(const Digest& digest) {
     return labels.Bind(digest).Run();
   });
   if (removed.ok() && gone) (void)unlink(PathOf(digest).c_str());
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   doomed_.erase(digest);
   TRY(removed);
   return bytes;

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -11,6 +9,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "store/blob.h"
 #include "store/sqlite.h"
 
@@ -53,10 +52,10 @@ class BlobStore {
   Database* const database_;
   const Clock* const clock_;
   const std::function<int64_t()> next_seq_;
-  std::mutex mutex_;
-  std::unordered_map<Digest, std::weak_ptr<const BlobRef::Hold>> live_;
-  std::unordered_set<Digest> doomed_;
-  uint64_t epoch_ = 0;  // counts dooms
+  Mutex mutex_;
+  std::unordered_map<Digest, std::weak_ptr<const BlobRef::Hold>> live_ GUARDED_BY(mutex_);
+  std::unordered_set<Digest> doomed_ GUARDED_BY(mutex_);
+  uint64_t epoch_ GUARDED_BY(mutex_) = 0;  // counts dooms
 };
 
 }  // namespace kiln::store

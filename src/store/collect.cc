@@ -82,7 +82,7 @@ Result<std::vector<Store::Impl::UsageRow>> Store::Impl::ReadUsage() {
       row.record.parents.push_back(rows[found->second].record.id);
     }
   }
-  std::lock_guard guard(mutex);
+  MutexLock guard(mutex);
   for (UsageRow& row : rows) {
     const auto record = live.find(row.num);
     const auto named = live_named.find(row.num);
@@ -293,7 +293,7 @@ Status Store::Impl::PruneByRule(const progress::Activity& activity, const PruneR
 
 Status Store::Prune(const progress::Activity& activity, std::span<const PruneRule> rules,
                     const PrunedFn& pruned) {
-  std::lock_guard pruning(impl_->prune_mutex);
+  MutexLock pruning(impl_->prune_mutex);
   struct statvfs fs;
   // Room for the rows that say what goes.
   const bool full = statvfs(impl_->root.c_str(), &fs) == 0 &&

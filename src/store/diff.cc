@@ -86,13 +86,13 @@ Result<SnapshotRef> Store::Impl::ComputeDiff(const progress::Activity& activity,
 Status Store::Impl::ShareBlobs(const RecordPtr& layer, const RecordPtr& part) {
   std::optional<Digest> diff_id;
   {
-    std::lock_guard guard(layer->mutex);
+    MutexLock guard(layer->mutex);
     diff_id = layer->diff_id;
   }
   TRY_ASSIGN(const std::vector<BlobRow> rows, BlobRows(layer->row.num));
   if (!diff_id || rows.empty()) return OkStatus();
   {
-    std::lock_guard guard(part->mutex);
+    MutexLock guard(part->mutex);
     part->diff_id = diff_id;
   }
   TRY(database->Write([&](SqliteConnection& db) -> Status {

@@ -81,7 +81,7 @@ Result<SnapshotRef> Store::ImportChain(std::span<const LazyLayer> layers, const 
   for (const LazyLayer& layer : layers) {
     if (layer.diff_id.empty()) return InvalidArgument("layer {}: no diff id", layer.blob.digest);
   }
-  std::lock_guard importing(impl_->import_mutex);
+  MutexLock importing(impl_->import_mutex);
   const std::optional<Digest> below = impl_->ChainIdOf(parent.state_);
   const auto chain_ids = ChainIds(below, parent.is_scratch() || below.has_value(), layers);
   // The longest part that is known already, looked for from the top.

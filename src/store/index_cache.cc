@@ -6,7 +6,7 @@
 namespace kiln::store {
 
 Result<std::shared_ptr<LayerTree>> IndexCache::Get(int64_t num, const SnapshotDirs& dirs) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   // For newcomers only, and not one by one: each trim looks at all of them.
   if (slots_.size() >= 2 * kMaxIdle && !slots_.contains(num)) TrimLocked(limit_bytes_, kMaxIdle);
   Slot& slot = slots_[num];
@@ -24,17 +24,17 @@ Result<std::shared_ptr<LayerTree>> IndexCache::Get(int64_t num, const SnapshotDi
 }
 
 void IndexCache::Put(int64_t num, const SnapshotDirs& dirs, std::shared_ptr<LayerTree> tree) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   slots_[num] = Slot{std::move(tree), dirs.index, ++clock_};
 }
 
 void IndexCache::Forget(int64_t num) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   slots_.erase(num);
 }
 
 void IndexCache::Trim(bool all) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   TrimLocked(all ? 0 : limit_bytes_, all ? 0 : kMaxIdle);
 }
 

@@ -3,39 +3,47 @@
 #include <fcntl.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "sys/file_info.h"
 
 namespace kiln::store {
 
 Janitor::Janitor(std::function<void()> sync, std::chrono::milliseconds delay)
-    : sync_(std::move(sync)), delay_(delay), thread_([this] { Run(); }) {}
+    : sync_(std::move(sync)), delay_(delay) {}
+
+Result<std::unique_ptr<Janitor>> Janitor::Start(std::function<void()> sync,
+                                                std::chrono::milliseconds delay) {
+  std::unique_ptr<Janitor> janitor(new Janitor(std::move(sync), delay));
+  TRY_ASSIGN(janitor->thread_, StartThread("store-janitor", [at = janitor.get()] { at->Run(); }));
+  return janitor;
+}
 
 Janitor::~Janitor() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_all();
-  thread_.join();
+  changed_.NotifyAll();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Janitor::Delete(std::string path) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   doomed_.push_back(std::move(path));
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void Janitor::WantSync() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (wants_sync_) return;
   wants_sync_ = true;
   sync_at_ = std::chrono::steady_clock::now() + delay_;
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void Janitor::Drain() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return doomed_.empty() && !busy_; });
+  MutexLock lock(mutex_);
+  while (!doomed_.empty() || busy_) changed_.Wait(lock);
 }
 
 void Janitor::DeletePath(const std::string& path, int depth) {
@@ -56,29 +64,29 @@ void Janitor::DeletePath(const std::string& path, int depth) {
 
 void Janitor::Run() {
   constexpr int kPieceDepth = 4;  // N/fs/a/b: what lies deeper goes in one go
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (true) {
     if (stopping_) return;
     if (!doomed_.empty()) {
       const std::string path = std::move(doomed_.front());
       doomed_.pop_front();
       busy_ = true;
-      lock.unlock();
+      lock.Unlock();
       DeletePath(path, kPieceDepth);
-      lock.lock();
+      lock.Lock();
       busy_ = false;
-      changed_.notify_all();
+      changed_.NotifyAll();
       continue;
     }
     if (!wants_sync_) {
-      changed_.wait(lock);
+      changed_.Wait(lock);
     } else if (std::chrono::steady_clock::now() < sync_at_) {
-      changed_.wait_until(lock, sync_at_);
+      changed_.WaitUntil(lock, sync_at_);
     } else {
       wants_sync_ = false;
-      lock.unlock();
+      lock.Unlock();
       sync_();
-      lock.lock();
+      lock.Lock();
     }
   }
 }

@@ -5,25 +5,25 @@ namespace kiln::store {
 Result<KeyedGate::Ticket> KeyedGate::Enter(const progress::Activity& activity, std::string key) {
   const auto wake = activity.cancel.OnCancel([this] {
     // Taking the lock makes sure that a waiter is either before its check or already waiting.
-    std::lock_guard lock(mutex_);
-    changed_.notify_all();
+    MutexLock lock(mutex_);
+    changed_.NotifyAll();
   });
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (true) {
     if (held_.insert(key).second) return Ticket(this, std::move(key));
     TRY(activity.Check());
     if (activity.deadline) {
-      changed_.wait_until(lock, *activity.deadline);
+      changed_.WaitUntil(lock, *activity.deadline);
     } else {
-      changed_.wait(lock);
+      changed_.Wait(lock);
     }
   }
 }
 
 void KeyedGate::Leave(const std::string& key) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   held_.erase(key);
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 }  // namespace kiln::store

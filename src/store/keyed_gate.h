@@ -1,10 +1,9 @@
 #pragma once
 
-#include <condition_variable>
-#include <mutex>
 #include <set>
 #include <string>
 
+#include "base/mutex.h"
 #include "progress/activity.h"
 
 namespace kiln::store {
@@ -34,9 +33,9 @@ class KeyedGate {
  private:
   void Leave(const std::string& key);
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::set<std::string> held_;
+  Mutex mutex_;
+  CondVar changed_;
+  std::set<std::string> held_ GUARDED_BY(mutex_);
 };
 
 }  // namespace kiln::store

@@ -40,7 +40,7 @@ Result<LayerBlob> Store::Impl::DescribeBlob(const RecordPtr& record,
   TRY_ASSIGN(layer.locators, LocatorsOf(descriptor.digest));
   layer.created = record->row.created;
   layer.description = record->row.description;
-  std::lock_guard guard(record->mutex);
+  MutexLock guard(record->mutex);
   layer.diff_id = record->diff_id.value_or(Digest());
   return layer;
 }
@@ -139,7 +139,7 @@ Status Store::Impl::CopyTar(const progress::Activity& activity, const RecordPtr&
   TRY_CTX(latest ? CopyEntries(activity, hashed, *latest, out) : CopyBytes(activity, hashed, out),
           "converting layer {}", from.digest);
   const Digest diff_id = hashed.Finish();
-  std::lock_guard guard(record->mutex);
+  MutexLock guard(record->mutex);
   if (record->diff_id && *record->diff_id != diff_id) {
     return DataLoss("layer {}: its content has diff id {}, the image says {}", from.digest, diff_id,
                     *record->diff_id);
@@ -272,7 +272,7 @@ Result<std::vector<LayerBlob>> Store::LayerBlobs(const progress::Activity& activ
   bool kept = options.clamp.has_value();
   for (const RecordPtr& record : ChainOf(ref.state_)) {
     if (kept) {
-      std::lock_guard guard(record->mutex);
+      MutexLock guard(record->mutex);
       const auto& base = options.clamp->kept;
       kept = layers.size() < base.size() && record->diff_id == base[layers.size()];
     }

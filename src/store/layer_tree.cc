@@ -116,7 +116,7 @@ TreeNode NodeOf(std::string name, const sys::FileInfo& info, std::string link_ta
 LayerTree::LayerTree(sys::RootedPath root) : directory_(std::move(root)) {}
 
 Result<const TreeNode*> LayerTree::Root() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (!root_loaded_) {
     TRY_ASSIGN(const sys::FileInfo info, sys::StatFd(directory_.fd()));
     TreeNode root = NodeOf("", info, "");
@@ -132,14 +132,14 @@ Result<const TreeNode*> LayerTree::Root() const {
 
 Result<const std::vector<TreeNode>*> LayerTree::Children(const TreeNode& dir,
                                                          std::string_view path) const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (!dir.loaded) {
     TRY(LoadChildren(dir, path));
   }
   return &dir.children;
 }
 
-// With the lock held: a directory is read once, whoever asks.
+// A directory is read once, whoever asks.
 Status LayerTree::LoadChildren(const TreeNode& dir, std::string_view path) const {
   if (!complete_) {
     TRY_ASSIGN(const Fd fd, directory_.OpenDir(path));
@@ -181,14 +181,14 @@ Result<std::shared_ptr<const Fd>> LayerTree::DirectoryOf(std::string_view path,
   *name = std::string(slash == path.npos ? path : path.substr(slash + 1));
   if (name->empty()) *name = ".";
   {
-    std::lock_guard lock(last_mutex_);
+    MutexLock lock(last_mutex_);
     for (const OpenDirectory& last : last_) {
       if (last.fd != nullptr && last.path == parent) return last.fd;
     }
   }
   TRY_ASSIGN(Fd fd, directory_.OpenDir(parent));
   auto directory = std::make_shared<const Fd>(std::move(fd));
-  std::lock_guard lock(last_mutex_);
+  MutexLock lock(last_mutex_);
   last_[next_last_++ % last_.size()] = {std::string(parent), directory};
   return directory;
 }
@@ -210,7 +210,7 @@ Result<sys::Xattrs> LayerTree::Xattrs(std::string_view path) const {
 
 Result<Digest> LayerTree::EntryDigest(const TreeNode& node, std::string_view path) const {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (!node.digest.empty()) return node.digest;
   }
   Digest digest;
@@ -221,7 +221,7 @@ Result<Digest> LayerTree::EntryDigest(const TreeNode& node, std::string_view pat
     TRY_ASSIGN(const sys::Xattrs xattrs, Xattrs(path));
     digest = EntryHasher(node, xattrs).Finish();
   }
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   node.digest = digest;
   changed_ = true;
   return digest;
@@ -244,6 +244,7 @@ Status LayerTree::Put(std::string_view path, TreeNode node, Digest digest) {
   node.digest = digest;
   if (name.empty()) {
     TRY(Root());
+    const MutexLock lock(mutex_);
     node.children = std::move(root_.children);
     node.loaded = root_.loaded;
     root_ = std::move(node);
@@ -255,7 +256,7 @@ Status LayerTree::Put(std::string_view path, TreeNode node, Digest digest) {
     return InvalidArgument("{}: parent directory is not in the index", Quoted(path));
   }
   TRY(Children(*parent, parent_path));
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   changed_ = true;
   node.name = std::string(name);
   auto& siblings = parent->children;
@@ -283,7 +284,7 @@ Status LayerTree::Remove(std::string_view path) {
   TreeNode* parent = FindMutable(parent_path);
   if (parent == nullptr || !parent->IsDirectory()) return OkStatus();
   TRY(Children(*parent, parent_path));
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   const std::string_view name = slash == path.npos ? path : path.substr(slash + 1);
   auto at = std::lower_bound(parent->children.begin(), parent->children.end(), name, ByName());
   if (at == parent->children.end() || at->name != name) return OkStatus();
@@ -294,12 +295,12 @@ Status LayerTree::Remove(std::string_view path) {
 }
 
 void LayerTree::SetComplete() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   complete_ = true;
 }
 
 size_t LayerTree::MemoryBytes() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return sizeof(*this) + nodes_ * (sizeof(TreeNode) + 16);
 }
 

@@ -5,12 +5,12 @@
 #include <array>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/digest.h"
+#include "base/mutex.h"
 #include "base/result.h"
 #include "sys/file_info.h"
 #include "sys/rooted_path.h"
@@ -100,24 +100,24 @@ class LayerTree {
   // The directory that holds `path`, kept open between calls for neighbours, and the last component
   // ("." for the root).
   Result<std::shared_ptr<const Fd>> DirectoryOf(std::string_view path, std::string* name) const;
-  Status LoadChildren(const TreeNode& dir, std::string_view path) const;
+  Status LoadChildren(const TreeNode& dir, std::string_view path) const REQUIRES(mutex_);
   TreeNode* FindMutable(std::string_view path);
 
   sys::RootedPath directory_;
-  mutable std::mutex mutex_;
-  mutable bool root_loaded_ = false;
-  mutable TreeNode root_;
-  mutable bool changed_ = false;
-  mutable size_t nodes_ = 0;
-  bool complete_ = false;
+  mutable Mutex mutex_;
+  mutable bool root_loaded_ GUARDED_BY(mutex_) = false;
+  mutable TreeNode root_ GUARDED_BY(mutex_);
+  mutable bool changed_ GUARDED_BY(mutex_) = false;
+  mutable size_t nodes_ GUARDED_BY(mutex_) = 0;
+  bool complete_ GUARDED_BY(mutex_) = false;
   struct OpenDirectory {
     std::string path;
     std::shared_ptr<const Fd> fd;
   };
-  mutable std::mutex last_mutex_;
-  // Guarded by last_mutex_. Several: one thread lists the tree while another reads its files.
-  mutable std::array<OpenDirectory, 4> last_;
-  mutable size_t next_last_ = 0;
+  mutable Mutex last_mutex_;
+  // Several: one thread lists the tree while another reads its files.
+  mutable std::array<OpenDirectory, 4> last_ GUARDED_BY(last_mutex_);
+  mutable size_t next_last_ GUARDED_BY(last_mutex_) = 0;
 };
 
 }  // namespace kiln::store

@@ -154,7 +154,7 @@ Status LayerTree::Save(const std::string& index_file) const {
   TRY(Root());
   std::string out(kLayerIndexMagic);
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (!changed_) return OkStatus();
     out.reserve(nodes_ * 96);
     PutNode(&out, root_);
@@ -176,6 +176,7 @@ Result<std::shared_ptr<LayerTree>> LayerTree::Load(sys::RootedPath root,
   std::memcpy(&sum, view.data() + view.size() - sizeof sum, sizeof sum);
   const std::string_view body = view.substr(0, view.size() - sizeof sum);
   auto tree = std::make_shared<LayerTree>(std::move(root));
+  const MutexLock lock(tree->mutex_);
   Parser parser(body.substr(kLayerIndexMagic.size()));
   if (LayerIndexChecksum(body) != sum || !parser.Node(&tree->root_, 0, &tree->nodes_) ||
       !parser.done() || !tree->root_.IsDirectory()) {

@@ -47,16 +47,16 @@ NamedState::~NamedState() {
     });
     store->Used(num);
   }
-  std::lock_guard guard(store->mutex);
+  MutexLock guard(store->mutex);
   store->condemned.erase(num);
   const auto found = store->live_named.find(num);
   if (found != store->live_named.end() && found->second.expired()) store->live_named.erase(found);
   ++store->named_releases;
-  store->named_changed.notify_all();
+  store->named_changed.NotifyAll();
 }
 
 void NamedState::Condemn(bool condemned) {
-  std::lock_guard guard(store->mutex);
+  MutexLock guard(store->mutex);
   if (condemned) {
     store->condemned.insert(num);
   } else {
@@ -71,7 +71,7 @@ Result<std::shared_ptr<NamedState>> Store::Impl::TakeNamed(const NamedDirOptions
   TRY_ASSIGN(const std::vector<NamedRow> rows, RowsOf(*database, wanted.key));
   for (const NamedRow& row : rows) {
     std::shared_ptr<NamedState> state;  // outlives the guard: its destructor takes that lock
-    std::lock_guard guard(mutex);
+    MutexLock guard(mutex);
     if (doomed.contains(row.num)) continue;
     auto& slot = live_named[row.num];
     state = slot.lock();
@@ -115,7 +115,7 @@ Result<std::shared_ptr<NamedState>> Store::Impl::NewNamed(const progress::Activi
   state->is_new = wanted.initial.is_scratch();
   state->discard = true;  // until it is whole
   {
-    std::lock_guard guard(mutex);
+    MutexLock guard(mutex);
     live_named[row.num] = state;
   }
   if (mkdir(state->dirs.top.c_str(), 0700) != 0 || mkdir(state->dirs.fs.c_str(), 0755) != 0) {
@@ -146,7 +146,7 @@ Status Store::Impl::RetireNamed(const std::string& key) {
   for (const NamedRow& row : rows) {
     std::shared_ptr<NamedState> state;
     {
-      std::lock_guard guard(mutex);
+      MutexLock guard(mutex);
       const auto found = live_named.find(row.num);
       if (found != live_named.end()) state = found->second.lock();
       if (state != nullptr) condemned.insert(row.num);
@@ -164,21 +164,21 @@ Result<NamedDir> Store::OpenNamedDir(const progress::Activity& activity,
                                      const NamedDirOptions& options) {
   if (options.key.empty()) return InvalidArgument("a named directory needs a key");
   const auto wake = activity.cancel.OnCancel([this] {
-    std::lock_guard guard(impl_->mutex);
-    impl_->named_changed.notify_all();
+    MutexLock guard(impl_->mutex);
+    impl_->named_changed.NotifyAll();
   });
   bool retire = options.renew;
   while (true) {
     TRY(activity.Check());
     uint64_t releases = 0;
     {
-      std::lock_guard guard(impl_->mutex);
+      MutexLock guard(impl_->mutex);
       releases = impl_->named_releases;
     }
     bool busy = false;
     {
       // Held while one is made, so that two callers do not make two.
-      std::lock_guard opening(impl_->named_mutex);
+      MutexLock opening(impl_->named_mutex);
       if (std::exchange(retire, false)) {
         TRY(impl_->RetireNamed(options.key));
       }
@@ -188,12 +188,12 @@ Result<NamedDir> Store::OpenNamedDir(const progress::Activity& activity,
       }
       if (state != nullptr) return NamedDir(std::move(state));
     }
-    std::unique_lock lock(impl_->mutex);
+    MutexLock lock(impl_->mutex);
     while (impl_->named_releases == releases && activity.Check().ok()) {
       if (activity.deadline) {
-        impl_->named_changed.wait_until(lock, *activity.deadline);
+        impl_->named_changed.WaitUntil(lock, *activity.deadline);
       } else {
-        impl_->named_changed.wait(lock);
+        impl_->named_changed.Wait(lock);
       }
     }
   }
@@ -229,7 +229,7 @@ Status NamedDir::MarkDirty() {
 
 Status NamedDir::MarkClean() {
   {
-    std::lock_guard guard(state_->mutex);
+    MutexLock guard(state_->mutex);
     if (state_->tree != nullptr) {
       TRY(state_->tree->Save(state_->dirs.index));
     }
@@ -256,7 +256,7 @@ Result<std::string> NamedDir::Label(const std::string& name) const {
 }
 
 Result<std::shared_ptr<LayerTree>> NamedDir::Index() {
-  std::lock_guard guard(state_->mutex);
+  MutexLock guard(state_->mutex);
   if (state_->tree != nullptr) return state_->tree;
   TRY_ASSIGN(sys::RootedPath directory, sys::RootedPath::Open(state_->dirs.fs));
   if (!state_->is_new) {
@@ -298,11 +298,11 @@ Result<SnapshotRef> Store::Impl::SolidTwin(const progress::Activity& activity,
                                            const SnapshotRef& ref) {
   TRY_ASSIGN(const KeyedGate::Ticket ticket, gate.Enter(activity, "solid:" + ref.id()));
   {
-    std::lock_guard guard(ref.state_->mutex);
+    MutexLock guard(ref.state_->mutex);
     if (ref.state_->solid != nullptr) return SnapshotRef(ref.state_->solid);
   }
   TRY_ASSIGN(SnapshotRef solid, Solidify(activity, ref));
-  std::lock_guard guard(ref.state_->mutex);
+  MutexLock guard(ref.state_->mutex);
   ref.state_->solid = solid.state_;
   return solid;
 }

@@ -3,12 +3,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/digest.h"
+#include "base/mutex.h"
 #include "base/time.h"
 #include "store/ref.h"
 #include "store/store.h"
@@ -57,12 +57,12 @@ struct RecordState {
   // Somebody held it for itself, not only as part of something else: its last release is a use.
   std::atomic<bool> used = false;
   Store::Impl* store = nullptr;  // null for frozen directories, whose own release counts
-  mutable std::mutex mutex;
-  std::optional<Digest> diff_id;   // guarded by mutex
-  std::optional<Digest> chain_id;  // guarded by mutex
-  std::optional<bool> dangling;    // Store::Impl::IsDangling's answer; guarded by mutex
-  std::shared_ptr<RecordState>
-      solid;  // of a frozen directory: its content as a layer; guarded by mutex
+  mutable Mutex mutex;
+  std::optional<Digest> diff_id GUARDED_BY(mutex);
+  std::optional<Digest> chain_id GUARDED_BY(mutex);
+  std::optional<bool> dangling GUARDED_BY(mutex);  // Store::Impl::IsDangling's answer
+  // Of a frozen directory: its content as a layer.
+  std::shared_ptr<RecordState> solid GUARDED_BY(mutex);
 };
 
 using RecordPtr = std::shared_ptr<RecordState>;

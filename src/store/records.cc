@@ -117,13 +117,13 @@ Result<RecordPtr> Store::Impl::Acquire(int64_t num) {
   std::unordered_map<int64_t, RecordPtr> held;
   uint64_t epoch = 0;
   {
-    std::lock_guard guard(mutex);
+    MutexLock guard(mutex);
     epoch = epoch_counter;
   }
   while (!pending.empty()) {
     const int64_t at = pending.back();
     {
-      std::lock_guard guard(mutex);
+      MutexLock guard(mutex);
       if (doomed.contains(at)) return RecordPtr();
       const auto found = live.find(at);
       if (found != live.end()) {
@@ -162,7 +162,7 @@ Result<RecordPtr> Store::Impl::Acquire(int64_t num) {
     if (row->parent != 0) state->parent = held[row->parent];
     for (const int64_t input : inputs) state->inputs.push_back(held[input]);
     TRY(CountLayers(*state));
-    std::lock_guard guard(mutex);
+    MutexLock guard(mutex);
     if (epoch != epoch_counter) {  // something was collected meanwhile, perhaps this: look again
       epoch = epoch_counter;
       continue;
@@ -198,7 +198,7 @@ Result<RecordPtr> Store::Impl::Insert(RecordRow row, RecordPtr parent,
   TRY(CountLayers(*state));
   {
     // Before the row: collection must never see the one without the other.
-    std::lock_guard guard(mutex);
+    MutexLock guard(mutex);
     SweepLive();
     live[row.num] = state;
   }
@@ -232,7 +232,7 @@ void Store::Impl::Used(int64_t num) {
 
 Result<bool> Store::Impl::Remove(int64_t num) {
   {
-    std::lock_guard guard(mutex);
+    MutexLock guard(mutex);
     const auto found = live.find(num);
     if (found != live.end() && !found->second.expired()) return false;
     const auto named = live_named.find(num);
@@ -270,7 +270,7 @@ Result<bool> Store::Impl::Remove(int64_t num) {
     indexes->Forget(num);
     Trash(DirsOf(num).top);
   }
-  std::lock_guard guard(mutex);
+  MutexLock guard(mutex);
   doomed.erase(num);
   TRY(status);
   return removed;
@@ -279,12 +279,12 @@ Result<bool> Store::Impl::Remove(int64_t num) {
 std::optional<Digest> Store::Impl::ChainIdOf(const RecordPtr& record) {
   if (record == nullptr) return std::nullopt;
   {
-    std::lock_guard guard(record->mutex);
+    MutexLock guard(record->mutex);
     if (record->chain_id) return record->chain_id;
   }
   std::optional<Digest> chain;
   for (const RecordPtr& layer : ChainOf(record)) {
-    std::lock_guard guard(layer->mutex);
+    MutexLock guard(layer->mutex);
     if (!layer->diff_id) return std::nullopt;
     chain = store::ChainIdOf(chain, *layer->diff_id);
   }
@@ -293,13 +293,13 @@ std::optional<Digest> Store::Impl::ChainIdOf(const RecordPtr& record) {
 
 Status Store::Impl::LearnDiffId(const RecordPtr& record, const Digest& diff_id) {
   {
-    std::lock_guard guard(record->mutex);
+    MutexLock guard(record->mutex);
     if (record->diff_id == diff_id && record->chain_id) return OkStatus();
     record->diff_id = diff_id;
   }
   const std::optional<Digest> chain = ChainIdOf(record);
   {
-    std::lock_guard guard(record->mutex);
+    MutexLock guard(record->mutex);
     record->chain_id = chain;
   }
   return database->Write([&](SqliteConnection& db) -> Status {
@@ -422,7 +422,7 @@ Result<RecordInfo> Store::Info(const SnapshotRef& ref) {
   info.created = state.row.created;
   info.local = state.local;
   info.chain_id = impl_->ChainIdOf(ref.state_);
-  std::lock_guard guard(state.mutex);
+  MutexLock guard(state.mutex);
   info.diff_id = state.diff_id;
   return info;
 }

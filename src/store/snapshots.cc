@@ -26,7 +26,7 @@ std::string Store::Impl::LayerDir(const RecordPtr& record) const {
 Result<std::shared_ptr<LayerTree>> Store::Impl::TreeOf(const RecordPtr& record) {
   if (record->frozen == nullptr) return indexes->Get(record->row.num, DirsOf(record->row.num));
   NamedState& named = *record->frozen;
-  std::lock_guard guard(named.mutex);
+  MutexLock guard(named.mutex);
   if (named.tree == nullptr) {
     TRY_ASSIGN(sys::RootedPath directory, sys::RootedPath::Open(named.dirs.fs));
     named.tree = std::make_shared<LayerTree>(std::move(directory));
@@ -73,12 +73,12 @@ static RecordPtr RecombinedPart(const RecordPtr& top) {
 // Whether mounting it as it is would list names that are deleted. Looked at once per hold.
 Result<bool> Store::Impl::IsDangling(const RecordPtr& part) {
   {
-    std::lock_guard guard(part->mutex);
+    MutexLock guard(part->mutex);
     if (part->dangling) return *part->dangling;
   }
   TRY_ASSIGN(const TreeView view, ViewOf(VisibleChainOf(part), nullptr));
   TRY_ASSIGN(const bool dangling, HasDanglingWhiteout(view));
-  std::lock_guard guard(part->mutex);
+  MutexLock guard(part->mutex);
   part->dangling = dangling;
   return dangling;
 }

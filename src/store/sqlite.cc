@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "base/thread.h"
 
 namespace kiln::store {
 namespace {
@@ -180,33 +181,32 @@ Result<std::unique_ptr<Database>> Database::Open(const std::string& path,
   TRY_ASSIGN(std::unique_ptr<SqliteConnection> writer, SqliteConnection::Open(path));
   TRY_CTX(writer->Migrate(migrations), "{}", path);
   TRY_ASSIGN(std::unique_ptr<SqliteConnection> reader, SqliteConnection::Open(path));
-  return std::unique_ptr<Database>(new Database(std::move(writer), std::move(reader), path));
+  std::unique_ptr<Database> database(new Database(std::move(writer), std::move(reader), path));
+  TRY_ASSIGN(database->thread_, StartThread("database", [at = database.get()] { at->Run(); }));
+  return database;
 }
 
 Database::Database(std::unique_ptr<SqliteConnection> writer,
                    std::unique_ptr<SqliteConnection> reader, std::string path)
-    : path_(std::move(path)),
-      writer_(std::move(writer)),
-      reader_(std::move(reader)),
-      thread_([this] { Run(); }) {}
+    : path_(std::move(path)), writer_(std::move(writer)), reader_(std::move(reader)) {}
 
 Database::~Database() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_all();
-  thread_.join();
+  changed_.NotifyAll();
+  if (thread_.joinable()) thread_.join();
   reader_.reset();
 }
 
 Status Database::Write(Work work) {
   auto item = std::make_shared<Item>();
   item->work = std::move(work);
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   queue_.push_back(item);
-  changed_.notify_all();
-  changed_.wait(lock, [&] { return item->result.has_value(); });
+  changed_.NotifyAll();
+  while (!item->result) changed_.Wait(lock);
   return std::move(*item->result);
 }
 
@@ -214,30 +214,30 @@ void Database::WriteLater(Work work) {
   auto item = std::make_shared<Item>();
   item->work = std::move(work);
   item->detached = true;
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   queue_.push_back(std::move(item));
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 Status Database::Read(const Work& work) {
-  std::lock_guard lock(reader_mutex_);
+  MutexLock lock(reader_mutex_);
   return work(*reader_);
 }
 
 void Database::Run() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+    while (!stopping_ && queue_.empty()) changed_.Wait(lock);
     if (queue_.empty()) return;
     std::vector<std::shared_ptr<Item>> batch;
     while (!queue_.empty() && batch.size() < kMaxBatch) {
       batch.push_back(std::move(queue_.front()));
       queue_.pop_front();
     }
-    lock.unlock();
+    lock.Unlock();
     RunBatch(batch);
-    lock.lock();
-    changed_.notify_all();
+    lock.Lock();
+    changed_.NotifyAll();
   }
 }
 
@@ -263,7 +263,7 @@ void Database::RunBatch(const std::vector<std::shared_ptr<Item>>& batch) {
       for (Status& status : results) status = committed;
     }
   }
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   for (size_t i = 0; i < batch.size(); ++i) {
     if (batch[i]->detached && !results[i].ok()) LOG_WARNING("{}: {}", path_, results[i].error());
     batch[i]->result = std::move(results[i]);

@@ -1,12 +1,10 @@
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +13,7 @@
 #include <vector>
 
 #include "base/digest.h"
+#include "base/mutex.h"
 #include "base/result.h"
 
 struct sqlite3;
@@ -118,12 +117,12 @@ class Database {
 
   const std::string path_;
   std::unique_ptr<SqliteConnection> writer_;
-  std::mutex reader_mutex_;
-  std::unique_ptr<SqliteConnection> reader_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::shared_ptr<Item>> queue_;
-  bool stopping_ = false;
+  Mutex reader_mutex_;
+  std::unique_ptr<SqliteConnection> reader_ PT_GUARDED_BY(reader_mutex_);
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<std::shared_ptr<Item>> queue_ GUARDED_BY(mutex_);
+  bool stopping_ GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

@@ -165,7 +165,7 @@ Status Store::Impl::OpenRoot() {
   fetch_pool = std::make_unique<WorkerPool>("store-fetch", 8);
   const size_t cores = std::max(1U, std::thread::hardware_concurrency());
   cpu_pool = std::make_unique<WorkerPool>("store-cpu", cores + 1);
-  janitor = std::make_unique<Janitor>([this] { Sync(); }, options.sync_delay);
+  TRY_ASSIGN(janitor, Janitor::Start([this] { Sync(); }, options.sync_delay));
   TRY(Recover());
   return MakeBallast();
 }
@@ -183,7 +183,7 @@ void Store::Impl::Sync() {
 }
 
 Status Store::Impl::MakeOpenDurable() {
-  std::lock_guard guard(open_mutex);
+  MutexLock guard(open_mutex);
   if (open_is_durable) return OkStatus();
   TRY_ASSIGN(const Fd log, OpenFile(root + "/store.db-wal", O_RDONLY));
   if (fdatasync(log.get()) != 0) return ErrnoError(errno, "sync {}/store.db-wal", root);

@@ -1,12 +1,10 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <list>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <thread>
@@ -14,6 +12,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/pool.h"
 #include "store/blob_store.h"
 #include "store/janitor.h"
@@ -72,8 +71,8 @@ struct NamedState {
   bool is_new = false;
   std::atomic<bool> dirty = false;
   std::atomic<bool> discard = false;
-  std::mutex mutex;
-  std::shared_ptr<LayerTree> tree;  // guarded by mutex
+  Mutex mutex;
+  std::shared_ptr<LayerTree> tree GUARDED_BY(mutex);
 };
 
 // One LayerTree per layer, kept while used or recently used.
@@ -95,12 +94,12 @@ class IndexCache {
     uint64_t used = 0;
   };
   // Saves all; drops what was used least lately until at most that much is left.
-  void TrimLocked(size_t limit_bytes, size_t limit_count);
+  void TrimLocked(size_t limit_bytes, size_t limit_count) REQUIRES(mutex_);
 
   const size_t limit_bytes_;
-  std::mutex mutex_;
-  std::unordered_map<int64_t, Slot> slots_;
-  uint64_t clock_ = 0;
+  Mutex mutex_;
+  std::unordered_map<int64_t, Slot> slots_ GUARDED_BY(mutex_);
+  uint64_t clock_ GUARDED_BY(mutex_) = 0;
 };
 
 struct Store::Impl {
@@ -127,26 +126,27 @@ struct Store::Impl {
   std::unique_ptr<Janitor> janitor;
 
   bool recovered = false;  // fixed after Open
-  std::mutex open_mutex;
-  bool open_is_durable = false;  // guarded by open_mutex
+  Mutex open_mutex;
+  bool open_is_durable GUARDED_BY(open_mutex) = false;
 
   std::atomic<int64_t> next_num{1};
   std::atomic<int64_t> next_seq{1};
 
   // --- holds
   // ---------------------------------------------------------------------------------------------------------------
-  std::mutex mutex;
-  std::unordered_map<int64_t, std::weak_ptr<RecordState>> live;
-  size_t live_limit = 64;  // so many: those of `live` that are gone are taken out
-  std::unordered_map<int64_t, std::weak_ptr<NamedState>> live_named;
-  std::unordered_set<int64_t> doomed;     // being collected
-  std::unordered_set<int64_t> condemned;  // named directories that go with their last holder
-  uint64_t named_releases = 0;
-  uint64_t epoch_counter = 0;  // counts dooms
-  std::mutex prune_mutex;
-  std::mutex import_mutex;
-  std::mutex named_mutex;
-  std::condition_variable named_changed;
+  Mutex mutex;
+  std::unordered_map<int64_t, std::weak_ptr<RecordState>> live GUARDED_BY(mutex);
+  size_t live_limit GUARDED_BY(mutex) = 64;  // so many: those of `live` that are gone are taken out
+  std::unordered_map<int64_t, std::weak_ptr<NamedState>> live_named GUARDED_BY(mutex);
+  std::unordered_set<int64_t> doomed GUARDED_BY(mutex);  // being collected
+  std::unordered_set<int64_t> condemned
+      GUARDED_BY(mutex);  // named directories that go with their last holder
+  uint64_t named_releases GUARDED_BY(mutex) = 0;
+  uint64_t epoch_counter GUARDED_BY(mutex) = 0;  // counts dooms
+  Mutex prune_mutex;
+  Mutex import_mutex;
+  Mutex named_mutex;
+  CondVar named_changed;
 
   // --- open.cc
   // --------------------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ struct Store::Impl {
   // A hold on the record, or null if there is none (any more).
   Result<RecordPtr> Acquire(int64_t num);
   Result<std::optional<int64_t>> FindId(const std::string& id);
-  void SweepLive();  // with the mutex held
+  void SweepLive() REQUIRES(mutex);
   Result<RecordPtr> Insert(RecordRow row, RecordPtr parent, std::vector<RecordPtr> inputs,
                            const CommitOptions& commit, std::optional<uint64_t> size);
   Status InsertNamed(RecordRow row, const std::string& key);
