@@ -251,12 +251,15 @@ ImageConfig DefaultImageConfig(const Platform& platform) {
   return config;
 }
 
+Digest ChainIdOn(const std::optional<Digest>& below, const Digest& diff_id) {
+  return below ? Sha256Of(below->ToString() + " " + diff_id.ToString()) : diff_id;
+}
+
 std::vector<Digest> ChainIds(const std::vector<Digest>& diff_ids) {
   std::vector<Digest> chain;
   chain.reserve(diff_ids.size());
   for (const Digest& diff_id : diff_ids) {
-    chain.push_back(chain.empty() ? diff_id
-                                  : Sha256Of(chain.back().ToString() + " " + diff_id.ToString()));
+    chain.push_back(ChainIdOn(chain.empty() ? std::nullopt : std::optional(chain.back()), diff_id));
   }
   return chain;
 }

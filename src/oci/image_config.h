@@ -96,6 +96,8 @@ ImageConfig DefaultImageConfig(const Platform& platform);
 
 // OCI image-spec v1.1, config.md#layer-chainid. Empty for no layers.
 Digest ChainId(const std::vector<Digest>& diff_ids);
+// The chain id of a layer on those of chain id `below`; of the lowest layer: on none.
+Digest ChainIdOn(const std::optional<Digest>& below, const Digest& diff_id);
 // The chain id of every prefix, lowest layer first; one pass.
 std::vector<Digest> ChainIds(const std::vector<Digest>& diff_ids);
 

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/ids.h"
 #include "base/strings.h"
 
 namespace kiln::store {
@@ -90,19 +89,12 @@ Result<BlobRef> BlobWriter::Commit(std::optional<Digest> expected, std::optional
   return ref;
 }
 
-BlobStore::BlobStore(Paths paths, Database* database, const Clock* clock,
-                     std::function<int64_t()> next_seq)
-    : paths_(std::move(paths)),
-      database_(database),
-      clock_(clock),
-      next_seq_(std::move(next_seq)) {}
-
 std::string BlobStore::PathOf(const Digest& digest) const {
-  return paths_.blobs + "/" + digest.hex();
+  return root_->BlobDir() + "/" + digest.hex();
 }
 
 Result<BlobWriter> BlobStore::Ingest() {
-  std::string path = paths_.ingest + "/blob-" + NewId();
+  std::string path = root_->NewIngest("blob");
   TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
   return BlobWriter(this, std::move(path), std::move(fd));
 }
@@ -135,7 +127,7 @@ Result<BlobRef> BlobStore::Get(const Digest& digest) {
       return BlobRef(std::move(live));
     }
     std::optional<uint64_t> size;
-    TRY(database_->Read([&](SqliteConnection& db) -> Status {
+    TRY(root_->database().Read([&](SqliteConnection& db) -> Status {
       TRY_ASSIGN(SqliteStatement query, db.Prepare("SELECT size FROM blobs WHERE digest=?"));
       TRY_ASSIGN(const bool row, query.Bind(digest).Step());
       if (row) size = static_cast<uint64_t>(query.Int(0));
@@ -171,14 +163,14 @@ Result<BlobRef> BlobStore::Publish(const std::string& temporary, const Digest& d
     }
     if (rename(temporary.c_str(), hold->path.c_str()) != 0)
       return ErrnoError(errno, "publishing blob {}", digest);
-    TRY(database_->Write([&](SqliteConnection& db) -> Status {
+    TRY(root_->database().Write([&](SqliteConnection& db) -> Status {
       TRY_ASSIGN(
           SqliteStatement insert,
           db.Prepare("INSERT OR REPLACE INTO blobs(digest,size,created,seq) VALUES(?,?,?,?)"));
       return insert.Bind(digest)
           .Bind(static_cast<int64_t>(size))
-          .Bind(UnixNanos(clock_->Now()))
-          .Bind(next_seq_())
+          .Bind(UnixNanos(root_->clock().Now()))
+          .Bind(root_->NextSeq())
           .Run();
     }));
     return BlobRef(std::move(hold));
@@ -188,7 +180,7 @@ Result<BlobRef> BlobStore::Publish(const std::string& temporary, const Digest& d
 Result<BlobInfo> BlobStore::Stat(const Digest& digest) {
   BlobInfo info;
   bool found = false;
-  TRY(database_->Read([&](SqliteConnection& db) -> Status {
+  TRY(root_->database().Read([&](SqliteConnection& db) -> Status {
     TRY_ASSIGN(SqliteStatement query, db.Prepare("SELECT size,created FROM blobs WHERE digest=?"));
     TRY_ASSIGN(found, query.Bind(digest).Step());
     if (!found) return OkStatus();
@@ -210,7 +202,7 @@ Result<BlobInfo> BlobStore::Stat(const Digest& digest) {
 
 Result<std::vector<Digest>> BlobStore::List() {
   std::vector<Digest> digests;
-  TRY(database_->Read([&](SqliteConnection& db) -> Status {
+  TRY(root_->database().Read([&](SqliteConnection& db) -> Status {
     TRY_ASSIGN(SqliteStatement query, db.Prepare("SELECT digest FROM blobs ORDER BY digest"));
     while (true) {
       TRY_ASSIGN(const bool row, query.Step());
@@ -224,7 +216,7 @@ Result<std::vector<Digest>> BlobStore::List() {
 // Labels may be set for blobs that are not here: a lazy layer's distribution sources.
 Status BlobStore::SetLabels(const Digest& digest,
                             const std::map<std::string, std::string>& labels) {
-  return database_->Write([&](SqliteConnection& db) -> Status {
+  return root_->database().Write([&](SqliteConnection& db) -> Status {
     for (const auto& [name, value] : labels) {
       if (value.empty()) {
         TRY_ASSIGN(SqliteStatement erase,
@@ -243,7 +235,7 @@ Status BlobStore::SetLabels(const Digest& digest,
 Status BlobStore::AddSource(const Digest& digest, std::string_view host,
                             std::string_view repository) {
   const std::string name = std::string(kDistributionSourceLabel) + std::string(host);
-  return database_->Write([&](SqliteConnection& db) -> Status {
+  return root_->database().Write([&](SqliteConnection& db) -> Status {
     std::string value;
     {
       TRY_ASSIGN(SqliteStatement query,
@@ -267,7 +259,7 @@ Status BlobStore::AddSource(const Digest& digest, std::string_view host,
 Status BlobStore::Pin(const Digest& digest, const std::string& owner,
                       std::optional<WallTime> until) {
   TRY_ASSIGN(const BlobRef held, Get(digest));
-  return database_->Write([&](SqliteConnection& db) -> Status {
+  return root_->database().Write([&](SqliteConnection& db) -> Status {
     TRY_ASSIGN(SqliteStatement pin,
                db.Prepare("INSERT OR REPLACE INTO pins(owner,digest,until) VALUES(?,?,?)"));
     pin.Bind(owner).Bind(digest);
@@ -276,7 +268,7 @@ Status BlobStore::Pin(const Digest& digest, const std::string& owner,
 }
 
 Status BlobStore::Unpin(const std::string& owner) {
-  return database_->Write([&](SqliteConnection& db) -> Status {
+  return root_->database().Write([&](SqliteConnection& db) -> Status {
     TRY_ASSIGN(SqliteStatement unpin, db.Prepare("DELETE FROM pins WHERE owner=?"));
     return unpin.Bind(owner).Run();
   });
@@ -291,14 +283,14 @@ constexpr std::string_view kNeeded =
 }  // namespace
 
 Result<uint64_t> BlobStore::Sweep() {
-  const int64_t now = UnixNanos(clock_->Now());
-  TRY(database_->Write([&](SqliteConnection& db) -> Status {
+  const int64_t now = UnixNanos(root_->clock().Now());
+  TRY(root_->database().Write([&](SqliteConnection& db) -> Status {
     TRY_ASSIGN(SqliteStatement expire,
                db.Prepare("DELETE FROM pins WHERE until IS NOT NULL AND until<=?"));
     return expire.Bind(now).Run();
   }));
   std::vector<Digest> candidates;
-  TRY(database_->Read([&](SqliteConnection& db) -> Status {
+  TRY(root_->database().Read([&](SqliteConnection& db) -> Status {
     TRY_ASSIGN(SqliteStatement query,
                db.Prepare(fmt::format("SELECT b.digest FROM blobs b WHERE NOT ({})", kNeeded)));
     query.Bind(now);
@@ -330,8 +322,8 @@ Result<uint64_t> BlobStore::Remove(const Digest& digest) {
   }
   uint64_t bytes = 0;
   bool gone = false;
-  const int64_t now = UnixNanos(clock_->Now());
-  const Status removed = database_->Write([&](SqliteConnection& db) -> Status {
+  const int64_t now = UnixNanos(root_->clock().Now());
+  const Status removed = root_->database().Write([&](SqliteConnection& db) -> Status {
     {
       TRY_ASSIGN(SqliteStatement query,
                  db.Prepare(fmt::format("SELECT b.size FROM blobs b WHERE b.digest=?2 AND NOT ({})",

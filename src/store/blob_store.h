@@ -1,29 +1,22 @@
 #pragma once
 
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
-#include "base/clock.h"
 #include "base/mutex.h"
 #include "store/blob.h"
-#include "store/sqlite.h"
+#include "store/lock_order.h"
+#include "store/root.h"
 
 namespace kiln::store {
 
 // The blobs/ and ingest/ folders and their rows. Safe from any thread.
 class BlobStore {
  public:
-  struct Paths {
-    std::string blobs;   // …/blobs/sha256
-    std::string ingest;  // …/ingest
-  };
-  // `next_seq` numbers rows for the synced watermark.
-  BlobStore(Paths paths, Database* database, const Clock* clock, std::function<int64_t()> next_seq);
+  explicit BlobStore(Root* root) : root_(root) {}
 
   Result<BlobWriter> Ingest();
   Result<BlobRef> Get(const Digest& digest);
@@ -48,11 +41,8 @@ class BlobStore {
   std::shared_ptr<const BlobRef::Hold> LiveHold(const Digest& digest, uint64_t* epoch);
   Result<uint64_t> Remove(const Digest& digest);
 
-  const Paths paths_;
-  Database* const database_;
-  const Clock* const clock_;
-  const std::function<int64_t()> next_seq_;
-  Mutex mutex_;
+  Root* const root_;
+  Mutex mutex_ ACQUIRED_AFTER(lock_order::kRooms) ACQUIRED_BEFORE(lock_order::kRecords);
   std::unordered_map<Digest, std::weak_ptr<const BlobRef::Hold>> live_ GUARDED_BY(mutex_);
   std::unordered_set<Digest> doomed_ GUARDED_BY(mutex_);
   uint64_t epoch_ GUARDED_BY(mutex_) = 0;  // counts dooms

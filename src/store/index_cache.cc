@@ -1,7 +1,8 @@
+#include "store/index_cache.h"
+
 #include <algorithm>
 
 #include "base/log.h"
-#include "store/store_impl.h"
 
 namespace kiln::store {
 

@@ -84,10 +84,12 @@ class LayerTree {
   using Visitor = std::function<Status(const std::string& path, const TreeNode& node)>;
   Status Walk(const Visitor& visit) const;
 
-  // --- For the owner of a directory that is being written (a local context being received). Not
-  // while anything else reads. ----------- Puts one entry; parents must exist. Replacing a
-  // directory by something else drops its children; a directory keeps them. `digest` is the entry
-  // hash if known (EntryHasher in content_hash.h makes it while the content passes).
+  // For the owner of a directory that is being written (a local context being received). Not while
+  // anything else reads.
+  //
+  // Puts one entry; parents must exist. Replacing a directory by something else drops its children;
+  // a directory keeps them. `digest` is the entry hash if known (EntryHasher in content_hash.h makes
+  // it while the content passes).
   Status Put(std::string_view path, TreeNode node, Digest digest);
   Status Remove(std::string_view path);
   // Marks that every directory is known, so that nothing is ever read from disk (a directory filled

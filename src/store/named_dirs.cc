@@ -1,11 +1,13 @@
-// Named mutable directories.
+#include "store/named_dirs.h"
+
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/ids.h"
+#include <set>
+
 #include "base/log.h"
 #include "store/copy.h"
-#include "store/store_impl.h"
+#include "store/record_rows.h"
 
 namespace kiln::store {
 namespace {
@@ -33,278 +35,195 @@ Result<std::vector<NamedRow>> RowsOf(Database& database, const std::string& key)
 
 }  // namespace
 
-// Runs without the store's locks, or with named_mutex alone.
-NamedState::~NamedState() {
-  // Left dirty by its holder: nobody can say what is in it.
-  if (discard || (dirty && !keep_if_dirty)) {
-    if (auto removed = store->Remove(num); !removed.ok())
-      LOG_WARNING("removing directory {}: {}", id, removed.error());
-  } else {
-    const int64_t the_num = num;
-    store->database->WriteLater([the_num](SqliteConnection& db) -> Status {
-      TRY_ASSIGN(SqliteStatement update, db.Prepare("UPDATE records SET size=NULL WHERE num=?"));
-      return update.Bind(the_num).Run();
-    });
-    store->Used(num);
-  }
-  MutexLock guard(store->mutex);
-  store->condemned.erase(num);
-  const auto found = store->live_named.find(num);
-  if (found != store->live_named.end() && found->second.expired()) store->live_named.erase(found);
-  ++store->named_releases;
-  store->named_changed.NotifyAll();
+std::shared_ptr<NamedState> NamedDirs::NewState(const RecordRow& row,
+                                                const NamedDirOptions& wanted) const {
+  auto state = std::make_shared<NamedState>();
+  state->num = row.num;
+  state->id = row.id;
+  state->dirs = root_->DirsOf(row.num);
+  state->sharing = wanted.sharing;
+  state->keep_if_dirty = wanted.keep_if_dirty;
+  state->description = wanted.description;
+  return state;
 }
 
-void NamedState::Condemn(bool condemned) {
-  MutexLock guard(store->mutex);
-  if (condemned) {
-    store->condemned.insert(num);
-  } else {
-    store->condemned.erase(num);
-  }
-}
-
-// With named_mutex held. Null: every directory of that name is in use in a way that excludes us.
-Result<std::shared_ptr<NamedState>> Store::Impl::TakeNamed(const NamedDirOptions& wanted,
-                                                           bool* busy) {
+Result<std::shared_ptr<NamedState>> NamedDirs::Take(const NamedDirOptions& wanted, bool* busy) {
   *busy = false;
-  TRY_ASSIGN(const std::vector<NamedRow> rows, RowsOf(*database, wanted.key));
+  TRY_ASSIGN(const std::vector<NamedRow> rows, RowsOf(root_->database(), wanted.key));
   for (const NamedRow& row : rows) {
-    std::shared_ptr<NamedState> state;  // outlives the guard: its destructor takes that lock
-    MutexLock guard(mutex);
-    if (doomed.contains(row.num)) continue;
-    auto& slot = live_named[row.num];
+    std::shared_ptr<NamedState> state;  // outlives the lock: its destructor takes that
+    const MutexLock lock(mutex_);
+    auto& slot = live_[row.num];
     state = slot.lock();
     if (state != nullptr) {
       const bool joins = wanted.sharing == Sharing::kShared && state->sharing == Sharing::kShared;
-      if (joins && !condemned.contains(row.num)) return state;
+      if (joins && !condemned_.contains(row.num)) return state;
       *busy = *busy || !state->discard;
       continue;
     }
-    if (condemned.contains(row.num) || (row.dirty && !wanted.keep_if_dirty)) continue;
-    state = std::make_shared<NamedState>();
-    state->store = this;
-    state->num = row.num;
-    state->id = row.id;
-    state->dirs = DirsOf(row.num);
-    state->sharing = wanted.sharing;
-    state->keep_if_dirty = wanted.keep_if_dirty;
-    state->description = wanted.description;
+    if (condemned_.contains(row.num) || (row.dirty && !wanted.keep_if_dirty)) continue;
+    RecordRow found;
+    found.num = row.num;
+    found.id = row.id;
+    state = NewState(found, wanted);
+    if (!records_->HoldNamed(row.num, state)) {  // it is being collected
+      live_.erase(row.num);
+      continue;
+    }
+    state->home = this;
     slot = state;
     return state;
   }
   return std::shared_ptr<NamedState>();
 }
 
-Result<std::shared_ptr<NamedState>> Store::Impl::NewNamed(const progress::Activity& activity,
-                                                          const NamedDirOptions& wanted) {
+Result<std::shared_ptr<NamedState>> NamedDirs::Make(const progress::Activity& activity,
+                                                    const NamedDirOptions& wanted) {
   CommitOptions commit;
   commit.type = wanted.type;
   commit.description = wanted.description;
-  RecordRow row = NewRow(RecordKind::kNamed, commit);
-  row.num = next_num.fetch_add(1);
+  RecordRow row = records_->NewRow(RecordKind::kNamed, commit);
+  row.num = root_->NextNum();
   row.local = true;
-  auto state = std::make_shared<NamedState>();
-  state->store = this;
-  state->num = row.num;
-  state->id = row.id;
-  state->dirs = DirsOf(row.num);
-  state->sharing = wanted.sharing;
-  state->keep_if_dirty = wanted.keep_if_dirty;
-  state->description = wanted.description;
+  std::shared_ptr<NamedState> state = NewState(row, wanted);
   state->is_new = wanted.initial.is_scratch();
   state->discard = true;  // until it is whole
+  state->home = this;
+  records_->HoldNamed(row.num, state);
   {
-    MutexLock guard(mutex);
-    live_named[row.num] = state;
+    const MutexLock lock(mutex_);
+    live_[row.num] = state;
   }
-  if (mkdir(state->dirs.top.c_str(), 0700) != 0 || mkdir(state->dirs.fs.c_str(), 0755) != 0) {
-    return ErrnoError(errno, "create {}", state->dirs.fs);
-  }
-  if (chmod(state->dirs.fs.c_str(), 0755) != 0)
-    return ErrnoError(errno, "chmod {}", state->dirs.fs);
-  if (!wanted.initial.is_scratch()) {
-    TRY(EnsureLocal(activity, wanted.initial));
-    TRY_ASSIGN(const TreeView view,
-               ViewOf(VisibleChainOf(wanted.initial.state_), wanted.initial.state_));
-    TRY_ASSIGN(sys::RootedPath directory, sys::RootedPath::Open(state->dirs.fs));
-    LayerWriter writer(TreeView(), std::move(directory), {options.rootless, nullptr});
-    CopyOptions copy;
-    copy.keep_existing_root = false;
-    TRY_ASSIGN(const TreeEntry source, view.Root());
-    TRY(CopyTree(activity, view, source, writer, "/", copy));
-  }
-  TRY(InsertNamed(row, wanted.key));
+  TRY(Fill(activity, *state, wanted.initial));
+  TRY(records_->InsertNamed(row, wanted.key));
   state->discard = false;
   return state;
 }
 
+Status NamedDirs::Fill(const progress::Activity& activity, const NamedState& state,
+                       const SnapshotRef& initial) {
+  const SnapshotDirs& dirs = state.dirs;
+  if (mkdir(dirs.top.c_str(), 0700) != 0 || mkdir(dirs.fs.c_str(), 0755) != 0)
+    return ErrnoError(errno, "create {}", dirs.fs);
+  if (chmod(dirs.fs.c_str(), 0755) != 0) return ErrnoError(errno, "chmod {}", dirs.fs);
+  if (initial.is_scratch()) return OkStatus();
+  TRY(layers_->EnsureLocal(activity, initial));
+  TRY_ASSIGN(const TreeView view,
+             views_->ViewOf(VisibleChainOf(initial.record()), initial.record()));
+  TRY_ASSIGN(sys::RootedPath directory, sys::RootedPath::Open(dirs.fs));
+  LayerWriter writer(TreeView(), std::move(directory), {root_->options().rootless, nullptr});
+  CopyOptions copy;
+  copy.keep_existing_root = false;
+  TRY_ASSIGN(const TreeEntry source, view.Root());
+  TRY(CopyTree(activity, view, source, writer, "/", copy));
+  return OkStatus();
+}
+
 // Directories of that name are not found any more; idle ones go now, used ones with their last
 // user.
-Status Store::Impl::RetireNamed(const std::string& key) {
-  TRY_ASSIGN(const std::vector<NamedRow> rows, RowsOf(*database, key));
+Status NamedDirs::Retire(const std::string& key) {
+  TRY_ASSIGN(const std::vector<NamedRow> rows, RowsOf(root_->database(), key));
   for (const NamedRow& row : rows) {
     std::shared_ptr<NamedState> state;
     {
-      MutexLock guard(mutex);
-      const auto found = live_named.find(row.num);
-      if (found != live_named.end()) state = found->second.lock();
-      if (state != nullptr) condemned.insert(row.num);
+      const MutexLock lock(mutex_);
+      const auto found = live_.find(row.num);
+      if (found != live_.end()) state = found->second.lock();
+      if (state != nullptr) condemned_.insert(row.num);
     }
     if (state != nullptr) {
       state->discard = true;
     } else {
-      TRY(Remove(row.num));
+      TRY(records_->Remove(row.num));
     }
   }
   return OkStatus();
 }
 
-Result<NamedDir> Store::OpenNamedDir(const progress::Activity& activity,
-                                     const NamedDirOptions& options) {
+uint64_t NamedDirs::Releases() {
+  const MutexLock lock(mutex_);
+  return releases_;
+}
+
+void NamedDirs::Release(int64_t num) {
+  records_->ReleaseNamed(num);
+  const MutexLock lock(mutex_);
+  condemned_.erase(num);
+  const auto found = live_.find(num);
+  if (found != live_.end() && found->second.expired()) live_.erase(found);
+  ++releases_;
+  released_.NotifyAll();
+}
+
+void NamedDirs::WaitForRelease(const progress::Activity& activity, uint64_t since) {
+  MutexLock lock(mutex_);
+  while (releases_ == since && activity.Check().ok()) {
+    if (activity.deadline) {
+      released_.WaitUntil(lock, *activity.deadline);
+    } else {
+      released_.Wait(lock);
+    }
+  }
+}
+
+Result<NamedDir> NamedDirs::Open(const progress::Activity& activity,
+                                 const NamedDirOptions& options) {
   if (options.key.empty()) return InvalidArgument("a named directory needs a key");
   const auto wake = activity.cancel.OnCancel([this] {
-    MutexLock guard(impl_->mutex);
-    impl_->named_changed.NotifyAll();
+    const MutexLock lock(mutex_);
+    released_.NotifyAll();
   });
   bool retire = options.renew;
   while (true) {
     TRY(activity.Check());
-    uint64_t releases = 0;
-    {
-      MutexLock guard(impl_->mutex);
-      releases = impl_->named_releases;
-    }
+    const uint64_t releases = Releases();
     bool busy = false;
     {
-      // Held while one is made, so that two callers do not make two.
-      MutexLock opening(impl_->named_mutex);
-      if (std::exchange(retire, false)) {
-        TRY(impl_->RetireNamed(options.key));
-      }
-      TRY_ASSIGN(std::shared_ptr<NamedState> state, impl_->TakeNamed(options, &busy));
+      TRY_ASSIGN(const KeyedGate::Ticket opening, opening_.Enter(activity, options.key));
+      if (std::exchange(retire, false)) TRY(Retire(options.key));
+      TRY_ASSIGN(std::shared_ptr<NamedState> state, Take(options, &busy));
       if (state == nullptr && !(options.sharing == Sharing::kLocked && busy)) {
-        TRY_ASSIGN(state, impl_->NewNamed(activity, options));
+        TRY_ASSIGN(state, Make(activity, options));
       }
-      if (state != nullptr) return NamedDir(std::move(state));
+      if (state != nullptr) return NamedState::Wrap(std::move(state));
     }
-    MutexLock lock(impl_->mutex);
-    while (impl_->named_releases == releases && activity.Check().ok()) {
-      if (activity.deadline) {
-        impl_->named_changed.WaitUntil(lock, *activity.deadline);
-      } else {
-        impl_->named_changed.Wait(lock);
-      }
-    }
+    WaitForRelease(activity, releases);
   }
 }
 
-const std::string& NamedDir::id() const { return state_->id; }
-bool NamedDir::is_new() const { return state_->is_new; }
-const std::string& NamedDir::path() const { return state_->dirs.fs; }
-
-void NamedDir::Discard() {
-  state_->Condemn(true);
-  state_->discard = true;
-}
-
-sys::MountDescription NamedDir::Mount(bool readonly) const {
-  sys::MountFlags flags;
-  flags.readonly = readonly;
-  return {sys::BindMount{.source = state_->dirs.fs}, flags};
-}
-
-Status NamedDir::MarkDirty() {
-  if (state_->keep_if_dirty || state_->dirty) return OkStatus();
-  const int64_t num = state_->num;
-  TRY(state_->store->database->Write([num](SqliteConnection& db) -> Status {
-    TRY_ASSIGN(SqliteStatement update, db.Prepare("UPDATE records SET dirty=1 WHERE num=?"));
-    return update.Bind(num).Run();
-  }));
-  TRY(state_->store->MakeOpenDurable());
-  state_->Condemn(true);
-  state_->dirty = true;
-  return OkStatus();
-}
-
-Status NamedDir::MarkClean() {
-  {
-    MutexLock guard(state_->mutex);
-    if (state_->tree != nullptr) {
-      TRY(state_->tree->Save(state_->dirs.index));
-    }
-  }
-  if (!state_->dirty) return OkStatus();
-  const int64_t num = state_->num;
-  const int64_t seq = state_->store->NextSeq();
-  TRY(state_->store->database->Write([num, seq](SqliteConnection& db) -> Status {
-    TRY_ASSIGN(SqliteStatement update, db.Prepare("UPDATE records SET dirty=0, seq=? WHERE num=?"));
-    return update.Bind(seq).Bind(num).Run();
-  }));
-  state_->dirty = false;
-  if (!state_->discard) state_->Condemn(false);
-  state_->store->janitor->WantSync();
-  return OkStatus();
-}
-
-Status NamedDir::SetLabel(const std::string& name, const std::string& value) {
-  return state_->store->SetLabel(state_->num, name, value);
-}
-
-Result<std::string> NamedDir::Label(const std::string& name) const {
-  return state_->store->Label(state_->num, name);
-}
-
-Result<std::shared_ptr<LayerTree>> NamedDir::Index() {
-  MutexLock guard(state_->mutex);
-  if (state_->tree != nullptr) return state_->tree;
-  TRY_ASSIGN(sys::RootedPath directory, sys::RootedPath::Open(state_->dirs.fs));
-  if (!state_->is_new) {
-    auto saved = LayerTree::Load(directory, state_->dirs.index);
-    if (saved.ok()) {
-      state_->tree = std::move(*saved);
-      return state_->tree;
-    }
-  }
-  state_->tree = std::make_shared<LayerTree>(std::move(directory));
-  if (state_->is_new) state_->tree->SetComplete();
-  return state_->tree;
-}
-
-Result<SnapshotRef> Store::Freeze(NamedDir dir, bool received) {
+Result<SnapshotRef> NamedDirs::Freeze(const NamedDir& dir, bool received) {
   if (!dir.valid()) return FailedPrecondition("freezing no directory");
-  if (dir.state_->sharing == Sharing::kShared)
+  const std::shared_ptr<NamedState>& held = NamedState::Of(dir);
+  if (held->sharing == Sharing::kShared)
     return FailedPrecondition("a shared directory cannot be frozen");
   RecordRow row;
-  row.num = dir.state_->num;
-  row.id = dir.state_->id;
+  row.num = held->num;
+  row.id = held->id;
   row.kind = RecordKind::kNamed;
   row.local = true;
   row.type = std::string(kTypeLocalSource);
-  row.description = dir.state_->description;
-  row.created = impl_->clock->Now();
+  row.description = held->description;
+  row.created = root_->clock().Now();
   auto state = std::make_shared<RecordState>(std::move(row));
-  state->frozen = dir.state_;
+  state->frozen = held;
   state->received = received;
   return SnapshotRef(std::move(state));
 }
 
-Result<SnapshotRef> Store::Solid(const progress::Activity& activity, const SnapshotRef& ref) {
-  return ref.is_ephemeral() ? impl_->SolidTwin(activity, ref) : ref;
-}
-
-// A real layer with a frozen directory's content, made once per freeze.
-Result<SnapshotRef> Store::Impl::SolidTwin(const progress::Activity& activity,
-                                           const SnapshotRef& ref) {
-  TRY_ASSIGN(const KeyedGate::Ticket ticket, gate.Enter(activity, "solid:" + ref.id()));
-  {
-    MutexLock guard(ref.state_->mutex);
-    if (ref.state_->solid != nullptr) return SnapshotRef(ref.state_->solid);
+void NamedDirs::RemoveDirty() {
+  std::vector<int64_t> nums;
+  const Status read = root_->database().Read([&](SqliteConnection& db) -> Status {
+    TRY_ASSIGN(SqliteStatement query,
+               db.Prepare("SELECT num FROM records WHERE kind=3 AND dirty=1"));
+    TRY_ASSIGN(nums, NumsOf(std::move(query)));
+    return OkStatus();
+  });
+  if (!read.ok() || nums.empty()) return;
+  for (const int64_t num : nums) {
+    if (auto removed = records_->Remove(num); !removed.ok())
+      LOG_WARNING("removing directory {}: {}", num, removed.error());
   }
-  TRY_ASSIGN(SnapshotRef solid, Solidify(activity, ref));
-  MutexLock guard(ref.state_->mutex);
-  ref.state_->solid = solid.state_;
-  return solid;
+  root_->janitor().Drain();
 }
 
 }  // namespace kiln::store

@@ -4,13 +4,13 @@
 #include <unordered_set>
 
 #include "base/error.h"
-#include "store/store_impl.h"
+#include "store/records.h"
 
 namespace kiln::store {
 
 // A long chain of layers must not become a deep recursion of destructors.
 RecordState::~RecordState() {
-  if (used && store != nullptr) store->Used(row.num);
+  if (used && records != nullptr) records->Used(row.num);
   RecordPtr next = std::move(parent);
   while (next != nullptr && next.use_count() == 1) {
     RecordPtr above = std::move(next->parent);

@@ -11,7 +11,6 @@
 #include "base/mutex.h"
 #include "base/time.h"
 #include "store/ref.h"
-#include "store/store.h"
 
 namespace kiln::store {
 
@@ -37,11 +36,13 @@ struct RecordRow {
   WallTime created;
 };
 
+class Records;
 struct NamedState;
 
 // A record somebody holds; one object per record. Holding it holds what it stands on.
 struct RecordState {
-  explicit RecordState(RecordRow the_row) : row(std::move(the_row)), local(row.local) {}
+  explicit RecordState(RecordRow the_row)
+      : row(std::move(the_row)), local(row.local), diff_id(row.diff_id), chain_id(row.chain_id) {}
   ~RecordState();
   RecordState(const RecordState&) = delete;
   RecordState& operator=(const RecordState&) = delete;
@@ -56,11 +57,11 @@ struct RecordState {
   std::atomic<bool> local;
   // Somebody held it for itself, not only as part of something else: its last release is a use.
   std::atomic<bool> used = false;
-  Store::Impl* store = nullptr;  // null for frozen directories, whose own release counts
+  Records* records = nullptr;  // null for frozen directories, whose own release counts
   mutable Mutex mutex;
   std::optional<Digest> diff_id GUARDED_BY(mutex);
   std::optional<Digest> chain_id GUARDED_BY(mutex);
-  std::optional<bool> dangling GUARDED_BY(mutex);  // Store::Impl::IsDangling's answer
+  std::optional<bool> dangling GUARDED_BY(mutex);  // Views::IsDangling's answer
   // Of a frozen directory: its content as a layer.
   std::shared_ptr<RecordState> solid GUARDED_BY(mutex);
 };

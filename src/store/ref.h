@@ -49,10 +49,9 @@ class SnapshotRef {
   // can be claimed later.
   bool is_ephemeral() const;
   bool operator==(const SnapshotRef& other) const { return id() == other.id(); }
+  const std::shared_ptr<RecordState>& record() const { return state_; }  // for the store
 
  private:
-  friend class Store;
-  friend class ActiveSnapshot;
   std::shared_ptr<RecordState> state_;
 };
 
@@ -88,7 +87,6 @@ class ActiveSnapshot {
   Result<TreeView> Tree() const;
 
  private:
-  friend class Store;
   friend struct ActiveState;
   explicit ActiveSnapshot(std::shared_ptr<ActiveState> state) : state_(std::move(state)) {}
   std::shared_ptr<ActiveState> state_;
@@ -146,7 +144,7 @@ class NamedDir {
   Result<std::shared_ptr<LayerTree>> Index();
 
  private:
-  friend class Store;
+  friend struct NamedState;
   explicit NamedDir(std::shared_ptr<NamedState> state) : state_(std::move(state)) {}
   std::shared_ptr<NamedState> state_;
 };

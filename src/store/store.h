@@ -38,11 +38,9 @@ struct StoreOptions {
 // the store is whole but may have lost the latest results.
 class Store {
  public:
-  struct Impl;  // of this module
-
   // Unavailable if another process holds root/lock; the message names the root.
   static Result<std::unique_ptr<Store>> Open(StoreOptions options);
-  // All holds must be gone. Syncs and marks the stop as clean.
+  // All holds must be gone. Marks the stop as clean; what is not synced yet is at the next start.
   ~Store();
 
   const std::string& root() const;
@@ -51,8 +49,6 @@ class Store {
   bool recovered() const;
   Result<std::set<std::string>> RecordIds();
 
-  // --- Blobs
-  // ----------------------------------------------------------------------------------------------------------------------
   // Blobs live as long as a hold, a layer record or a pin needs them.
   Result<BlobWriter> Ingest();
   // `expected` checked if given.
@@ -73,8 +69,6 @@ class Store {
                  std::optional<WallTime> until = std::nullopt);
   Status UnpinBlobs(const std::string& owner);
 
-  // --- Snapshots
-  // --------------------------------------------------------------------------------------------------------------------
   // A snapshot on `parent` that is written, then committed. Makes the parent local first.
   Result<ActiveSnapshot> Prepare(const progress::Activity& activity, const SnapshotRef& parent);
   // Ends the active snapshot. An error leaves nothing.
@@ -114,8 +108,6 @@ class Store {
   // Directories of the chain, bottom first (overlay).
   Result<std::vector<std::string>> LayerDirs(const SnapshotRef& ref);
 
-  // --- Layers as blobs
-  // --------------------------------------------------------------------------------------------------------------------
   // One per layer of the chain, bottom first. Layers that have a blob (also a lazy one) keep it;
   // others are made, once per (layer, compression), whoever asks. The same content gives the same
   // bytes, in any store.
@@ -129,12 +121,8 @@ class Store {
   // After a push: where the blob now also lies.
   Status AddLocator(const Digest& blob, const Locator& locator);
 
-  // --- Blob sources: registered before the first build, must outlive the store
-  // -----------------------------------------------------
   void AddBlobSource(std::string kind, BlobSource* source);
 
-  // --- Named directories
-  // --------------------------------------------------------------------------------------------------------------------
   // Waits (kLocked) until free, or Cancelled with the activity's reason.
   Result<NamedDir> OpenNamedDir(const progress::Activity& activity, const NamedDirOptions& options);
   // The directory as a snapshot: nobody writes it while the returned hold or a copy lives.
@@ -144,16 +132,12 @@ class Store {
   // Of a frozen directory: its content as a layer, that stays. All else: itself.
   Result<SnapshotRef> Solid(const progress::Activity& activity, const SnapshotRef& ref);
 
-  // --- Results of cached steps
-  // ---------------------------------------------------------------------------------------------------------------
   // A hold on a record by id; NotFound once collection has taken it. Counts as a use.
   Result<SnapshotRef> Claim(const std::string& record_id);
   // Ids that have gone, after they have gone; called with no lock held, on whichever thread
   // collected. Set once, before use.
   void OnCollected(std::function<void(std::span<const std::string> record_ids)> callback);
 
-  // --- Usage and collection
-  // --------------------------------------------------------------------------------------------------------------------
   // Filters as PruneRule's. `age_limit`: only records last used before now minus that (0: all).
   Result<std::vector<UsageRecord>> DiskUsage(const std::vector<std::string>& filters,
                                              std::chrono::nanoseconds age_limit = {});
@@ -169,8 +153,7 @@ class Store {
   void Trim();
 
  private:
-  friend class ActiveSnapshot;
-  friend class NamedDir;
+  struct Impl;
   explicit Store(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

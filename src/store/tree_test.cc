@@ -122,8 +122,6 @@ TEST(TreeViewTest, CleanAbsolute) {
   EXPECT_EQ(CleanAbsolute("/../../x/"), "/x");
 }
 
-// --- Hashes: vectors of llb-ops-cache §9
-// -----------------------------------------------------------------------------------
 class HashTest : public testing::Test {
  protected:
   std::string Hash(const std::string& path, HashSelector selector = {}) {
@@ -251,8 +249,6 @@ TEST(ScratchHashTest, OnlyTheRootExists) {
   EXPECT_EQ(ScratchContentDigest(other).error().message(), "/x: no such file or directory");
 }
 
-// --- Saved indexes
-// -----------------------------------------------------------------------------------------------------------
 TEST(LayerTreeTest, SavesWhatItLearnt) {
   const TempDir temp;
   MakeDirectory(temp / "root");

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "store/blob_store.h"
+#include "store/records.h"
+
+namespace kiln::store {
+
+struct UsageRow {
+  UsageRecord record;
+  int64_t num = 0;
+  RecordKind kind = RecordKind::kLayer;
+  bool local = false;
+  std::optional<uint64_t> dir_bytes;
+  uint64_t blob_bytes = 0;
+  std::vector<int64_t> stands_on;  // parents and inputs
+  size_t children = 0;
+};
+
+// The room of usage and collection. Safe from any thread.
+class Collection {
+ public:
+  Collection(Root* root, Records* records, BlobStore* blobs, IndexCache* indexes)
+      : root_(root), records_(records), blobs_(blobs), indexes_(indexes) {}
+
+  // As in Store.
+  Result<std::vector<UsageRecord>> DiskUsage(const std::vector<std::string>& filters,
+                                             std::chrono::nanoseconds age_limit);
+  Status Prune(const progress::Activity& activity, std::span<const PruneRule> rules,
+               const PrunedFn& pruned) EXCLUDES(pruning_);
+  // Set once, before use.
+  void OnCollected(std::function<void(std::span<const std::string>)> callback) {
+    on_collected_ = std::move(callback);
+  }
+
+ private:
+  Result<std::vector<UsageRow>> ReadUsage();
+  // Walks what has not been measured. What is being written counts as nothing yet.
+  Status Measure(std::vector<UsageRow>* rows);
+  Status PruneByRule(const progress::Activity& activity, const PruneRule& rule,
+                     const PrunedFn& pruned) REQUIRES(pruning_);
+
+  Root* const root_;
+  Records* const records_;
+  BlobStore* const blobs_;
+  IndexCache* const indexes_;
+  std::function<void(std::span<const std::string>)> on_collected_;
+  Mutex pruning_ ACQUIRED_BEFORE(lock_order::kOperations);
+};
+
+}  // namespace kiln::store

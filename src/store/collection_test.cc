@@ -1,0 +1,102 @@
+#include "store/collection.h"
+
+#include <thread>
+
+#include "store/testing/store_fixture.h"
+
+namespace kiln::store {
+namespace {
+
+TEST_F(StoreTest, HeldRecordsAndTheirParentsStay) {
+  SnapshotRef base = CommitFiles(*store_, {}, Files{{"/a", "1"}});
+  SnapshotRef top = CommitFiles(*store_, base, Files{{"/b", "1"}});
+  SnapshotRef other = CommitFiles(*store_, base, Files{{"/c", "1"}});
+  const std::string other_id = other.id();
+  std::vector<std::string> told;
+  store_->OnCollected(
+      [&](std::span<const std::string> ids) { told.insert(told.end(), ids.begin(), ids.end()); });
+  other = base = SnapshotRef();
+  EXPECT_EQ(PruneAll(), std::vector<std::string>{other_id});
+  EXPECT_EQ(told, std::vector<std::string>{other_id});
+  EXPECT_EQ(store_->Claim(other_id).error().code(), Code::kNotFound);
+  top = SnapshotRef();
+  EXPECT_EQ(PruneAll().size(), 2U);
+  EXPECT_TRUE(Must(store_->DiskUsage({})).empty());
+  EXPECT_TRUE(std::filesystem::is_empty(temp_ / "root/snapshots"));
+}
+
+TEST_F(StoreTest, UsageAddsUpAndFilters) {
+  SnapshotRef ref = CommitFiles(*store_, {}, Files{{"/a", std::string(100'000, 'x')}});
+  Must(store_->LayerBlobs(Activity(), ref, {}));
+  NamedDir dir = Must(store_->OpenNamedDir(Activity(), Named("cache:a", Sharing::kShared)));
+  const auto all = Must(store_->DiskUsage({""}));
+  EXPECT_EQ(Must(store_->DiskUsage({}, std::chrono::nanoseconds(INT64_MIN))).size(), all.size());
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_GE(all[0].size_bytes, 100'000U);
+  EXPECT_TRUE(all[0].in_use);
+  EXPECT_TRUE(all[1].is_mutable);
+  EXPECT_EQ(all[1].type, "exec.cachemount");
+  EXPECT_EQ(all[1].size_bytes, 0U);
+  EXPECT_EQ(Must(store_->DiskUsage({"type==exec.cachemount"})).size(), 1U);
+  EXPECT_EQ(Must(store_->DiskUsage({"immutable"})).size(), 1U);
+  EXPECT_EQ(Must(store_->DiskUsage({"id==" + all[0].id, "mutable"})).size(), 2U);
+}
+
+TEST_F(StoreTest, LimitsTakeTheLeastUsedFirst) {
+  std::vector<std::string> ids;
+  for (int i = 0; i < 4; ++i) {
+    clock_.Advance(std::chrono::hours(1));
+    const SnapshotRef ref = CommitFiles(*store_, {}, Files{{"/f", std::string(1 << 20, 'x')}});
+    ids.push_back(ref.id());
+  }
+  clock_.Advance(std::chrono::hours(1));
+  Must(store_->Claim(ids[0]));
+  PruneRule rule;
+  rule.max_used_bytes = 2'200'000;
+  std::vector<std::string> gone;
+  const std::vector<PruneRule> rules{rule};
+  Must(store_->Prune(Activity(), rules,
+                     [&](const UsageRecord& record) { gone.push_back(record.id); }));
+  EXPECT_EQ(gone, (std::vector<std::string>{ids[1], ids[2]}));
+
+  clock_.Advance(std::chrono::hours(47));
+  Must(store_->Claim(ids[0]));
+  clock_.Advance(std::chrono::hours(2));
+  PruneRule young;
+  young.keep_duration = std::chrono::hours(48);
+  young.all = true;
+  gone.clear();
+  const std::vector<PruneRule> young_rules{young};
+  Must(store_->Prune(Activity(), young_rules,
+                     [&](const UsageRecord& record) { gone.push_back(record.id); }));
+  EXPECT_EQ(gone, std::vector<std::string>{ids[3]});
+}
+
+TEST_F(StoreTest, InternalRecordsNeedAll) {
+  ActiveSnapshot active = Must(store_->Prepare(Activity(), {}));
+  CommitOptions options;
+  options.type = kTypeInternal;
+  Must(store_->Commit(std::move(active), options));
+  const std::vector<PruneRule> rules{PruneRule{}};
+  Must(store_->Prune(Activity(), rules, nullptr));
+  EXPECT_EQ(Must(store_->DiskUsage({})).size(), 1U);
+  EXPECT_EQ(PruneAll().size(), 1U);
+}
+
+// Claims against collection: whoever gets a handle can read it.
+TEST_F(StoreTest, ClaimsAndCollectionRace) {
+  for (int round = 0; round < 30; ++round) {
+    const std::string id = CommitFiles(*store_, {}, Files{{"/f", "x"}}).id();
+    std::thread pruner([&] { PruneAll(); });
+    auto claimed = store_->Claim(id);
+    pruner.join();
+    if (claimed.ok()) {
+      EXPECT_EQ(Must(Must(store_->Tree(*claimed)).ReadFile("/f")), "x");
+    } else {
+      EXPECT_EQ(claimed.error().code(), Code::kNotFound);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace kiln::store

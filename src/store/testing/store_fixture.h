@@ -1,0 +1,132 @@
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "archive/stream.h"
+#include "archive/tar.h"
+#include "base/clock.h"
+#include "oci/media_type.h"
+#include "store/store.h"
+#include "store/testing/files.h"
+#include "sys/mounts.h"
+#include "sys/testing/test_spawner.h"
+
+namespace kiln::store {
+
+using progress::Activity;
+using sys::TempDir;
+using Files = std::vector<std::pair<std::string, std::string>>;
+
+// Serves blobs from memory and counts.
+class FakeSource final : public BlobSource {
+ public:
+  Status Fetch(const Activity&, const oci::Descriptor& blob, const Locator&,
+               BlobWriter& writer) override {
+    ++fetches;
+    const auto found = blobs.find(blob.digest);
+    if (found == blobs.end()) return NotFound("no such blob");
+    return writer.Write(found->second);
+  }
+  std::map<Digest, std::string> blobs;
+  std::atomic<int> fetches = 0;
+};
+
+class StoreTest : public ::testing::Test {
+ protected:
+  StoreTest() { Open(); }
+
+  void Open() {
+    StoreOptions options;
+    options.root = temp_ / "root";
+    options.clock = &clock_;
+    options.max_mount_layers = max_layers_;
+    options.sync_delay = std::chrono::hours(1);
+    store_ = Must(Store::Open(options));
+    store_->AddBlobSource("fake", &source_);
+  }
+  void Reopen() {
+    store_.reset();
+    Open();
+  }
+  // Goes on with what kill -9 at this moment would leave.
+  void Crash() {
+    std::filesystem::copy(
+        temp_ / "root", temp_ / "copy",
+        std::filesystem::copy_options::recursive | std::filesystem::copy_options::copy_symlinks);
+    store_.reset();
+    std::filesystem::remove_all(temp_ / "root");
+    std::filesystem::rename(temp_ / "copy", temp_ / "root");
+    Open();
+  }
+
+  LazyLayer MakeLazy(const std::vector<std::pair<std::string, std::string>>& files) {
+    archive::StringSink sink;
+    archive::TarWriter tar(sink);
+    for (const auto& [path, data] : files) {
+      archive::TarEntry entry;
+      entry.path = path;
+      entry.mode = 0644;
+      entry.size = static_cast<int64_t>(data.size());
+      Must(tar.Add(entry));
+      Must(tar.WriteData(data));
+    }
+    Must(tar.Finish());
+    LazyLayer layer;
+    layer.diff_id = Sha256Of(sink.text());
+    layer.blob.media_type = std::string(oci::kOciLayer);
+    layer.blob.digest = layer.diff_id;
+    layer.blob.size = static_cast<int64_t>(sink.text().size());
+    layer.locators = {{"fake", "here"}};
+    layer.description = "pulled from somewhere";
+    source_.blobs[layer.blob.digest] = sink.text();
+    return layer;
+  }
+
+  std::string Shown(const SnapshotRef& ref) { return Listing(Must(store_->Tree(ref))); }
+  std::string Mounted(const SnapshotRef& ref) {
+    const sys::Mounter mounter{sys::MounterOptions{}};
+    const std::string at = temp_ / "mounted";
+    (void)mkdir(at.c_str(), 0755);
+    const sys::Mount mount = Must(mounter.MountAt(Must(store_->ViewMount(ref)), at));
+    return Listing(at);
+  }
+  static PruneRule Everything() {
+    PruneRule rule;
+    rule.all = true;
+    return rule;
+  }
+  std::vector<std::string> PruneAll() {
+    std::vector<std::string> ids;
+    const std::vector<PruneRule> rules{Everything()};
+    Must(store_->Prune(Activity(), rules,
+                       [&](const UsageRecord& record) { ids.push_back(record.id); }));
+    return ids;
+  }
+
+  TempDir temp_;
+  FakeClock clock_;
+  FakeSource source_;
+  size_t max_layers_ = 500;
+  std::unique_ptr<Store> store_;
+};
+
+inline NamedDirOptions Named(const std::string& key, Sharing sharing) {
+  NamedDirOptions options;
+  options.key = key;
+  options.sharing = sharing;
+  options.description = "a directory";
+  options.keep_if_dirty = true;
+  return options;
+}
+
+}  // namespace kiln::store
