@@ -37,6 +37,7 @@ class RegistryBlobs final : public store::BlobSource {
 class LayoutBlobs final : public store::BlobSource {
  public:
   explicit LayoutBlobs(session::Manager& sessions) : sessions_(sessions) {}
+  bool BoundToSessions() const override { return true; }
   Status Fetch(const progress::Activity& activity, const oci::Descriptor& blob,
                const store::Locator& locator, store::BlobWriter& writer) override;
 

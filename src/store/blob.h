@@ -58,6 +58,7 @@ class BlobWriter {
   BlobWriter& operator=(BlobWriter&&) noexcept;
   ~BlobWriter();
 
+  // ResourceExhausted when the disk is nearly full.
   Status Write(std::string_view data);
   uint64_t offset() const { return offset_; }
   // Told the offset after each write (for progress); on the writing thread.
@@ -80,6 +81,7 @@ class BlobWriter {
   Fd fd_;
   Sha256 hasher_;
   uint64_t offset_ = 0;
+  uint64_t checked_ = 0;  // up to where there was room on the disk
   std::function<void(uint64_t)> observer_;
 };
 

@@ -41,6 +41,7 @@ BlobWriter::BlobWriter(BlobWriter&& other) noexcept
       fd_(std::move(other.fd_)),
       hasher_(std::move(other.hasher_)),
       offset_(other.offset_),
+      checked_(other.checked_),
       observer_(std::move(other.observer_)) {}
 
 BlobWriter& BlobWriter::operator=(BlobWriter&& other) noexcept {
@@ -51,6 +52,7 @@ BlobWriter& BlobWriter::operator=(BlobWriter&& other) noexcept {
   fd_ = std::move(other.fd_);
   hasher_ = std::move(other.hasher_);
   offset_ = other.offset_;
+  checked_ = other.checked_;
   observer_ = std::move(other.observer_);
   return *this;
 }
@@ -60,6 +62,10 @@ BlobWriter::~BlobWriter() {
 }
 
 Status BlobWriter::Write(std::string_view data) {
+  if (offset_ + data.size() >= checked_ + Root::kSpaceStep) {
+    TRY(store_->root_->CheckSpace());
+    checked_ = offset_ + data.size();
+  }
   TRY_CTX(WriteAll(fd_.get(), data), "writing a blob");
   hasher_.Update(data);
   offset_ += data.size();
@@ -72,6 +78,7 @@ Status BlobWriter::Restart() {
     return ErrnoError(errno, "restarting a blob");
   hasher_.Reset();
   offset_ = 0;
+  checked_ = 0;
   return OkStatus();
 }
 
@@ -335,8 +342,12 @@ Result<uint64_t> BlobStore::Remove(const Digest& digest) {
     TRY_ASSIGN(SqliteStatement erase, db.Prepare("DELETE FROM blobs WHERE digest=?"));
     TRY(erase.Bind(digest).Run());
     gone = true;
-    TRY_ASSIGN(SqliteStatement labels, db.Prepare("DELETE FROM blob_labels WHERE digest=?"));
-    return labels.Bind(digest).Run();
+    for (std::string_view sql :
+         {"DELETE FROM blob_labels WHERE digest=?", "DELETE FROM locators WHERE digest=?"}) {
+      TRY_ASSIGN(SqliteStatement about, db.Prepare(sql));
+      TRY(about.Bind(digest).Run());
+    }
+    return OkStatus();
   });
   if (removed.ok() && gone) (void)unlink(PathOf(digest).c_str());
   MutexLock lock(mutex_);

@@ -1,5 +1,7 @@
 #include "store/fetcher.h"
 
+#include <algorithm>
+
 namespace kiln::store {
 
 bool IsLost(const Error& error) { return error.FindDetail(kLostDetailType) != nullptr; }
@@ -12,29 +14,25 @@ Error LostError(const std::string& record_id, std::string message) {
 
 namespace {
 
-// The place does not have it, or nobody here may read there: another place may do.
-bool IsGone(const Error& error) {
-  switch (error.code()) {
-    case Code::kNotFound:
-    case Code::kFailedPrecondition:
-    case Code::kUnauthenticated:
-    case Code::kPermissionDenied:
-      return true;
-    default:
-      return false;
+std::vector<Locator> Joined(std::vector<Locator> first, std::span<const Locator> more) {
+  for (const Locator& locator : more) {
+    if (std::find(first.begin(), first.end(), locator) == first.end()) first.push_back(locator);
   }
+  return first;
 }
 
 }  // namespace
 
 Result<BlobRef> Fetcher::Fetch(const progress::Activity& activity, const oci::Descriptor& blob,
-                               const std::string& record_id) {
+                               const std::string& record_id, std::span<const Locator> also) {
   if (auto local = blobs_->Get(blob.digest); local.ok()) return local;
   TRY_ASSIGN(const KeyedGate::Ticket ticket, gate_.Enter(activity, blob.digest.ToString()));
   if (auto local = blobs_->Get(blob.digest); local.ok()) return local;
-  TRY_ASSIGN(const std::vector<Locator> locators, rows_->LocatorsOf(blob.digest));
-  std::optional<Error> last;
-  bool all_gone = true;
+  TRY_ASSIGN(std::vector<Locator> known, rows_->LocatorsOf(blob.digest));
+  const std::vector<Locator> locators = Joined(std::move(known), also);
+  // Lost is only what no place has any more: where nobody of this build may read, somebody else
+  // may.
+  std::optional<Error> failed;
   progress::StatusScope status(activity, root_->clock(), Digest(), blob.digest.ToString());
   for (const Locator& locator : locators) {
     const auto source = sources_.find(locator.kind);
@@ -51,16 +49,17 @@ Result<BlobRef> Fetcher::Fetch(const progress::Activity& activity, const oci::De
       fetched = std::move(ref).error();
     }
     TRY(activity.Check());
-    all_gone = all_gone && IsGone(fetched.error());
-    last = std::move(fetched.error().AddContext(
+    if (failed && failed->code() != Code::kNotFound) continue;
+    failed = std::move(fetched.error().AddContext(
         fmt::format("fetching layer {} from {}", blob.digest, locator.value)));
   }
-  if (!last)
+  if (!failed)
     return LostError(
         record_id,
         fmt::format("layer {} is not here and no place to fetch it from is known", blob.digest));
-  if (all_gone) last->AddDetail({std::string(kLostDetailType), record_id});
-  return std::move(*last);
+  if (failed->code() == Code::kNotFound)
+    failed->AddDetail({std::string(kLostDetailType), record_id});
+  return std::move(*failed);
 }
 
 }  // namespace kiln::store

@@ -18,9 +18,10 @@ class Fetcher {
 
   // Before the first Fetch.
   void AddSource(std::string kind, BlobSource* source) { sources_[std::move(kind)] = source; }
-  // Several callers of one blob share the work. Lost (of that record) if it is nowhere.
+  // Several callers of one blob share the work. Lost (of that record) if no place has it; `also`:
+  // places to try behind those that are noted.
   Result<BlobRef> Fetch(const progress::Activity& activity, const oci::Descriptor& blob,
-                        const std::string& record_id);
+                        const std::string& record_id, std::span<const Locator> also = {});
 
  private:
   Root* const root_;

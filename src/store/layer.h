@@ -38,9 +38,11 @@ struct LazyLayer {
 class BlobSource {
  public:
   virtual ~BlobSource() = default;
+  // Each build names places of its own: only the last few of a blob are worth keeping.
+  virtual bool BoundToSessions() const { return false; }
   // Writes the whole blob to `writer` (in order, from offset 0) and does not commit it. NotFound:
-  // that place does not have it (any more); Unauthenticated or FailedPrecondition: none of the
-  // activity's sessions can read there. Transient faults are retried inside.
+  // that place does not have it (any more), and if none has, the layer is lost; Unauthenticated:
+  // none of the activity's sessions may read there. Transient faults are retried inside.
   virtual Status Fetch(const progress::Activity& activity, const oci::Descriptor& blob,
                        const Locator& locator, BlobWriter& writer) = 0;
 };

@@ -17,22 +17,12 @@ archive::Compression CompressionOf(const oci::Descriptor& blob) {
   return archive::Compression::kNone;
 }
 
-Status InsertLocators(SqliteConnection& db, const Digest& digest,
-                      const std::vector<Locator>& locators) {
-  for (const Locator& locator : locators) {
-    TRY_ASSIGN(SqliteStatement insert,
-               db.Prepare("INSERT OR IGNORE INTO locators(digest,kind,value) VALUES(?,?,?)"));
-    TRY(insert.Bind(digest).Bind(locator.kind).Bind(locator.value).Run());
-  }
-  return OkStatus();
-}
-
 Status InsertBlobRow(SqliteConnection& db, int64_t num, const oci::Descriptor& blob,
                      archive::Compression compression, int64_t offset = 0) {
   TRY_ASSIGN(
       SqliteStatement insert,
       db.Prepare("INSERT OR IGNORE INTO layer_blobs(record,digest,position,compression,descriptor) "
-                 "SELECT ?1,?2,(SELECT count(*) FROM layer_blobs WHERE record=?1),?3,?4"));
+                 "SELECT ?1,?2,(SELECT coalesce(max(position)+1,0) FROM layer_blobs WHERE record=?1),?3,?4"));
   return insert.Bind(num)
       .Bind(blob.digest)
       .Bind(static_cast<int64_t>(compression) + offset)
@@ -50,21 +40,63 @@ Status LayerRows::Add(int64_t num, const oci::Descriptor& blob, archive::Compres
 }
 
 Status LayerRows::AddImported(std::span<const RecordPtr> records,
-                              std::span<const LazyLayer> layers) {
+                              std::span<const LazyLayer> layers, size_t known) {
   return root_->database().Write([&](SqliteConnection& db) -> Status {
     for (size_t i = 0; i < layers.size(); ++i) {
       const oci::Descriptor& blob = layers[i].blob;
-      TRY(InsertBlobRow(db, records[i]->row.num, blob, CompressionOf(blob)));
-      TRY(InsertLocators(db, blob.digest, layers[i].locators));
+      if (i >= known) TRY(InsertBlobRow(db, records[i]->row.num, blob, CompressionOf(blob)));
+      for (const Locator& locator : layers[i].locators)
+        TRY(InsertLocator(db, blob.digest, locator));
     }
     return OkStatus();
   });
 }
 
-Status LayerRows::AddLocators(const Digest& blob, const std::vector<Locator>& locators) {
-  if (locators.empty()) return OkStatus();
+// Only of blobs that are a layer's, since it goes with the last of those.
+Status LayerRows::InsertLocator(SqliteConnection& db, const Digest& digest,
+                                const Locator& locator) {
+  constexpr int64_t kFew = 4;
+  TRY_ASSIGN(SqliteStatement insert,
+             db.Prepare("INSERT INTO locators(digest,kind,value,added) SELECT ?1,?2,?3,?4 WHERE "
+                        "EXISTS(SELECT 1 FROM layer_blobs WHERE digest=?1) ON "
+                        "CONFLICT(digest,kind,value) DO UPDATE SET added=excluded.added"));
+  TRY(insert.Bind(digest)
+          .Bind(locator.kind)
+          .Bind(locator.value)
+          .Bind(UnixNanos(root_->clock().Now()))
+          .Run());
+  if (!kept_few_.contains(locator.kind)) return OkStatus();
+  TRY_ASSIGN(SqliteStatement erase,
+             db.Prepare("DELETE FROM locators WHERE digest=?1 AND kind=?2 AND value NOT IN (SELECT "
+                        "value FROM locators WHERE digest=?1 AND kind=?2 ORDER BY value=?3 DESC, "
+                        "added DESC LIMIT ?4)"));
+  return erase.Bind(digest).Bind(locator.kind).Bind(locator.value).Bind(kFew).Run();
+}
+
+Status LayerRows::AddLocator(const Digest& blob, const Locator& locator) {
   return root_->database().Write(
-      [&](SqliteConnection& db) { return InsertLocators(db, blob, locators); });
+      [&](SqliteConnection& db) { return InsertLocator(db, blob, locator); });
+}
+
+Result<bool> LayerRows::Has(int64_t num, const Digest& digest) {
+  bool has = false;
+  TRY(root_->database().Read([&](SqliteConnection& db) -> Status {
+    TRY_ASSIGN(
+        SqliteStatement query,
+        db.Prepare("SELECT 1 FROM layer_blobs WHERE record=? AND digest=? AND compression<16"));
+    TRY_ASSIGN(has, query.Bind(num).Bind(digest).Step());
+    return OkStatus();
+  }));
+  return has;
+}
+
+Status LayerRows::DropUnlessLast(int64_t num, const Digest& digest) {
+  return root_->database().Write([&](SqliteConnection& db) -> Status {
+    TRY_ASSIGN(SqliteStatement erase,
+               db.Prepare("DELETE FROM layer_blobs WHERE record=?1 AND digest=?2 AND EXISTS(SELECT "
+                          "1 FROM layer_blobs WHERE record=?1 AND digest<>?2 AND compression<16)"));
+    return erase.Bind(num).Bind(digest).Run();
+  });
 }
 
 Result<std::vector<BlobRow>> LayerRows::Of(int64_t num, BlobKind kind) {
@@ -91,7 +123,7 @@ Result<std::vector<Locator>> LayerRows::LocatorsOf(const Digest& digest) {
   std::vector<Locator> locators;
   TRY(root_->database().Read([&](SqliteConnection& db) -> Status {
     TRY_ASSIGN(SqliteStatement query,
-               db.Prepare("SELECT kind,value FROM locators WHERE digest=? ORDER BY kind,value"));
+               db.Prepare("SELECT kind,value FROM locators WHERE digest=? ORDER BY added DESC, kind, value"));
     query.Bind(digest);
     while (true) {
       TRY_ASSIGN(const bool row, query.Step());

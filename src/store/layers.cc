@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <future>
 
 #include "archive/apply.h"
@@ -41,7 +42,7 @@ Result<SnapshotRef> Layers::Import(std::span<const LazyLayer> layers, const Snap
   size_t known = layers.size();
   for (; known > 0; --known) {
     if (!chain_ids[known - 1]) continue;
-    TRY_ASSIGN(RecordPtr found, records_->FindByChain(*chain_ids[known - 1]));
+    TRY_ASSIGN(RecordPtr found, FindImported(*chain_ids[known - 1], parent, layers.first(known)));
     if (found == nullptr) continue;
     at = SnapshotRef(std::move(found));
     break;
@@ -58,11 +59,32 @@ Result<SnapshotRef> Layers::Import(std::span<const LazyLayer> layers, const Snap
                records_->Insert(std::move(row), at.record(), {}, commit, std::nullopt));
     at = SnapshotRef(std::move(record));
   }
-  // What is known of each layer's blobs grows with each import.
   const std::vector<RecordPtr> chain = ChainOf(at.record());
-  const size_t first = chain.size() - layers.size();
-  TRY(rows_->AddImported(std::span(chain).subspan(first), layers));
+  TRY(rows_->AddImported(std::span(chain).last(layers.size()), layers, known));
   return at;
+}
+
+// A diff id is what an image claims of its blob, until somebody has unpacked that. So a layer is
+// the same as another image's if that one is unpacked, which verified it, or comes as the same blob;
+// else a false claim about a blob would become that of an honest image.
+Result<RecordPtr> Layers::FindImported(const Digest& chain_id, const SnapshotRef& parent,
+                                       std::span<const LazyLayer> layers) {
+  const std::vector<RecordPtr> base = ChainOf(parent.record());
+  TRY_ASSIGN(const std::vector<RecordPtr> candidates, records_->AllOfChain(chain_id));
+  for (const RecordPtr& candidate : candidates) {
+    const std::vector<RecordPtr> chain = ChainOf(candidate);
+    bool same = chain.size() == base.size() + layers.size();
+    for (size_t i = 0; same && i < chain.size(); ++i) {
+      if (chain[i]->local || (i < base.size() && chain[i] == base[i])) continue;
+      same = false;
+      if (i < base.size()) break;
+      TRY_ASSIGN(same, rows_->Has(chain[i]->row.num, layers[i - base.size()].blob.digest));
+    }
+    if (!same) continue;
+    candidate->used = true;
+    return candidate;
+  }
+  return RecordPtr();
 }
 
 namespace {
@@ -82,86 +104,139 @@ std::optional<archive::TarEntry> ParentAttributes(const TreeView& below, const s
   return entry;
 }
 
+// Ends when the disk is nearly full: a small blob may hold a very large layer.
+class SpaceCheckedSource final : public archive::ByteSource {
+ public:
+  SpaceCheckedSource(archive::ByteSource& from, const Root& root) : from_(from), root_(root) {}
+  Result<size_t> Read(char* buffer, size_t size) override {
+    if (unchecked_ >= Root::kSpaceStep) {
+      TRY(root_.CheckSpace());
+      unchecked_ = 0;
+    }
+    TRY_ASSIGN(const size_t count, from_.Read(buffer, size));
+    unchecked_ += count;
+    return count;
+  }
+
+ private:
+  archive::ByteSource& from_;
+  const Root& root_;
+  uint64_t unchecked_ = 0;
+};
+
+// What a layer's tar asks of the layers below it, which it waits for when it asks first.
+class Below {
+ public:
+  Below(Views* views, const std::vector<RecordPtr>& chain, const std::function<Status()>& ready)
+      : views_(views), chain_(chain), ready_(ready) {}
+
+  std::optional<archive::TarEntry> Attributes(const std::string& path) {
+    if (!view_ && failed_.ok()) failed_ = Look();
+    return view_ ? ParentAttributes(*view_, path) : std::nullopt;
+  }
+  const Status& failed() const { return failed_; }
+
+ private:
+  Status Look() {
+    TRY(ready_());
+    TRY_ASSIGN(view_, views_->ViewOf(chain_, nullptr));
+    return OkStatus();
+  }
+
+  Views* const views_;
+  const std::vector<RecordPtr>& chain_;
+  const std::function<Status()>& ready_;
+  std::optional<TreeView> view_;
+  Status failed_;
+};
+
 }  // namespace
+
+// Writes the layer to `directory`; its diff id.
+Result<Digest> Layers::Extract(const progress::Activity& activity, const BlobRef& blob,
+                               const std::string& directory, const std::vector<RecordPtr>& chain,
+                               const std::function<Status()>& below_ready) {
+  TRY_ASSIGN(const Fd fd, blob.Open());
+  archive::FdSource file(fd.get());
+  TRY_ASSIGN(const std::unique_ptr<archive::ByteSource> tar, archive::Decompress(file));
+  SpaceCheckedSource checked(*tar, *root_);
+  archive::HashingSource hashed(checked);
+  TRY_ASSIGN(const sys::RootedPath target, sys::RootedPath::Open(directory));
+  Below below(views_, chain, below_ready);
+  archive::ApplyOptions apply;
+  apply.userxattr = root_->options().rootless;
+  apply.privileged = !root_->options().rootless;
+  apply.parent_attributes = [&](const std::string& path) { return below.Attributes(path); };
+  TRY_CTX(archive::ApplyLayer(hashed, target, apply, activity.cancel), "unpacking layer {}",
+          blob.digest());
+  TRY(below.failed());
+  return hashed.Finish();
+}
+
+Status Layers::Publish(const RecordPtr& record, const std::string& temporary) {
+  const SnapshotDirs dirs = root_->DirsOf(record->row.num);
+  if (access(dirs.top.c_str(), F_OK) == 0) root_->Trash(dirs.top);
+  if (rename(temporary.c_str(), dirs.top.c_str()) != 0) {
+    Error error = ErrnoError(errno, "publishing {}", dirs.top);
+    root_->Trash(temporary);
+    return error;
+  }
+  const int64_t seq = root_->NextSeq();
+  Status written = root_->database().Write([&](SqliteConnection& db) -> Status {
+    TRY_ASSIGN(SqliteStatement update,
+               db.Prepare("UPDATE records SET local=1, size=NULL, seq=? WHERE num=?"));
+    return update.Bind(seq).Bind(record->row.num).Run();
+  });
+  if (!written.ok()) {
+    root_->Trash(dirs.top);
+    return written;
+  }
+  indexes_->Forget(record->row.num);
+  record->local = true;
+  root_->janitor().WantSync();
+  return OkStatus();
+}
+
+Status Layers::UnpackBlob(const progress::Activity& activity, const RecordPtr& record,
+                          const BlobRow& row, const std::vector<RecordPtr>& below,
+                          const std::function<Status()>& below_ready) {
+  TRY_ASSIGN(const BlobRef blob, fetcher_->Fetch(activity, row.descriptor, record->row.id));
+  progress::StatusScope status(activity, root_->clock(), Digest(),
+                               "extracting " + blob.digest().ToString());
+  const std::string temporary = root_->NewIngest("unpack");
+  const std::string directory = temporary + "/fs";
+  if (mkdir(temporary.c_str(), 0700) != 0 || mkdir(directory.c_str(), 0755) != 0)
+    return ErrnoError(errno, "create {}", temporary);
+  Result<Digest> diff_id = Extract(activity, blob, directory, below, below_ready);
+  const std::optional<Digest> wanted = record->row.diff_id;
+  if (diff_id.ok() && (!wanted || *wanted == *diff_id)) return Publish(record, temporary);
+  root_->Trash(temporary);
+  if (!diff_id.ok()) return std::move(diff_id).error();
+  TRY(rows_->DropUnlessLast(record->row.num, blob.digest()));
+  return DataLoss("layer {}: its content has diff id {}, the image says {}", blob.digest(),
+                  *diff_id, *wanted);
+}
 
 Status Layers::Unpack(const progress::Activity& activity, const RecordPtr& record,
                       const std::vector<RecordPtr>& below,
                       const std::function<Status()>& below_ready) {
   TRY_ASSIGN(const KeyedGate::Ticket ticket, gate_.Enter(activity, record->row.id));
   if (record->local) return OkStatus();
-  TRY_ASSIGN(const std::vector<BlobRow> rows, rows_->Of(record->row.num));
-  if (rows.empty())
-    return LostError(record->row.id,
-                     fmt::format("snapshot {}: no blob of its layer is known", record->row.id));
-  const BlobRow* chosen = &rows[0];
+  TRY_ASSIGN(std::vector<BlobRow> rows, rows_->Of(record->row.num));
+  // What is here comes first.
+  std::stable_partition(rows.begin(), rows.end(),
+                        [&](const BlobRow& row) { return blobs_->Has(row.descriptor.digest); });
+  Error failed = LostError(
+      record->row.id, fmt::format("snapshot {}: no blob of its layer is known", record->row.id));
   for (const BlobRow& row : rows) {
-    if (blobs_->Has(row.descriptor.digest)) {
-      chosen = &row;
-      break;
-    }
+    Status unpacked = UnpackBlob(activity, record, row, below, below_ready);
+    if (unpacked.ok()) return OkStatus();
+    TRY(activity.Check());
+    // That one of them is lost is no news while another is only out of reach.
+    if (&row == &rows.front() || IsLost(failed)) failed = std::move(unpacked).error();
+    if (failed.code() == Code::kResourceExhausted) break;
   }
-  TRY_ASSIGN(const BlobRef blob, fetcher_->Fetch(activity, chosen->descriptor, record->row.id));
-  progress::StatusScope status(activity, root_->clock(), Digest(),
-                               "extracting " + blob.digest().ToString());
-
-  const std::string temporary = root_->NewIngest("unpack");
-  const std::string directory = temporary + "/fs";
-  if (mkdir(temporary.c_str(), 0700) != 0 || mkdir(directory.c_str(), 0755) != 0)
-    return ErrnoError(errno, "create {}", temporary);
-  auto unpack = [&]() -> Status {
-    TRY_ASSIGN(const Fd fd, blob.Open());
-    archive::FdSource file(fd.get());
-    TRY_ASSIGN(const std::unique_ptr<archive::ByteSource> tar, archive::Decompress(file));
-    archive::HashingSource hashed(*tar);
-    TRY_ASSIGN(const sys::RootedPath target, sys::RootedPath::Open(directory));
-    std::optional<TreeView> lower;
-    archive::ApplyOptions apply;
-    apply.userxattr = root_->options().rootless;
-    apply.privileged = !root_->options().rootless;
-    Status lower_failed;
-    apply.parent_attributes = [&](const std::string& path) -> std::optional<archive::TarEntry> {
-      if (!lower_failed.ok()) return std::nullopt;
-      if (!lower) {
-        lower_failed = below_ready();
-        if (!lower_failed.ok()) return std::nullopt;
-        auto view = views_->ViewOf(below, nullptr);
-        if (!view.ok()) {
-          lower_failed = std::move(view).error();
-          return std::nullopt;
-        }
-        lower = std::move(*view);
-      }
-      return ParentAttributes(*lower, path);
-    };
-    TRY_CTX(archive::ApplyLayer(hashed, target, apply, activity.cancel), "unpacking layer {}",
-            blob.digest());
-    TRY(lower_failed);
-    const Digest diff_id = hashed.Finish();
-    const std::optional<Digest> wanted = record->row.diff_id;
-    if (wanted && *wanted != diff_id) {
-      return DataLoss("layer {}: its content has diff id {}, the image says {}", blob.digest(),
-                      diff_id, *wanted);
-    }
-    return OkStatus();
-  };
-  if (Status unpacked = unpack(); !unpacked.ok()) {
-    root_->Trash(temporary);
-    return unpacked;
-  }
-  const SnapshotDirs dirs = root_->DirsOf(record->row.num);
-  if (access(dirs.top.c_str(), F_OK) == 0) root_->Trash(dirs.top);
-  if (rename(temporary.c_str(), dirs.top.c_str()) != 0)
-    return ErrnoError(errno, "publishing {}", dirs.top);
-  const int64_t seq = root_->NextSeq();
-  TRY(root_->database().Write([&](SqliteConnection& db) -> Status {
-    TRY_ASSIGN(SqliteStatement update,
-               db.Prepare("UPDATE records SET local=1, size=NULL, seq=? WHERE num=?"));
-    return update.Bind(seq).Bind(record->row.num).Run();
-  }));
-  indexes_->Forget(record->row.num);
-  record->local = true;
-  root_->janitor().WantSync();
-  return OkStatus();
+  return failed;
 }
 
 // Layers are fetched and unpacked side by side. One that must know what lies below waits for those;

@@ -79,6 +79,17 @@ Status InsertRecord(SqliteConnection& db, const RecordRow& row, std::optional<ui
 }
 
 Status DeleteRecord(SqliteConnection& db, int64_t num) {
+  // What is known about blobs goes with the last that needs it: this, or the blob itself.
+  for (std::string_view table : {"locators", "blob_labels"}) {
+    TRY_ASSIGN(SqliteStatement erase,
+               db.Prepare(fmt::format(
+                   "DELETE FROM {0} WHERE digest IN (SELECT digest FROM layer_blobs WHERE "
+                   "record=?1) AND NOT EXISTS(SELECT 1 FROM layer_blobs l WHERE "
+                   "l.digest={0}.digest AND l.record<>?1) AND NOT EXISTS(SELECT 1 FROM blobs b "
+                   "WHERE b.digest={0}.digest)",
+                   table)));
+    TRY(erase.Bind(num).Run());
+  }
   for (std::string_view sql :
        {"DELETE FROM record_inputs WHERE record=?", "DELETE FROM labels WHERE record=?",
         "DELETE FROM layer_blobs WHERE record=?", "DELETE FROM records WHERE num=?"}) {

@@ -222,7 +222,7 @@ Result<RecordPtr> Records::Claim(const std::string& id) {
   return record;
 }
 
-Result<RecordPtr> Records::FindByChain(const Digest& chain_id) {
+Result<std::vector<RecordPtr>> Records::AllOfChain(const Digest& chain_id) {
   std::vector<int64_t> nums;
   TRY(root_->database().Read([&](SqliteConnection& db) -> Status {
     TRY_ASSIGN(SqliteStatement query,
@@ -231,13 +231,7 @@ Result<RecordPtr> Records::FindByChain(const Digest& chain_id) {
     TRY_ASSIGN(nums, NumsOf(std::move(query)));
     return OkStatus();
   }));
-  for (const int64_t num : nums) {
-    TRY_ASSIGN(RecordPtr record, Acquire(num));
-    if (record == nullptr) continue;
-    record->used = true;
-    return record;
-  }
-  return RecordPtr();
+  return AcquireAll(nums);
 }
 
 Result<std::vector<RecordPtr>> Records::FindByLabel(std::string_view name, std::string_view value) {
@@ -252,6 +246,10 @@ Result<std::vector<RecordPtr>> Records::FindByLabel(std::string_view name, std::
     TRY_ASSIGN(nums, NumsOf(std::move(query)));
     return OkStatus();
   }));
+  return AcquireAll(nums);
+}
+
+Result<std::vector<RecordPtr>> Records::AcquireAll(std::span<const int64_t> nums) {
   std::vector<RecordPtr> records;
   for (const int64_t num : nums) {
     TRY_ASSIGN(RecordPtr record, Acquire(num));

@@ -28,8 +28,8 @@ class Records {
   Result<RecordPtr> Acquire(int64_t num) EXCLUDES(mutex_);
   // The same by id, for itself: counts as a use. NotFound if there is none.
   Result<RecordPtr> Claim(const std::string& id);
-  // The one of that chain id, or null. Counts as a use.
-  Result<RecordPtr> FindByChain(const Digest& chain_id);
+  // Those that claim that chain id, unpacked ones first.
+  Result<std::vector<RecordPtr>> AllOfChain(const Digest& chain_id);
   // Newest first.
   Result<std::vector<RecordPtr>> FindByLabel(std::string_view name, std::string_view value);
   Result<std::set<std::string>> Ids();
@@ -63,6 +63,8 @@ class Records {
   std::unordered_set<int64_t> HeldOf(std::span<const int64_t> nums) const EXCLUDES(mutex_);
 
  private:
+  // Those that are still there.
+  Result<std::vector<RecordPtr>> AcquireAll(std::span<const int64_t> nums);
   Result<std::optional<int64_t>> FindId(const std::string& id);
   bool IsHeldLocked(int64_t num) const REQUIRES(mutex_);
   void SweepLive() REQUIRES(mutex_);

@@ -76,7 +76,11 @@ Status DropDangling(SqliteConnection& db) {
   return db.Exec(
       "DELETE FROM record_inputs WHERE record NOT IN (SELECT num FROM records);"
       "DELETE FROM labels WHERE record NOT IN (SELECT num FROM records);"
-      "DELETE FROM layer_blobs WHERE record NOT IN (SELECT num FROM records);");
+      "DELETE FROM layer_blobs WHERE record NOT IN (SELECT num FROM records);"
+      "DELETE FROM locators WHERE digest NOT IN (SELECT digest FROM layer_blobs) AND digest NOT IN "
+      "(SELECT digest FROM blobs);"
+      "DELETE FROM blob_labels WHERE digest NOT IN (SELECT digest FROM layer_blobs) AND digest NOT "
+      "IN (SELECT digest FROM blobs);");
 }
 
 class Recovery {

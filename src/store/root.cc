@@ -135,6 +135,17 @@ void Root::GiveUpBallast() const {
   if (FreeBytes() < options_.ballast_bytes) (void)unlink((path_ + "/ballast").c_str());
 }
 
+Status Root::CheckSpace() const {
+  struct statvfs fs;
+  if (statvfs(path_.c_str(), &fs) != 0) return OkStatus();
+  const uint64_t free = uint64_t{geteuid() == 0 ? fs.f_bfree : fs.f_bavail} * fs.f_frsize;
+  if (free >= options_.kept_free_bytes + kSpaceStep) return OkStatus();
+  return ResourceExhausted(
+      "no space left on device: {} bytes are free at {}, and the last {} are kept for the store's "
+      "own books",
+      free, path_, options_.kept_free_bytes);
+}
+
 uint64_t Root::FreeBytes() const {
   struct statvfs fs;
   return statvfs(path_.c_str(), &fs) == 0 ? uint64_t{fs.f_bavail} * fs.f_frsize : UINT64_MAX;

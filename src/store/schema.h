@@ -7,7 +7,7 @@ namespace kiln::store {
 
 // Migrations of store.db: entry n brings version n to n+1. Published ones never change.
 // docs/formats.md describes the result.
-inline constexpr std::array<std::string_view, 1> kStoreMigrations = {R"sql(
+inline constexpr std::array<std::string_view, 2> kStoreMigrations = {R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE records(
   num INTEGER PRIMARY KEY,
@@ -46,6 +46,20 @@ CREATE INDEX layer_blobs_digest ON layer_blobs(digest);
 CREATE TABLE locators(digest BLOB, kind TEXT, value TEXT, PRIMARY KEY(digest, kind, value)) WITHOUT ROWID;
 CREATE TABLE pins(owner TEXT, digest BLOB, until INTEGER, PRIMARY KEY(owner, digest)) WITHOUT ROWID;
 CREATE INDEX pins_digest ON pins(digest);
+)sql",
+                                                                      R"sql(
+ALTER TABLE locators ADD COLUMN added INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE records ADD COLUMN linked INTEGER NOT NULL DEFAULT 0;
+UPDATE records SET size=NULL;
+-- What other images claimed of a layer, as far as nobody can have verified it.
+DELETE FROM layer_blobs WHERE compression<16 AND position>(
+    SELECT min(l.position) FROM layer_blobs l WHERE l.record=layer_blobs.record AND l.compression<16)
+  AND (EXISTS(SELECT 1 FROM records r WHERE r.num=record AND r.local=0)
+    OR NOT EXISTS(SELECT 1 FROM blobs b WHERE b.digest=layer_blobs.digest));
+DELETE FROM locators WHERE NOT EXISTS(SELECT 1 FROM layer_blobs l WHERE l.digest=locators.digest)
+  AND NOT EXISTS(SELECT 1 FROM blobs b WHERE b.digest=locators.digest);
+DELETE FROM blob_labels WHERE NOT EXISTS(SELECT 1 FROM layer_blobs l WHERE l.digest=blob_labels.digest)
+  AND NOT EXISTS(SELECT 1 FROM blobs b WHERE b.digest=blob_labels.digest);
 )sql"};
 
 }  // namespace kiln::store

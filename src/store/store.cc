@@ -121,8 +121,13 @@ Result<SnapshotRef> Store::Diff(const progress::Activity& activity, const Snapsh
 }
 
 Result<SnapshotRef> Store::FindByChain(const Digest& chain_id) {
-  TRY_ASSIGN(RecordPtr record, impl_->records.FindByChain(chain_id));
-  return SnapshotRef(std::move(record));
+  TRY_ASSIGN(const std::vector<RecordPtr> records, impl_->records.AllOfChain(chain_id));
+  for (const RecordPtr& record : records) {
+    if (!Views::IsLocal(record)) continue;
+    record->used = true;
+    return SnapshotRef(record);
+  }
+  return SnapshotRef();
 }
 
 Result<std::vector<SnapshotRef>> Store::FindByLabel(std::string_view name, std::string_view value) {
@@ -186,15 +191,15 @@ Result<std::vector<std::optional<LayerBlob>>> Store::KnownLayerBlobs(const Snaps
 }
 
 Result<BlobRef> Store::EnsureBlob(const progress::Activity& activity, const LayerBlob& layer) {
-  TRY(impl_->rows.AddLocators(layer.descriptor.digest, layer.locators));
-  return impl_->fetcher.Fetch(activity, layer.descriptor, "");
+  return impl_->fetcher.Fetch(activity, layer.descriptor, "", layer.locators);
 }
 
 Status Store::AddLocator(const Digest& blob, const Locator& locator) {
-  return impl_->rows.AddLocators(blob, {locator});
+  return impl_->rows.AddLocator(blob, locator);
 }
 
 void Store::AddBlobSource(std::string kind, BlobSource* source) {
+  if (source->BoundToSessions()) impl_->rows.KeepFew(kind);
   impl_->fetcher.AddSource(std::move(kind), source);
 }
 

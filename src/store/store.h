@@ -26,6 +26,7 @@ struct StoreOptions {
   std::string snapshotter = "overlayfs";
   bool rootless = false;
   uint64_t ballast_bytes = 1 << 20;
+  uint64_t kept_free_bytes = 2 << 20;  // so much of the disk is left when blobs and layers come in
   std::chrono::milliseconds sync_delay{3000};  // from a commit to its being synced
   size_t index_memory_bytes = 64 << 20;  // layer indexes kept in memory while nobody uses them
   size_t max_mount_layers = 500;  // one overlay's limit (sys::Mounter::max_overlay_lowers); longer
@@ -74,7 +75,8 @@ class Store {
   // Ends the active snapshot. An error leaves nothing.
   Result<SnapshotRef> Commit(ActiveSnapshot active, const CommitOptions& options);
   // A chain of layers, bottom first, as a snapshot; nothing is fetched. The same chain of diff ids
-  // gives the same snapshot; blobs and locators are added to what is known. No layers: scratch. On
+  // gives the same snapshot where that is unpacked or comes as the same blobs; what else an image
+  // claims counts for that image alone. Locators are added to what is known. No layers: scratch. On
   // top of `parent` if given.
   Result<SnapshotRef> ImportChain(std::span<const LazyLayer> layers, const SnapshotRef& parent = {},
                                   const CommitOptions& options = {});
@@ -85,8 +87,8 @@ class Store {
   // needs both local.
   Result<SnapshotRef> Diff(const progress::Activity& activity, const SnapshotRef& lower,
                            const SnapshotRef& upper, const CommitOptions& options);
-  // The snapshot of that chain id (OCI image-spec, config.md#layer-chainid); scratch if there is
-  // none.
+  // The snapshot of that chain id (OCI image-spec, config.md#layer-chainid), if all of it is
+  // unpacked and so verified; scratch if there is none.
   Result<SnapshotRef> FindByChain(const Digest& chain_id);
   // Records committed with that label, newest first; each is held.
   Result<std::vector<SnapshotRef>> FindByLabel(std::string_view name, std::string_view value);
@@ -116,7 +118,8 @@ class Store {
                                             const LayerBlobOptions& options);
   // The blobs already recorded, without making any; nullopt where a layer has none.
   Result<std::vector<std::optional<LayerBlob>>> KnownLayerBlobs(const SnapshotRef& ref);
-  // Makes one lazy layer blob of `ref` local and holds it.
+  // Makes one lazy layer blob of `ref` local and holds it. May wait for the network: take it before
+  // anything that others wait for.
   Result<BlobRef> EnsureBlob(const progress::Activity& activity, const LayerBlob& layer);
   // After a push: where the blob now also lies.
   Status AddLocator(const Digest& blob, const Locator& locator);
