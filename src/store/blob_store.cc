@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/strings.h"
 
 namespace kiln::store {
@@ -117,6 +119,10 @@ std::shared_ptr<const BlobRef::Hold> BlobStore::Hold(const Digest& digest, uint6
                                                      uint64_t epoch) {
   MutexLock lock(mutex_);
   if (epoch != epoch_ || doomed_.contains(digest)) return nullptr;
+  if (live_.size() >= live_limit_) {
+    std::erase_if(live_, [](const auto& item) { return item.second.expired(); });
+    live_limit_ = std::max<size_t>(64, 2 * live_.size());
+  }
   auto& slot = live_[digest];
   if (auto live = slot.lock()) return live;
   // Not make_shared: the weak pointers left in `live_` must not keep the memory.
@@ -170,7 +176,7 @@ Result<BlobRef> BlobStore::Publish(const std::string& temporary, const Digest& d
     }
     if (rename(temporary.c_str(), hold->path.c_str()) != 0)
       return ErrnoError(errno, "publishing blob {}", digest);
-    TRY(root_->database().Write([&](SqliteConnection& db) -> Status {
+    Status written = root_->database().Write([&](SqliteConnection& db) -> Status {
       TRY_ASSIGN(
           SqliteStatement insert,
           db.Prepare("INSERT OR REPLACE INTO blobs(digest,size,created,seq) VALUES(?,?,?,?)"));
@@ -179,7 +185,11 @@ Result<BlobRef> BlobStore::Publish(const std::string& temporary, const Digest& d
           .Bind(UnixNanos(root_->clock().Now()))
           .Bind(root_->NextSeq())
           .Run();
-    }));
+    });
+    if (!written.ok()) {
+      (void)unlink(hold->path.c_str());
+      return std::move(written).error();
+    }
     return BlobRef(std::move(hold));
   }
 }
@@ -287,6 +297,27 @@ constexpr std::string_view kNeeded =
     "EXISTS(SELECT 1 FROM layer_blobs l WHERE l.digest=b.digest) OR "
     "EXISTS(SELECT 1 FROM pins p WHERE p.digest=b.digest AND (p.until IS NULL OR p.until>?1))";
 
+// The size of the blob whose row is gone now; nullopt if something needs it.
+Result<std::optional<uint64_t>> DeleteUnneeded(SqliteConnection& db, const Digest& digest,
+                                               int64_t now) {
+  uint64_t bytes = 0;
+  {
+    TRY_ASSIGN(SqliteStatement query,
+               db.Prepare(fmt::format("SELECT b.size FROM blobs b WHERE b.digest=?2 AND NOT ({})",
+                                      kNeeded)));
+    TRY_ASSIGN(const bool row, query.Bind(now).Bind(digest).Step());
+    if (!row) return std::optional<uint64_t>();
+    bytes = static_cast<uint64_t>(query.Int(0));
+  }
+  for (std::string_view sql :
+       {"DELETE FROM blobs WHERE digest=?", "DELETE FROM blob_labels WHERE digest=?",
+        "DELETE FROM locators WHERE digest=?"}) {
+    TRY_ASSIGN(SqliteStatement erase, db.Prepare(sql));
+    TRY(erase.Bind(digest).Run());
+  }
+  return std::optional(bytes);
+}
+
 }  // namespace
 
 Result<uint64_t> BlobStore::Sweep() {
@@ -307,51 +338,48 @@ Result<uint64_t> BlobStore::Sweep() {
       candidates.push_back(query.DigestAt(0));
     }
   }));
+  constexpr size_t kBatch = 100;
   uint64_t freed = 0;
-  for (const Digest& digest : candidates) {
-    TRY_ASSIGN(const uint64_t bytes, Remove(digest));
+  for (std::span<const Digest> rest = candidates; !rest.empty();) {
+    const size_t count = std::min(kBatch, rest.size());
+    TRY_ASSIGN(const uint64_t bytes, Remove(rest.first(count)));
     freed += bytes;
+    rest = rest.subspan(count);
   }
-  MutexLock lock(mutex_);
-  std::erase_if(live_, [](const auto& item) { return item.second.expired(); });
   return freed;
 }
 
-// Row, then file. A row that needs the blob can only have been written by someone who held it, so
+// Rows, then files. A row that needs a blob can only have been written by someone who held it, so
 // it is looked for after dooming.
-Result<uint64_t> BlobStore::Remove(const Digest& digest) {
+Result<uint64_t> BlobStore::Remove(std::span<const Digest> digests) {
+  std::vector<Digest> doomed;
   {
     MutexLock lock(mutex_);
-    const auto live = live_.find(digest);
-    if (live != live_.end() && !live->second.expired()) return uint64_t{0};
-    doomed_.insert(digest);
+    for (const Digest& digest : digests) {
+      const auto live = live_.find(digest);
+      if (live != live_.end() && !live->second.expired()) continue;
+      doomed.push_back(digest);
+      doomed_.insert(digest);
+    }
     ++epoch_;
   }
   uint64_t bytes = 0;
-  bool gone = false;
+  std::vector<Digest> gone;
   const int64_t now = UnixNanos(root_->clock().Now());
   const Status removed = root_->database().Write([&](SqliteConnection& db) -> Status {
-    {
-      TRY_ASSIGN(SqliteStatement query,
-                 db.Prepare(fmt::format("SELECT b.size FROM blobs b WHERE b.digest=?2 AND NOT ({})",
-                                        kNeeded)));
-      TRY_ASSIGN(const bool row, query.Bind(now).Bind(digest).Step());
-      if (!row) return OkStatus();
-      bytes = static_cast<uint64_t>(query.Int(0));
-    }
-    TRY_ASSIGN(SqliteStatement erase, db.Prepare("DELETE FROM blobs WHERE digest=?"));
-    TRY(erase.Bind(digest).Run());
-    gone = true;
-    for (std::string_view sql :
-         {"DELETE FROM blob_labels WHERE digest=?", "DELETE FROM locators WHERE digest=?"}) {
-      TRY_ASSIGN(SqliteStatement about, db.Prepare(sql));
-      TRY(about.Bind(digest).Run());
+    for (const Digest& digest : doomed) {
+      TRY_ASSIGN(const std::optional<uint64_t> size, DeleteUnneeded(db, digest, now));
+      if (!size) continue;
+      gone.push_back(digest);
+      bytes += *size;
     }
     return OkStatus();
   });
-  if (removed.ok() && gone) (void)unlink(PathOf(digest).c_str());
+  if (removed.ok()) {
+    for (const Digest& digest : gone) (void)unlink(PathOf(digest).c_str());
+  }
   MutexLock lock(mutex_);
-  doomed_.erase(digest);
+  for (const Digest& digest : doomed) doomed_.erase(digest);
   TRY(removed);
   return bytes;
 }

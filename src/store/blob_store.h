@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -39,11 +40,12 @@ class BlobStore {
   // A hold on a blob whose row was read in `epoch`; null if collection may have taken it since.
   std::shared_ptr<const BlobRef::Hold> Hold(const Digest& digest, uint64_t size, uint64_t epoch);
   std::shared_ptr<const BlobRef::Hold> LiveHold(const Digest& digest, uint64_t* epoch);
-  Result<uint64_t> Remove(const Digest& digest);
+  Result<uint64_t> Remove(std::span<const Digest> digests) EXCLUDES(mutex_);
 
   Root* const root_;
   Mutex mutex_ ACQUIRED_AFTER(lock_order::kRooms) ACQUIRED_BEFORE(lock_order::kRecords);
   std::unordered_map<Digest, std::weak_ptr<const BlobRef::Hold>> live_ GUARDED_BY(mutex_);
+  size_t live_limit_ GUARDED_BY(mutex_) = 64;  // so many: the expired ones are taken out
   std::unordered_set<Digest> doomed_ GUARDED_BY(mutex_);
   uint64_t epoch_ GUARDED_BY(mutex_) = 0;  // counts dooms
 };

@@ -2,8 +2,12 @@
 #include "store/collection.h"
 
 #include <algorithm>
+#include <functional>
+#include <queue>
+#include <unordered_map>
 
 #include "base/filter.h"
+#include "base/strings.h"
 
 namespace kiln::store {
 
@@ -68,25 +72,17 @@ Result<std::vector<UsageRecord>> Collection::DiskUsage(const std::vector<std::st
 
 namespace {
 
-std::vector<size_t> EligibleOf(const std::vector<UsageRow>& rows, const std::vector<bool>& tried,
-                               const PruneRule& rule, const Filter& filter, WallTime now) {
-  std::vector<size_t> eligible;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const UsageRecord& record = rows[i].record;
-    if (tried[i] || record.in_use || rows[i].children > 0) continue;
-    if (!rule.all &&
-        (record.type == kTypeInternal || record.type == kTypeFrontend || record.shared))
-      continue;
-    if (!IsOlder(record, now, rule.keep_duration) || !Matches(filter, record)) continue;
-    eligible.push_back(i);
-  }
-  return eligible;
+// Whether the rule may take it at all.
+bool MayGo(const UsageRecord& record, const PruneRule& rule, const Filter& filter, WallTime now) {
+  if (record.in_use) return false;
+  if (!rule.all && (record.type == kTypeInternal || record.type == kTypeFrontend || record.shared))
+    return false;
+  return IsOlder(record, now, rule.keep_duration) && Matches(filter, record);
 }
 
-// Least recently and least often used first: by the sum of both ranks.
-size_t Cheapest(const std::vector<UsageRow>& rows, const std::vector<size_t>& eligible) {
+// Which go first: what was used least recently and least often, by the sum of both ranks.
+std::vector<size_t> RanksOf(const std::vector<UsageRow>& rows, std::vector<size_t> order) {
   std::vector<size_t> rank(rows.size(), 0);
-  std::vector<size_t> order = eligible;
   const auto add_ranks = [&](const auto& less) {
     std::stable_sort(order.begin(), order.end(), less);
     size_t place = 0;
@@ -101,51 +97,114 @@ size_t Cheapest(const std::vector<UsageRow>& rows, const std::vector<size_t>& el
   });
   add_ranks(
       [&](size_t a, size_t b) { return rows[a].record.usage_count < rows[b].record.usage_count; });
-  return *std::min_element(eligible.begin(), eligible.end(), [&](size_t a, size_t b) {
-    return rank[a] != rank[b] ? rank[a] < rank[b] : rows[a].num < rows[b].num;
-  });
+  return rank;
 }
+
+// What one rule takes, in that order: a record only after all that stands on it.
+class PruneOrder {
+ public:
+  PruneOrder(std::vector<UsageRow>* rows, const PruneRule& rule, const Filter& filter, WallTime now)
+      : rows_(*rows), allowed_(rows->size(), false) {
+    std::vector<size_t> allowed;
+    for (size_t i = 0; i < rows_.size(); ++i) {
+      at_.emplace(rows_[i].num, i);
+      allowed_[i] = MayGo(rows_[i].record, rule, filter, now);
+      if (allowed_[i]) allowed.push_back(i);
+    }
+    rank_ = RanksOf(rows_, allowed);
+    for (const size_t i : allowed) Offer(i);
+  }
+
+  // The next ones, while more than `keep` would be left of `total`.
+  std::vector<size_t> Next(size_t most, uint64_t total, std::optional<uint64_t> keep) {
+    std::vector<size_t> batch;
+    while (batch.size() < most && !ready_.empty() && IsMore(total, keep)) {
+      const size_t i = ready_.top().index;
+      ready_.pop();
+      batch.push_back(i);
+      total -= std::min(total, rows_[i].record.size_bytes);
+      for (const int64_t below : rows_[i].stands_on) {
+        const auto found = at_.find(below);
+        if (found == at_.end()) continue;
+        --rows_[found->second].children;
+        Offer(found->second);
+      }
+    }
+    return batch;
+  }
+
+ private:
+  struct Ready {
+    size_t rank;
+    int64_t num;
+    size_t index;
+    bool operator>(const Ready& other) const {
+      return rank != other.rank ? rank > other.rank : num > other.num;
+    }
+  };
+
+  static bool IsMore(uint64_t total, std::optional<uint64_t> keep) {
+    return !keep || (total >= *keep && total > 0);
+  }
+  void Offer(size_t i) {
+    if (allowed_[i] && rows_[i].children == 0) ready_.push({rank_[i], rows_[i].num, i});
+  }
+
+  std::vector<UsageRow>& rows_;
+  std::vector<bool> allowed_;
+  std::vector<size_t> rank_;
+  std::unordered_map<int64_t, size_t> at_;
+  std::priority_queue<Ready, std::vector<Ready>, std::greater<>> ready_;
+};
 
 }  // namespace
 
+// Removes what `batch` names in one transaction, and tells; how many bytes that freed.
+Result<uint64_t> Collection::RemoveBatch(const std::vector<UsageRow>& rows,
+                                         const std::vector<size_t>& batch, LinkedOwners* owners,
+                                         const PrunedFn& pruned) {
+  std::vector<int64_t> nums;
+  for (const size_t i : batch) nums.push_back(rows[i].num);
+  TRY_ASSIGN(const std::vector<bool> removed, records_->RemoveAll(nums));
+  uint64_t bytes = 0;
+  std::vector<std::string> ids;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (!removed[i]) continue;
+    const UsageRow& row = rows[batch[i]];
+    bytes += row.dir_bytes.value_or(0) + row.blob_bytes + owners->Remove(row.linked);
+    ids.push_back(row.record.id);
+  }
+  if (on_collected_ && !ids.empty()) on_collected_(ids);
+  for (size_t i = 0; pruned && i < batch.size(); ++i) {
+    if (removed[i]) pruned(rows[batch[i]].record);
+  }
+  return bytes;
+}
+
 Status Collection::PruneByRule(const progress::Activity& activity, const PruneRule& rule,
                                const PrunedFn& pruned) {
+  constexpr size_t kBatch = 100;
   TRY_ASSIGN(const Filter filter, Filter::Parse(rule.filters));
   TRY_ASSIGN(std::vector<UsageRow> rows, ReadUsage());
   TRY(Measure(&rows));
-  std::unordered_map<int64_t, size_t> at;
   uint64_t total = 0;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    at.emplace(rows[i].num, i);
-    if (!rows[i].record.shared) total += rows[i].record.size_bytes;
+  LinkedOwners owners;
+  for (const UsageRow& row : rows) {
+    if (!row.record.shared) total += row.record.size_bytes;
+    (void)owners.Add(row.linked);
   }
-  if (rule.min_free_bytes > 0) root_->janitor().Drain();  // what was pruned before counts as free
-  const uint64_t free_bytes = root_->FreeBytes();
-  const std::optional<uint64_t> keep = KeepBytes(rule, total, free_bytes);
-  const WallTime now = root_->clock().Now();
-  std::vector<bool> tried(rows.size(), false);
-  while (!keep || total >= *keep) {
+  PruneOrder order(&rows, rule, filter, root_->clock().Now());
+  while (true) {
     TRY(activity.Check());
-    const std::vector<size_t> eligible = EligibleOf(rows, tried, rule, filter, now);
-    if (eligible.empty() || (keep && total == *keep && total == 0)) break;
-    std::vector<size_t> batch = eligible;
-    if (keep) batch = {Cheapest(rows, eligible)};
-    for (const size_t i : batch) {
-      tried[i] = true;
-      TRY_ASSIGN(const bool removed, records_->Remove(rows[i].num));
-      if (!removed) continue;
-      total -= std::min(total, rows[i].record.size_bytes);
-      for (const int64_t below : rows[i].stands_on) {
-        if (const auto found = at.find(below); found != at.end()) --rows[found->second].children;
-      }
-      if (on_collected_) {
-        const std::string& id = rows[i].record.id;
-        on_collected_(std::span<const std::string>(&id, 1));
-      }
-      if (pruned) pruned(rows[i].record);
-    }
+    // What was pruned before counts as free, and sizes are what we think they are: the disk says
+    // how much is still to do.
+    if (rule.min_free_bytes > 0) root_->janitor().Drain();
+    const std::optional<uint64_t> keep = KeepBytes(rule, total, root_->FreeBytes());
+    const std::vector<size_t> batch = order.Next(kBatch, total, keep);
+    if (batch.empty()) return OkStatus();
+    TRY_ASSIGN(const uint64_t bytes, RemoveBatch(rows, batch, &owners, pruned));
+    total -= std::min(total, bytes);
   }
-  return OkStatus();
 }
 
 Status Collection::Prune(const progress::Activity& activity, std::span<const PruneRule> rules,

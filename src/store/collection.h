@@ -8,6 +8,7 @@
 
 #include "base/mutex.h"
 #include "store/blob_store.h"
+#include "store/linked.h"
 #include "store/records.h"
 
 namespace kiln::store {
@@ -18,6 +19,8 @@ struct UsageRow {
   RecordKind kind = RecordKind::kLayer;
   bool local = false;
   std::optional<uint64_t> dir_bytes;
+  bool has_linked = false;         // `linked` is not empty, though perhaps not read yet
+  std::vector<LinkedFile> linked;  // files shared with other directories
   uint64_t blob_bytes = 0;
   std::vector<int64_t> stands_on;  // parents and inputs
   size_t children = 0;
@@ -45,6 +48,8 @@ class Collection {
   Status Measure(std::vector<UsageRow>* rows);
   Status PruneByRule(const progress::Activity& activity, const PruneRule& rule,
                      const PrunedFn& pruned) REQUIRES(pruning_);
+  Result<uint64_t> RemoveBatch(const std::vector<UsageRow>& rows, const std::vector<size_t>& batch,
+                               LinkedOwners* owners, const PrunedFn& pruned) REQUIRES(pruning_);
 
   Root* const root_;
   Records* const records_;

@@ -1,5 +1,6 @@
 #include "store/collection.h"
 
+#include <algorithm>
 #include <thread>
 
 #include "store/testing/store_fixture.h"
@@ -96,6 +97,88 @@ TEST_F(StoreTest, ClaimsAndCollectionRace) {
       EXPECT_EQ(claimed.error().code(), Code::kNotFound);
     }
   }
+}
+
+// A file that a layer shares with the context it was copied from is on the disk once, and stays
+// when the context has it no more.
+TEST_F(StoreTest, SharedFilesCountOnceAndForAsLongAsTheyAreThere) {
+  constexpr uint64_t kLarge = 4 << 20;
+  const NamedDirOptions options = Named("local:x", Sharing::kPrivate);
+  const auto total = [&] {
+    uint64_t bytes = 0;
+    for (const UsageRecord& record : Must(store_->DiskUsage({}))) bytes += record.size_bytes;
+    return bytes;
+  };
+  NamedDir dir = Must(store_->OpenNamedDir(Activity(), options));
+  const std::string path = dir.path();
+  MakeFile(path + "/f", std::string(kLarge, 'x'));
+  SnapshotRef frozen = Must(store_->Freeze(std::move(dir), true));
+  SnapshotRef one = Must(store_->Solid(Activity(), frozen));
+  frozen = SnapshotRef();
+  EXPECT_GE(total(), kLarge);
+  EXPECT_LT(total(), kLarge * 3 / 2);
+  // The next build's context has another file of that name; what was counted before is kept.
+  dir = Must(store_->OpenNamedDir(Activity(), options));
+  ASSERT_EQ(dir.path(), path);
+  unlink((path + "/f").c_str());
+  MakeFile(path + "/f", std::string(kLarge, 'y'));
+  frozen = Must(store_->Freeze(std::move(dir), true));
+  const SnapshotRef two = Must(store_->Solid(Activity(), frozen));
+  frozen = SnapshotRef();
+  EXPECT_GE(total(), 2 * kLarge);
+  EXPECT_LT(total(), kLarge * 5 / 2);
+  // And a limit takes what it must, not more.
+  const std::string first = one.id();
+  one = SnapshotRef();
+  PruneRule rule;
+  rule.max_used_bytes = kLarge * 3 / 2;
+  std::vector<std::string> gone;
+  Must(store_->Prune(Activity(), std::span(&rule, 1),
+                     [&](const UsageRecord& record) { gone.push_back(record.id); }));
+  EXPECT_EQ(std::count(gone.begin(), gone.end(), first), 1);
+  EXPECT_GE(total(), kLarge);
+  EXPECT_LT(total(), kLarge * 3 / 2);
+}
+
+// When no layer has them any more, they are the context's.
+TEST_F(StoreTest, SharedFilesCountForTheContextInTheEnd) {
+  constexpr uint64_t kLarge = 1 << 20;
+  NamedDir dir = Must(store_->OpenNamedDir(Activity(), Named("local:x", Sharing::kPrivate)));
+  MakeFile(dir.path() + "/f", std::string(kLarge, 'x'));
+  SnapshotRef frozen = Must(store_->Freeze(std::move(dir), true));
+  SnapshotRef layer = Must(store_->Solid(Activity(), frozen));
+  frozen = SnapshotRef();
+  auto before = Must(store_->DiskUsage({"mutable"}));
+  ASSERT_EQ(before.size(), 1U);
+  EXPECT_LT(before[0].size_bytes, kLarge / 2);
+  PruneRule rule = Everything();
+  rule.filters = {"immutable"};
+  layer = SnapshotRef();
+  Must(store_->Prune(Activity(), std::span(&rule, 1), nullptr));
+  const auto after = Must(store_->DiskUsage({}));
+  ASSERT_EQ(after.size(), 1U);
+  EXPECT_GE(after[0].size_bytes, kLarge);
+}
+
+TEST_F(StoreTest, ManyRecordsGoInFewTransactions) {
+  SnapshotRef base = CommitFiles(*store_, {}, Files{{"/a", "1"}});
+  SnapshotRef top = base;
+  for (int i = 0; i < 250; ++i) top = CommitFiles(*store_, top, Files{});
+  std::vector<size_t> told;
+  store_->OnCollected([&](std::span<const std::string> ids) { told.push_back(ids.size()); });
+  top = SnapshotRef();
+  EXPECT_EQ(PruneAll().size(), 250U);  // children before what they stand on
+  EXPECT_EQ(told, (std::vector<size_t>{100, 100, 50}));
+  EXPECT_EQ(Must(store_->DiskUsage({})).size(), 1U);
+}
+
+// With no room left even for a name in trash/, or none to be had there.
+TEST_F(StoreTest, WhatCannotBeMovedIsRemovedWhereItIs) {
+  CommitFiles(*store_, {}, Files{{"/a", "1"}});
+  std::filesystem::remove(temp_ / "root/trash");
+  MakeFile(temp_ / "root/trash", "in the way");
+  EXPECT_EQ(PruneAll().size(), 1U);
+  EXPECT_TRUE(std::filesystem::is_empty(temp_ / "root/snapshots"));
 }
 
 }  // namespace

@@ -14,7 +14,9 @@ Janitor::Janitor(std::function<void()> sync, std::chrono::milliseconds delay)
 Result<std::unique_ptr<Janitor>> Janitor::Start(std::function<void()> sync,
                                                 std::chrono::milliseconds delay) {
   std::unique_ptr<Janitor> janitor(new Janitor(std::move(sync), delay));
-  TRY_ASSIGN(janitor->thread_, StartThread("store-janitor", [at = janitor.get()] { at->Run(); }));
+  Janitor* const at = janitor.get();
+  TRY_ASSIGN(janitor->deleter_, StartThread("store-janitor", [at] { at->RunDeletions(); }));
+  TRY_ASSIGN(janitor->syncer_, StartThread("store-sync", [at] { at->RunSyncs(); }));
   return janitor;
 }
 
@@ -24,7 +26,9 @@ Janitor::~Janitor() {
     stopping_ = true;
   }
   changed_.NotifyAll();
-  if (thread_.joinable()) thread_.join();
+  for (std::thread* thread : {&deleter_, &syncer_}) {
+    if (thread->joinable()) thread->join();
+  }
 }
 
 void Janitor::Delete(std::string path) {
@@ -62,22 +66,26 @@ void Janitor::DeletePath(const std::string& path, int depth) {
   }
 }
 
-void Janitor::Run() {
+void Janitor::RunDeletions() {
   constexpr int kPieceDepth = 4;  // N/fs/a/b: what lies deeper goes in one go
   MutexLock lock(mutex_);
   while (true) {
+    while (!stopping_ && doomed_.empty()) changed_.Wait(lock);
     if (stopping_) return;
-    if (!doomed_.empty()) {
-      const std::string path = std::move(doomed_.front());
-      doomed_.pop_front();
-      busy_ = true;
-      lock.Unlock();
-      DeletePath(path, kPieceDepth);
-      lock.Lock();
-      busy_ = false;
-      changed_.NotifyAll();
-      continue;
-    }
+    const std::string path = std::move(doomed_.front());
+    doomed_.pop_front();
+    busy_ = true;
+    lock.Unlock();
+    DeletePath(path, kPieceDepth);
+    lock.Lock();
+    busy_ = false;
+    changed_.NotifyAll();
+  }
+}
+
+void Janitor::RunSyncs() {
+  MutexLock lock(mutex_);
+  while (!stopping_) {
     if (!wants_sync_) {
       changed_.Wait(lock);
     } else if (std::chrono::steady_clock::now() < sync_at_) {

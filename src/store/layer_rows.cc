@@ -22,7 +22,8 @@ Status InsertBlobRow(SqliteConnection& db, int64_t num, const oci::Descriptor& b
   TRY_ASSIGN(
       SqliteStatement insert,
       db.Prepare("INSERT OR IGNORE INTO layer_blobs(record,digest,position,compression,descriptor) "
-                 "SELECT ?1,?2,(SELECT coalesce(max(position)+1,0) FROM layer_blobs WHERE record=?1),?3,?4"));
+                 "SELECT ?1,?2,(SELECT coalesce(max(position)+1,0) FROM layer_blobs WHERE "
+                 "record=?1),?3,?4"));
   return insert.Bind(num)
       .Bind(blob.digest)
       .Bind(static_cast<int64_t>(compression) + offset)
@@ -39,8 +40,8 @@ Status LayerRows::Add(int64_t num, const oci::Descriptor& blob, archive::Compres
   });
 }
 
-Status LayerRows::AddImported(std::span<const RecordPtr> records,
-                              std::span<const LazyLayer> layers, size_t known) {
+Status LayerRows::AddImported(std::span<const RecordPtr> records, std::span<const LazyLayer> layers,
+                              size_t known) {
   return root_->database().Write([&](SqliteConnection& db) -> Status {
     for (size_t i = 0; i < layers.size(); ++i) {
       const oci::Descriptor& blob = layers[i].blob;
@@ -122,8 +123,10 @@ Result<std::vector<BlobRow>> LayerRows::Of(int64_t num, BlobKind kind) {
 Result<std::vector<Locator>> LayerRows::LocatorsOf(const Digest& digest) {
   std::vector<Locator> locators;
   TRY(root_->database().Read([&](SqliteConnection& db) -> Status {
-    TRY_ASSIGN(SqliteStatement query,
-               db.Prepare("SELECT kind,value FROM locators WHERE digest=? ORDER BY added DESC, kind, value"));
+    TRY_ASSIGN(
+        SqliteStatement query,
+        db.Prepare(
+            "SELECT kind,value FROM locators WHERE digest=? ORDER BY added DESC, kind, value"));
     query.Bind(digest);
     while (true) {
       TRY_ASSIGN(const bool row, query.Step());

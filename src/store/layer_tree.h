@@ -88,8 +88,8 @@ class LayerTree {
   // anything else reads.
   //
   // Puts one entry; parents must exist. Replacing a directory by something else drops its children;
-  // a directory keeps them. `digest` is the entry hash if known (EntryHasher in content_hash.h makes
-  // it while the content passes).
+  // a directory keeps them. `digest` is the entry hash if known (EntryHasher in content_hash.h
+  // makes it while the content passes).
   Status Put(std::string_view path, TreeNode node, Digest digest);
   Status Remove(std::string_view path);
   // Marks that every directory is known, so that nothing is ever read from disk (a directory filled

@@ -65,8 +65,8 @@ Result<SnapshotRef> Layers::Import(std::span<const LazyLayer> layers, const Snap
 }
 
 // A diff id is what an image claims of its blob, until somebody has unpacked that. So a layer is
-// the same as another image's if that one is unpacked, which verified it, or comes as the same blob;
-// else a false claim about a blob would become that of an honest image.
+// the same as another image's if that one is unpacked, which verified it, or comes as the same
+// blob; else a false claim about a blob would become that of an honest image.
 Result<RecordPtr> Layers::FindImported(const Digest& chain_id, const SnapshotRef& parent,
                                        std::span<const LazyLayer> layers) {
   const std::vector<RecordPtr> base = ChainOf(parent.record());

@@ -39,8 +39,8 @@ class Layers {
   // `below_ready` waits for the layers below: only a layer that must know what they show calls it.
   Status Unpack(const progress::Activity& activity, const RecordPtr& record,
                 const std::vector<RecordPtr>& below, const std::function<Status()>& below_ready);
-  Status UnpackBlob(const progress::Activity& activity, const RecordPtr& record,
-                    const BlobRow& row, const std::vector<RecordPtr>& below,
+  Status UnpackBlob(const progress::Activity& activity, const RecordPtr& record, const BlobRow& row,
+                    const std::vector<RecordPtr>& below,
                     const std::function<Status()>& below_ready);
   Result<Digest> Extract(const progress::Activity& activity, const BlobRef& blob,
                          const std::string& directory, const std::vector<RecordPtr>& chain,

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "oci/descriptor.h"
 #include "store/testing/store_fixture.h"
 
 namespace kiln::store {
@@ -70,6 +71,172 @@ TEST_F(StoreTest, WrongDiffIdsAreRefused) {
   const Status status = store_->EnsureLocal(Activity(), ref);
   EXPECT_EQ(status.error().code(), Code::kDataLoss) << status.error().ToString();
   EXPECT_FALSE(Must(store_->IsLocal(ref)));
+}
+
+// An image may say of any blob that it has the diff ids of somebody else's layers.
+TEST_F(StoreTest, FalseClaimsAreNobodyElses) {
+  const LazyLayer honest = MakeLazy({{"good", "1"}});
+  LazyLayer alien = MakeLazy({{"bad", "2"}});
+  const Digest blob = honest.blob.digest;
+  alien.diff_id = honest.diff_id;
+  const SnapshotRef claimed = Must(store_->ImportChain(std::span(&alien, 1)));
+  const SnapshotRef image = Must(store_->ImportChain(std::span(&honest, 1)));
+  EXPECT_NE(claimed, image);
+  EXPECT_EQ(Must(store_->LayerBlobs(Activity(), image, {}))[0].descriptor.digest, blob);
+  EXPECT_EQ(store_->EnsureLocal(Activity(), claimed).error().code(), Code::kDataLoss);
+  Must(store_->EnsureLocal(Activity(), image));
+  EXPECT_EQ(Must(Must(store_->Tree(image)).ReadFile("/good")), "1");
+  // Verified, it stands for whoever claims it, but nobody's blob becomes its own.
+  EXPECT_EQ(Must(store_->ImportChain(std::span(&alien, 1))), image);
+  EXPECT_EQ(Must(store_->LayerBlobs(Activity(), image, {}))[0].descriptor.digest, blob);
+  EXPECT_EQ(Must(store_->KnownLayerBlobs(image)).at(0)->descriptor.digest, blob);
+}
+
+// The layer below counts too: over an alien one, an honest one is another chain.
+TEST_F(StoreTest, FalseClaimsBelowAreNobodyElses) {
+  std::vector<LazyLayer> honest{MakeLazy({{"a", "1"}}), MakeLazy({{"b", "2"}})};
+  std::vector<LazyLayer> alien = honest;
+  alien[0] = MakeLazy({{"bad", "3"}});
+  alien[0].diff_id = honest[0].diff_id;
+  const SnapshotRef claimed = Must(store_->ImportChain(alien));
+  const SnapshotRef image = Must(store_->ImportChain(honest));
+  EXPECT_NE(claimed, image);
+  Must(store_->EnsureLocal(Activity(), image));
+  EXPECT_EQ(Must(Must(store_->Tree(image)).ReadFile("/a")), "1");
+}
+
+// As stores of before have them: a blob that is something else in front of the right one.
+TEST_F(StoreTest, AWrongBlobGivesWayToTheNext) {
+  const LazyLayer layer = MakeLazy({{"a", "1"}});
+  const LazyLayer wrong = MakeLazy({{"b", "2"}});
+  const std::string id = Must(store_->ImportChain(std::span(&layer, 1))).id();
+  store_.reset();
+  {
+    auto db = Must(SqliteConnection::Open(temp_ / "root/store.db"));
+    Must(db->Exec("UPDATE layer_blobs SET position=1"));
+    auto insert = Must(db->Prepare(
+        "INSERT INTO layer_blobs SELECT record,?1,0,compression,?2 FROM layer_blobs LIMIT 1"));
+    Must(insert.Bind(wrong.blob.digest).Bind(oci::Encode(wrong.blob)).Run());
+    auto place = Must(db->Prepare("INSERT INTO locators VALUES(?,'fake','here',0)"));
+    Must(place.Bind(wrong.blob.digest).Run());
+  }
+  Open();
+  const SnapshotRef ref = Must(store_->Claim(id));
+  Must(store_->EnsureLocal(Activity(), ref));
+  EXPECT_EQ(Must(Must(store_->Tree(ref)).ReadFile("/a")), "1");
+  EXPECT_EQ(Must(store_->LayerBlobs(Activity(), ref, {}))[0].descriptor.digest, layer.blob.digest);
+}
+
+TEST_F(StoreTest, ABlobThatIsGoneGivesWayToTheNext) {
+  const LazyLayer layer = MakeLazy({{"a", "1"}});
+  const SnapshotRef ref = Must(store_->ImportChain(std::span(&layer, 1)));
+  {
+    auto db = Must(SqliteConnection::Open(temp_ / "root/store.db"));
+    Must(db->Exec("UPDATE layer_blobs SET position=1"));
+    auto insert = Must(db->Prepare(
+        "INSERT INTO layer_blobs SELECT record,?1,0,compression,?2 FROM layer_blobs LIMIT 1"));
+    oci::Descriptor gone = layer.blob;
+    gone.digest = Sha256Of("gone");
+    Must(insert.Bind(gone.digest).Bind(oci::Encode(gone)).Run());
+  }
+  Must(store_->EnsureLocal(Activity(), ref));
+}
+
+TEST_F(StoreTest, WhatNobodyMayReadIsNotLost) {
+  LazyLayer layer = MakeLazy({{"a", "1"}});
+  layer.locators.push_back({"fake", "elsewhere"});
+  const SnapshotRef ref = Must(store_->ImportChain(std::span(&layer, 1)));
+  for (const Code code :
+       {Code::kUnauthenticated, Code::kPermissionDenied, Code::kFailedPrecondition}) {
+    source_.refusal = Error(code, "not you");
+    const Status refused = store_->EnsureLocal(Activity(), ref);
+    EXPECT_EQ(refused.error().code(), code);
+    EXPECT_FALSE(IsLost(refused.error())) << refused.error().ToString();
+  }
+  // One place refuses, the other has it no more.
+  int calls = 0;
+  source_.before = [&] {
+    source_.refusal =
+        ++calls == 1 ? Error(Code::kUnauthenticated, "not you") : Error(Code::kNotFound, "gone");
+  };
+  const Status refused = store_->EnsureLocal(Activity(), ref);
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(refused.error().code(), Code::kUnauthenticated);
+  EXPECT_FALSE(IsLost(refused.error()));
+}
+
+TEST_F(StoreTest, PlacesGoWithTheLastLayerThatNeedsThem) {
+  const std::vector<LazyLayer> layers{MakeLazy({{"a", "1"}}), MakeLazy({{"b", "2"}})};
+  SnapshotRef lazy = Must(store_->ImportChain(std::span(layers).first(1)));
+  SnapshotRef both = Must(store_->ImportChain(layers));
+  Must(store_->AddDistributionSource(layers[1].blob.digest, "registry.test", "x"));
+  Must(store_->EnsureLocal(Activity(), both));
+  both = SnapshotRef();
+  PruneAll();
+  EXPECT_EQ(Number("SELECT count(*) FROM locators"), 1);
+  EXPECT_EQ(Number("SELECT count(*) FROM blob_labels"), 0);
+  EXPECT_TRUE(Must(store_->LayerBlobs(Activity(), lazy, {}))[0].local);
+  lazy = SnapshotRef();
+  PruneAll();
+  EXPECT_EQ(Number("SELECT count(*) FROM locators"), 0);
+  EXPECT_EQ(Number("SELECT count(*) FROM layer_blobs"), 0);
+  // Nor is anything noted of what is no layer.
+  Must(store_->AddLocator(layers[0].blob.digest, {"fake", "pushed"}));
+  EXPECT_EQ(Number("SELECT count(*) FROM locators"), 0);
+}
+
+TEST_F(StoreTest, PlacesOfSessionsDoNotPileUp) {
+  class SessionSource final : public BlobSource {
+   public:
+    bool BoundToSessions() const override { return true; }
+    Status Fetch(const Activity&, const oci::Descriptor&, const Locator& locator,
+                 BlobWriter&) override {
+      asked.push_back(locator.value);
+      return NotFound("the session is over");
+    }
+    std::vector<std::string> asked;
+  } sessions;
+  store_->AddBlobSource("session", &sessions);
+  LazyLayer layer = MakeLazy({{"a", "1"}});
+  SnapshotRef ref;
+  for (int i = 0; i < 20; ++i) {
+    layer.locators = {{"session", "build " + std::to_string(i)}};
+    ref = Must(store_->ImportChain(std::span(&layer, 1)));
+    clock_.Advance(std::chrono::seconds(1));
+  }
+  EXPECT_TRUE(IsLost(store_->EnsureLocal(Activity(), ref).error()));
+  EXPECT_EQ(sessions.asked,
+            (std::vector<std::string>{"build 19", "build 18", "build 17", "build 16"}));
+}
+
+TEST_F(StoreTest, ABlobMayNotFillTheDisk) {
+  store_.reset();
+  kept_free_bytes_ = UINT64_MAX / 2;
+  Open();
+  Must(store_->PutBlob("small"));
+  BlobWriter writer = Must(store_->Ingest());
+  const Status written = writer.Write(std::string(2 << 20, 'x'));
+  ASSERT_FALSE(written.ok());
+  EXPECT_EQ(written.error().code(), Code::kResourceExhausted);
+  EXPECT_NE(written.error().message().find("no space left on device"), std::string::npos);
+}
+
+// However small the blob is that holds it.
+TEST_F(StoreTest, ALayerMayNotFillTheDisk) {
+  const LazyLayer layer = MakeLazy({{"a", std::string(4 << 20, 'x')}});
+  {
+    const SnapshotRef ref = Must(store_->ImportChain(std::span(&layer, 1)));
+    Must(store_->EnsureBlob(Activity(), Must(store_->KnownLayerBlobs(ref)).at(0).value()));
+  }
+  store_.reset();
+  kept_free_bytes_ = UINT64_MAX / 2;
+  Open();
+  const SnapshotRef ref = Must(store_->ImportChain(std::span(&layer, 1)));
+  const Status unpacked = store_->EnsureLocal(Activity(), ref);
+  ASSERT_FALSE(unpacked.ok());
+  EXPECT_EQ(unpacked.error().code(), Code::kResourceExhausted);
+  EXPECT_FALSE(IsLost(unpacked.error()));
+  EXPECT_TRUE(std::filesystem::is_empty(temp_ / "root/snapshots"));
 }
 
 }  // namespace

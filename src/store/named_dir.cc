@@ -8,7 +8,9 @@ namespace kiln::store {
 NamedState::~NamedState() {
   if (home == nullptr) return;
   // Left dirty by its holder: nobody can say what is in it.
-  if (discard || (dirty && !keep_if_dirty)) {
+  if (!recorded) {
+    home->root().Trash(dirs.top);
+  } else if (discard || (dirty && !keep_if_dirty)) {
     if (auto removed = home->records().Remove(num); !removed.ok())
       LOG_WARNING("removing directory {}: {}", id, removed.error());
   } else {

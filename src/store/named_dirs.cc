@@ -87,7 +87,7 @@ Result<std::shared_ptr<NamedState>> NamedDirs::Make(const progress::Activity& ac
   row.local = true;
   std::shared_ptr<NamedState> state = NewState(row, wanted);
   state->is_new = wanted.initial.is_scratch();
-  state->discard = true;  // until it is whole
+  state->recorded = false;  // until it is whole
   state->home = this;
   records_->HoldNamed(row.num, state);
   {
@@ -96,7 +96,7 @@ Result<std::shared_ptr<NamedState>> NamedDirs::Make(const progress::Activity& ac
   }
   TRY(Fill(activity, *state, wanted.initial));
   TRY(records_->InsertNamed(row, wanted.key));
-  state->discard = false;
+  state->recorded = true;
   return state;
 }
 

@@ -1,5 +1,6 @@
 #include "store/named_dirs.h"
 
+#include <future>
 #include <thread>
 
 #include "store/testing/store_fixture.h"
@@ -106,6 +107,46 @@ TEST_F(StoreTest, FrozenContextsAreSnapshots) {
   ASSERT_EQ(stat((path + "/f").c_str(), &a), 0);
   ASSERT_EQ(stat((Must(store_->LayerDirs(built))[0] + "/f").c_str(), &b), 0);
   EXPECT_EQ(a.st_ino, b.st_ino);
+}
+
+// What a new directory begins with may be far away. Nobody else waits for it but those of that
+// name, and they may give up.
+TEST_F(StoreTest, ADirectoryBeingMadeHoldsUpNobodyElse) {
+  const LazyLayer layer = MakeLazy({{"f", "far"}});
+  NamedDirOptions slow = Named("slow", Sharing::kShared);
+  slow.initial = Must(store_->ImportChain(std::span(&layer, 1)));
+  std::promise<void> begun;
+  std::promise<void> go_on;
+  source_.before = [&] {
+    begun.set_value();
+    go_on.get_future().wait();
+  };
+  std::thread maker([&] {
+    const NamedDir made = Must(store_->OpenNamedDir(Activity(), slow));
+    EXPECT_EQ(Must(ReadFile(made.path() + "/f")), "far");
+  });
+  begun.get_future().wait();
+  Must(store_->OpenNamedDir(Activity(), Named("other", Sharing::kShared)));
+  CancelSource cancel;
+  Activity activity;
+  activity.cancel = cancel.token();
+  std::thread waiter(
+      [&] { EXPECT_EQ(store_->OpenNamedDir(activity, slow).error().code(), Code::kCancelled); });
+  cancel.Cancel();
+  waiter.join();
+  go_on.set_value();
+  maker.join();
+}
+
+TEST_F(StoreTest, ADirectoryThatCannotBeMadeLeavesNothing) {
+  const LazyLayer layer = MakeLazy({{"f", "far"}});
+  source_.blobs.clear();
+  NamedDirOptions options = Named("c", Sharing::kShared);
+  options.initial = Must(store_->ImportChain(std::span(&layer, 1)));
+  EXPECT_FALSE(store_->OpenNamedDir(Activity(), options).ok());
+  EXPECT_TRUE(std::filesystem::is_empty(temp_ / "root/snapshots"));
+  options.initial = SnapshotRef();
+  EXPECT_TRUE(Must(store_->OpenNamedDir(Activity(), options)).is_new());
 }
 
 }  // namespace

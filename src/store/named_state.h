@@ -32,6 +32,7 @@ struct NamedState {
   Sharing sharing = Sharing::kPrivate;
   bool keep_if_dirty = false;
   bool is_new = false;
+  bool recorded = true;  // there is a row
   std::atomic<bool> dirty = false;
   std::atomic<bool> discard = false;
   Mutex mutex ACQUIRED_AFTER(lock_order::kRecords);

@@ -146,29 +146,47 @@ void Records::Used(int64_t num) {
 }
 
 Result<bool> Records::Remove(int64_t num) {
-  {
-    MutexLock guard(mutex_);
-    if (IsHeldLocked(num)) return false;
-    if (!doomed_.insert(num).second) return false;
-    ++epoch_;
+  TRY_ASSIGN(const std::vector<bool> removed, RemoveAll({&num, 1}));
+  return removed[0];
+}
+
+// Which of them nobody holds, and nobody can begin to hold from now on.
+std::vector<bool> Records::Doom(std::span<const int64_t> nums) {
+  std::vector<bool> mine;
+  const MutexLock guard(mutex_);
+  for (const int64_t num : nums) {
+    mine.push_back(!IsHeldLocked(num) && doomed_.insert(num).second);
+    if (!mine.back()) continue;
     live_.erase(num);
     named_.erase(num);
   }
-  // Nobody can begin to stand on it now, and whoever did has committed that.
-  bool removed = false;
+  ++epoch_;
+  return mine;
+}
+
+Result<std::vector<bool>> Records::RemoveAll(std::span<const int64_t> nums) {
+  const std::vector<bool> doomed = Doom(nums);
+  std::vector<bool> removed(nums.size(), false);
+  // Nobody can begin to stand on them now, and whoever did has committed that.
   const Status status = root_->database().Write([&](SqliteConnection& db) -> Status {
-    TRY_ASSIGN(const bool needed, IsStoodOn(db, num));
-    if (needed) return OkStatus();
-    TRY(DeleteRecord(db, num));
-    removed = true;
+    for (size_t i = 0; i < nums.size(); ++i) {
+      if (!doomed[i]) continue;
+      TRY_ASSIGN(const bool needed, IsStoodOn(db, nums[i]));
+      if (needed) continue;
+      TRY(DeleteRecord(db, nums[i]));
+      removed[i] = true;
+    }
     return OkStatus();
   });
-  if (status.ok() && removed) {
-    indexes_->Forget(num);
-    root_->Trash(root_->DirsOf(num).top);
+  for (size_t i = 0; status.ok() && i < nums.size(); ++i) {
+    if (!removed[i]) continue;
+    indexes_->Forget(nums[i]);
+    root_->Trash(root_->DirsOf(nums[i]).top);
   }
-  MutexLock guard(mutex_);
-  doomed_.erase(num);
+  const MutexLock guard(mutex_);
+  for (size_t i = 0; i < nums.size(); ++i) {
+    if (doomed[i]) doomed_.erase(nums[i]);
+  }
   TRY(status);
   return removed;
 }

@@ -43,6 +43,8 @@ class Records {
   Status InsertNamed(const RecordRow& row, const std::string& key);
   // With its directory. False: held, or something stands on it.
   Result<bool> Remove(int64_t num) EXCLUDES(mutex_);
+  // Several in one transaction, each only if those of them that stand on it come before it.
+  Result<std::vector<bool>> RemoveAll(std::span<const int64_t> nums) EXCLUDES(mutex_);
   // Counts a use, now.
   void Used(int64_t num);
 
@@ -67,6 +69,7 @@ class Records {
   Result<std::vector<RecordPtr>> AcquireAll(std::span<const int64_t> nums);
   Result<std::optional<int64_t>> FindId(const std::string& id);
   bool IsHeldLocked(int64_t num) const REQUIRES(mutex_);
+  std::vector<bool> Doom(std::span<const int64_t> nums) EXCLUDES(mutex_);
   void SweepLive() REQUIRES(mutex_);
 
   Root* const root_;

@@ -17,9 +17,15 @@ namespace {
 
 constexpr int64_t kLayoutVersion = 1;
 
-std::string BootId() {
-  auto id = ReadFile("/proc/sys/kernel/random/boot_id", 128);
-  return id.ok() ? std::string(Trim(*id)) : "unknown";
+// "" if the system does not say.
+std::string BootId(const std::string& file) {
+  auto id = ReadFile(file, 128);
+  if (id.ok()) return std::string(Trim(*id));
+  LOG_WARNING(
+      "which boot this is cannot be read, so a store that was not closed is taken as after a loss "
+      "of power: {}",
+      id.error());
+  return "";
 }
 
 Result<int64_t> Number(SqliteConnection& db, std::string_view sql) {
@@ -93,7 +99,7 @@ class Recovery {
       TRY(DropLost(db));
       return TakeNumbers(db);
     }));
-    if (recovered_) TRY(SweepOrphans());
+    if (recovered_) TRY(Sweep());
     for (const char* folder : {"/ingest", "/trash"}) {
       TRY_ASSIGN(const std::vector<std::string> names, NamesIn(root_.path() + folder));
       for (const std::string& name : names)
@@ -110,6 +116,7 @@ class Recovery {
       return FailedPrecondition("{}: layout version {} is not this program's {}", root_.path(),
                                 layout, kLayoutVersion);
     }
+    layout_ = layout;
     return SetMeta(db, "layout", std::to_string(kLayoutVersion));
   }
 
@@ -118,8 +125,9 @@ class Recovery {
     TRY_ASSIGN(const std::string open, GetMeta(db, "open"));
     TRY_ASSIGN(const std::string synced, GetMeta(db, "synced"));
     synced_ = ParseInt(synced).value_or(0);
-    const std::string now = BootId();
-    rebooted_ = !boot.empty() && boot != now;
+    const std::string now = BootId(root_.options().boot_id_file);
+    const bool known = !now.empty() && !boot.empty();
+    rebooted_ = known ? boot != now : !layout_.empty() && open == "1";
     recovered_ = open == "1" || rebooted_;
     if (rebooted_) {
       TRY(DropUnsynced(db, synced_));
@@ -165,14 +173,14 @@ class Recovery {
       const std::string path = top + "/" + name;
       struct stat st;
       const bool flat = name.starts_with("flat-");
-      bool keep = name == "fs" || name == "links" || (flat && !rebooted_);
+      bool keep = name == "fs" || name == "links" || name == "linked" || (flat && !rebooted_);
       if (name == "index") keep = !rebooted_ || (lstat(path.c_str(), &st) == 0 && st.st_size > 0);
       if (!keep) root_.Trash(path);
     }
   }
 
   // Directories and blobs without a row, rows without their data.
-  Status SweepOrphans() {
+  Status Sweep() {
     std::set<std::string> nums;
     std::set<std::string> local;
     std::set<std::string> digests;
@@ -216,6 +224,7 @@ class Recovery {
   }
 
   Root& root_;
+  std::string layout_;  // "" for a new store
   int64_t synced_ = 0;
   bool rebooted_ = false;
   bool recovered_ = false;
@@ -225,5 +234,24 @@ class Recovery {
 }  // namespace
 
 Result<bool> Recover(Root& root) { return Recovery(root).Run(); }
+
+Status SweepOrphans(Root& root) {
+  std::set<std::string> nums;
+  std::set<std::string> digests;
+  TRY(root.database().Scan([&](SqliteConnection& db) -> Status {
+    TRY_ASSIGN(nums, TextSet(db, "SELECT CAST(num AS TEXT) FROM records"));
+    TRY_ASSIGN(digests, TextSet(db, "SELECT lower(hex(digest)) FROM blobs"));
+    return OkStatus();
+  }));
+  TRY_ASSIGN(const std::vector<std::string> snapshots, NamesIn(root.SnapshotDir()));
+  for (const std::string& name : snapshots) {
+    if (!nums.contains(name)) root.Trash(root.SnapshotDir() + "/" + name);
+  }
+  TRY_ASSIGN(const std::vector<std::string> files, NamesIn(root.BlobDir()));
+  for (const std::string& name : files) {
+    if (!digests.contains(name)) (void)unlink((root.BlobDir() + "/" + name).c_str());
+  }
+  return OkStatus();
+}
 
 }  // namespace kiln::store

@@ -10,4 +10,7 @@ namespace kiln::store {
 // closing it.
 Result<bool> Recover(Root& root);
 
+// Removes directories and blobs that no row knows. Only while nobody adds any.
+Status SweepOrphans(Root& root);
+
 }  // namespace kiln::store

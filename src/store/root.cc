@@ -50,7 +50,8 @@ Root::Root(StoreOptions options)
 
 Root::~Root() {
   janitor_.reset();
-  if (ready_) {
+  // After trouble the next start looks over everything.
+  if (ready_ && !troubled()) {
     database_->WriteLater([](SqliteConnection& db) { return SetMeta(db, "open", "0"); });
   }
 }
@@ -76,6 +77,7 @@ SnapshotDirs Root::DirsOf(int64_t num) const {
   dirs.tree = dirs.top + "/tree";
   dirs.index = dirs.top + "/index";
   dirs.links = dirs.top + "/links";
+  dirs.linked = dirs.top + "/linked";
   return dirs;
 }
 
@@ -87,8 +89,16 @@ void Root::Trash(const std::string& path) {
   std::string grave = path_ + "/trash/" + NewId();
   if (rename(path.c_str(), grave.c_str()) == 0) {
     janitor_->Delete(std::move(grave));
-  } else if (errno != ENOENT) {
-    LOG_WARNING("{}", ErrnoError(errno, "moving {} to trash", path));
+    return;
+  }
+  if (errno == ENOENT) return;
+  // A full disk may have no room for a name in trash/. Here and now, then: the path may be used
+  // again.
+  const Error moving = ErrnoError(errno, "moving {} to trash", path);
+  if (Status removed = sys::RemoveTree(path); !removed.ok()) {
+    LOG_WARNING("{}", moving);
+    LOG_WARNING("removing {}: {}", path, removed.error());
+    orphans_ = true;
   }
 }
 

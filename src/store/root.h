@@ -20,12 +20,13 @@ namespace kiln::store {
 
 // Directories of one snapshot number.
 struct SnapshotDirs {
-  std::string top;    // snapshots/N
-  std::string fs;     // snapshots/N/fs
-  std::string work;   // snapshots/N/work
-  std::string tree;   // snapshots/N/tree
-  std::string index;  // snapshots/N/index
-  std::string links;  // snapshots/N/links
+  std::string top;     // snapshots/N
+  std::string fs;      // snapshots/N/fs
+  std::string work;    // snapshots/N/work
+  std::string tree;    // snapshots/N/tree
+  std::string index;   // snapshots/N/index
+  std::string links;   // snapshots/N/links
+  std::string linked;  // snapshots/N/linked
 };
 
 // The names in a directory.
@@ -45,6 +46,8 @@ class Root {
   Status Open();
   // Recovery is over. From here on a stop may be marked as clean.
   void MarkReady() { ready_ = true; }
+  // Whether something failed that may have left files without rows: then a stop sweeps them.
+  bool troubled() const { return orphans_ || database_->troubled(); }
 
   const StoreOptions& options() const { return options_; }
   const std::string& path() const { return path_; }
@@ -92,6 +95,7 @@ class Root {
   std::unique_ptr<Database> database_;
   std::unique_ptr<Janitor> janitor_;
   bool ready_ = false;
+  std::atomic<bool> orphans_ = false;
   std::atomic<int64_t> next_num_{1};
   std::atomic<int64_t> next_seq_{1};
   Mutex open_mutex_ ACQUIRED_AFTER(lock_order::kRecords);

@@ -47,7 +47,7 @@ CREATE TABLE locators(digest BLOB, kind TEXT, value TEXT, PRIMARY KEY(digest, ki
 CREATE TABLE pins(owner TEXT, digest BLOB, until INTEGER, PRIMARY KEY(owner, digest)) WITHOUT ROWID;
 CREATE INDEX pins_digest ON pins(digest);
 )sql",
-                                                                      R"sql(
+                                                                     R"sql(
 ALTER TABLE locators ADD COLUMN added INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE records ADD COLUMN linked INTEGER NOT NULL DEFAULT 0;
 UPDATE records SET size=NULL;

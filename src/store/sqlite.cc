@@ -33,6 +33,12 @@ Error SqliteError(sqlite3* db, std::string_view what) {
   }
 }
 
+// Of the disk or the machine, not of what was asked.
+bool IsTrouble(const Error& error) {
+  return error.code() == Code::kResourceExhausted || error.code() == Code::kInternal ||
+         error.code() == Code::kDataLoss;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::string& path) {
@@ -99,6 +105,8 @@ Result<SqliteStatement> SqliteConnection::Prepare(std::string_view sql) {
   }
   return SqliteStatement(db_, cached->second);
 }
+
+bool SqliteConnection::InTransaction() const { return sqlite3_get_autocommit(db_) == 0; }
 
 int64_t SqliteConnection::changes() const { return sqlite3_changes64(db_); }
 
@@ -198,6 +206,7 @@ Database::~Database() {
   changed_.NotifyAll();
   if (thread_.joinable()) thread_.join();
   reader_.reset();
+  scanner_.reset();
 }
 
 Status Database::Write(Work work) {
@@ -224,6 +233,17 @@ Status Database::Read(const Work& work) {
   return work(*reader_);
 }
 
+Status Database::Scan(const Work& work) {
+  MutexLock lock(scanner_mutex_);
+  if (scanner_ == nullptr) TRY_ASSIGN(scanner_, SqliteConnection::Open(path_));
+  return work(*scanner_);
+}
+
+size_t Database::queued() const {
+  const MutexLock lock(mutex_);
+  return queue_.size();
+}
+
 void Database::Run() {
   MutexLock lock(mutex_);
   while (true) {
@@ -245,30 +265,40 @@ void Database::Run() {
 // after the commit.
 void Database::RunBatch(const std::vector<std::shared_ptr<Item>>& batch) {
   std::vector<Status> results;
+  size_t begun_at = 0;  // the first item of the transaction that is open
   Status begun = writer_->Exec("BEGIN IMMEDIATE");
   for (const auto& item : batch) {
-    Status status = begun;
-    if (status.ok()) status = writer_->Exec("SAVEPOINT item");
-    if (status.ok()) {
-      status = item->work(*writer_);
-      const Status ended =
-          writer_->Exec(status.ok() ? "RELEASE item" : "ROLLBACK TO item; RELEASE item");
-      if (status.ok()) status = ended;
-    }
-    results.push_back(std::move(status));
+    results.push_back(begun.ok() ? RunItem(*item) : begun);
+    if (!begun.ok() || writer_->InTransaction()) continue;
+    // A full disk, a failed read or want of memory may make SQLite roll all of it back.
+    const Status lost = results.back().ok()
+                            ? Status(Internal("database: the transaction was rolled back"))
+                            : results.back();
+    for (; begun_at < results.size(); ++begun_at) results[begun_at] = lost;
+    begun = writer_->Exec("BEGIN IMMEDIATE");
   }
   if (begun.ok()) {
     if (Status committed = writer_->Exec("COMMIT"); !committed.ok()) {
-      (void)writer_->Exec("ROLLBACK");
-      for (Status& status : results) status = committed;
+      if (writer_->InTransaction()) (void)writer_->Exec("ROLLBACK");
+      for (; begun_at < results.size(); ++begun_at) results[begun_at] = committed;
     }
   }
   MutexLock lock(mutex_);
   for (size_t i = 0; i < batch.size(); ++i) {
+    if (!results[i].ok() && IsTrouble(results[i].error())) troubled_ = true;
     if (batch[i]->detached && !results[i].ok()) LOG_WARNING("{}: {}", path_, results[i].error());
     batch[i]->result = std::move(results[i]);
     batch[i]->work = nullptr;
   }
+}
+
+Status Database::RunItem(const Item& item) {
+  TRY(writer_->Exec("SAVEPOINT item"));
+  Status status = item.work(*writer_);
+  if (!writer_->InTransaction()) return status;
+  const Status ended =
+      writer_->Exec(status.ok() ? "RELEASE item" : "ROLLBACK TO item; RELEASE item");
+  return status.ok() ? ended : status;
 }
 
 }  // namespace kiln::store

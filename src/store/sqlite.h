@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -40,6 +41,8 @@ class SqliteConnection {
   Status Exec(const std::string& sql);
   // Prepared once per text, then reused; reset and unbound. Use one at a time per text.
   Result<SqliteStatement> Prepare(std::string_view sql);
+  // False: none was begun, or SQLite rolled it back by itself.
+  bool InTransaction() const;
   // Rows changed by the last statement.
   int64_t changes() const;
 
@@ -102,7 +105,13 @@ class Database {
   // Queued; failures are logged.
   void WriteLater(Work work);
   // On the calling thread, one reader at a time; sees everything committed before.
-  Status Read(const Work& work);
+  Status Read(const Work& work) EXCLUDES(reader_mutex_);
+  // The same for what reads whole tables, so that others need not wait for it.
+  Status Scan(const Work& work) EXCLUDES(scanner_mutex_);
+  // Writes that wait for the writer.
+  size_t queued() const EXCLUDES(mutex_);
+  // Whether a write has failed for want of space, memory or a sound disk.
+  bool troubled() const { return troubled_; }
 
  private:
   struct Item {
@@ -113,13 +122,17 @@ class Database {
   Database(std::unique_ptr<SqliteConnection> writer, std::unique_ptr<SqliteConnection> reader,
            std::string path);
   void Run();
+  Status RunItem(const Item& item);
   void RunBatch(const std::vector<std::shared_ptr<Item>>& batch);
 
   const std::string path_;
   std::unique_ptr<SqliteConnection> writer_;
   Mutex reader_mutex_;
   std::unique_ptr<SqliteConnection> reader_ PT_GUARDED_BY(reader_mutex_);
-  Mutex mutex_;
+  Mutex scanner_mutex_;
+  std::unique_ptr<SqliteConnection> scanner_ PT_GUARDED_BY(scanner_mutex_);  // once it is wanted
+  std::atomic<bool> troubled_ = false;
+  mutable Mutex mutex_;
   CondVar changed_;
   std::deque<std::shared_ptr<Item>> queue_ GUARDED_BY(mutex_);
   bool stopping_ GUARDED_BY(mutex_) = false;

@@ -1,6 +1,7 @@
 // What the store offers, handed to its rooms.
 #include "store/store.h"
 
+#include "base/log.h"
 #include "base/strings.h"
 #include "store/collection.h"
 #include "store/layer_blobs.h"
@@ -16,6 +17,10 @@ struct Store::Impl {
   ~Impl() {
     if (ready) named.RemoveDirty();
     indexes.Trim(true);
+    if (!ready || !root.troubled()) return;
+    if (Status swept = SweepOrphans(root); !swept.ok())
+      LOG_WARNING("sweeping {}: {}", root.path(), swept.error());
+    root.janitor().Drain();
   }
   Status Open() {
     TRY(root.Open());

@@ -24,6 +24,7 @@ struct StoreOptions {
   std::string root;              // created 0711 if missing
   const Clock* clock = nullptr;  // null: the machine's
   std::string snapshotter = "overlayfs";
+  std::string boot_id_file = "/proc/sys/kernel/random/boot_id";
   bool rootless = false;
   uint64_t ballast_bytes = 1 << 20;
   uint64_t kept_free_bytes = 2 << 20;  // so much of the disk is left when blobs and layers come in

@@ -3,62 +3,77 @@
 #include <unistd.h>
 
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/strings.h"
 #include "store/collection.h"
-#include "store/delta.h"
+#include "sys/file_info.h"
+#include "sys/rooted_path.h"
 
 namespace kiln::store {
+
+namespace {
+
+Status ReadRecords(SqliteConnection& db, std::vector<UsageRow>* rows) {
+  TRY_ASSIGN(
+      SqliteStatement query,
+      db.Prepare("SELECT num,id,kind,parent,local,type,description,created,last_used,usage_count,"
+                 "size,linked FROM records ORDER BY num"));
+  while (true) {
+    TRY_ASSIGN(const bool more, query.Step());
+    if (!more) return OkStatus();
+    UsageRow row;
+    row.num = query.Int(0);
+    row.record.id = query.Text(1);
+    row.kind = static_cast<RecordKind>(query.Int(2));
+    if (!query.IsNull(3)) row.stands_on.push_back(query.Int(3));
+    row.local = query.Int(4) != 0;
+    row.record.type = query.Text(5);
+    row.record.description = query.Text(6);
+    row.record.created = FromUnixNanos(query.Int(7));
+    if (!query.IsNull(8)) row.record.last_used = FromUnixNanos(query.Int(8));
+    row.record.usage_count = query.Int(9);
+    if (!query.IsNull(10)) row.dir_bytes = static_cast<uint64_t>(query.Int(10));
+    row.has_linked = query.Int(11) != 0;
+    row.record.is_mutable = row.kind == RecordKind::kNamed;
+    rows->push_back(std::move(row));
+  }
+}
+
+Status ReadRelations(SqliteConnection& db, const std::unordered_map<int64_t, size_t>& at,
+                     std::vector<UsageRow>* rows) {
+  TRY_ASSIGN(SqliteStatement inputs,
+             db.Prepare("SELECT record,input FROM record_inputs ORDER BY record,position"));
+  while (true) {
+    TRY_ASSIGN(const bool more, inputs.Step());
+    if (!more) break;
+    if (const auto found = at.find(inputs.Int(0)); found != at.end())
+      (*rows)[found->second].stands_on.push_back(inputs.Int(1));
+  }
+  // A blob that several layers have is the oldest one's.
+  TRY_ASSIGN(SqliteStatement blob_sizes,
+             db.Prepare("SELECT min(l.record),b.size FROM layer_blobs l JOIN blobs b "
+                        "ON b.digest=l.digest GROUP BY b.digest"));
+  while (true) {
+    TRY_ASSIGN(const bool more, blob_sizes.Step());
+    if (!more) return OkStatus();
+    const auto found = at.find(blob_sizes.Int(0));
+    if (found != at.end())
+      (*rows)[found->second].blob_bytes += static_cast<uint64_t>(blob_sizes.Int(1));
+  }
+}
+
+}  // namespace
 
 Result<std::vector<UsageRow>> Collection::ReadUsage() {
   std::vector<UsageRow> rows;
   std::unordered_map<int64_t, size_t> at;
   TRY(root_->database().Write(
       [](SqliteConnection&) { return OkStatus(); }));  // uses that are still in the queue count
-  TRY(root_->database().Read([&](SqliteConnection& db) -> Status {
-    TRY_ASSIGN(
-        SqliteStatement query,
-        db.Prepare("SELECT num,id,kind,parent,local,type,description,created,last_used,usage_count,"
-                   "size FROM records ORDER BY num"));
-    while (true) {
-      TRY_ASSIGN(const bool more, query.Step());
-      if (!more) break;
-      UsageRow row;
-      row.num = query.Int(0);
-      row.record.id = query.Text(1);
-      row.kind = static_cast<RecordKind>(query.Int(2));
-      if (!query.IsNull(3)) row.stands_on.push_back(query.Int(3));
-      row.local = query.Int(4) != 0;
-      row.record.type = query.Text(5);
-      row.record.description = query.Text(6);
-      row.record.created = FromUnixNanos(query.Int(7));
-      if (!query.IsNull(8)) row.record.last_used = FromUnixNanos(query.Int(8));
-      row.record.usage_count = query.Int(9);
-      if (!query.IsNull(10)) row.dir_bytes = static_cast<uint64_t>(query.Int(10));
-      row.record.is_mutable = row.kind == RecordKind::kNamed;
-      at.emplace(row.num, rows.size());
-      rows.push_back(std::move(row));
-    }
-    TRY_ASSIGN(SqliteStatement inputs,
-               db.Prepare("SELECT record,input FROM record_inputs ORDER BY record,position"));
-    while (true) {
-      TRY_ASSIGN(const bool more, inputs.Step());
-      if (!more) break;
-      if (const auto found = at.find(inputs.Int(0)); found != at.end())
-        rows[found->second].stands_on.push_back(inputs.Int(1));
-    }
-    // A blob that several layers have is the oldest one's.
-    TRY_ASSIGN(SqliteStatement blob_sizes,
-               db.Prepare("SELECT min(l.record),b.size FROM layer_blobs l JOIN blobs b "
-                          "ON b.digest=l.digest GROUP BY b.digest"));
-    while (true) {
-      TRY_ASSIGN(const bool more, blob_sizes.Step());
-      if (!more) break;
-      const auto found = at.find(blob_sizes.Int(0));
-      if (found != at.end())
-        rows[found->second].blob_bytes += static_cast<uint64_t>(blob_sizes.Int(1));
-    }
-    return OkStatus();
+  TRY(root_->database().Scan([&](SqliteConnection& db) -> Status {
+    TRY(ReadRecords(db, &rows));
+    for (size_t i = 0; i < rows.size(); ++i) at.emplace(rows[i].num, i);
+    return ReadRelations(db, at, &rows);
   }));
   for (UsageRow& row : rows) {
     for (const int64_t below : row.stands_on) {
@@ -75,18 +90,10 @@ Result<std::vector<UsageRow>> Collection::ReadUsage() {
   return rows;
 }
 
-static Result<uint64_t> OwnBytes(const SnapshotDirs& dirs) {
-  std::set<uint64_t> not_counted;
-  if (auto text = ReadFile(dirs.links, size_t{1} << 30); text.ok()) {
-    for (std::string_view line : Split(*text, '\n')) {
-      if (const auto inode = ParseUint(line)) not_counted.insert(*inode);
-    }
-  }
-  return DiskBytes(dirs.fs, not_counted);
-}
+namespace {
 
 // What a list of layers shows as one directory, beside the snapshot. Its links are the layers' own.
-static Result<uint64_t> FlatBytes(const std::string& top) {
+Result<uint64_t> FlatBytes(const std::string& top) {
   uint64_t bytes = 0;
   if (access(top.c_str(), F_OK) != 0) return bytes;
   TRY_ASSIGN(const Fd fd, OpenFile(top, O_RDONLY | O_DIRECTORY));
@@ -102,28 +109,64 @@ static Result<uint64_t> FlatBytes(const std::string& top) {
   return bytes;
 }
 
+Result<MeasuredTree> MeasureOf(const UsageRow& row, const SnapshotDirs& dirs) {
+  if (row.kind == RecordKind::kNamed) return MeasureShared(dirs.fs);
+  if (row.kind != RecordKind::kLayer || !row.local) return MeasuredTree();
+  std::unordered_set<uint64_t> linked;
+  if (auto text = ReadFile(dirs.links, size_t{1} << 30); text.ok()) {
+    for (const std::string_view line : Split(*text, '\n')) {
+      if (const auto inode = ParseUint(line)) linked.insert(*inode);
+    }
+  }
+  return MeasureLayer(dirs.fs, linked);
+}
+
+// Measures a directory and notes the list of its shared files beside it.
+Status MeasureRow(const Root& root, UsageRow* row) {
+  const SnapshotDirs dirs = root.DirsOf(row->num);
+  TRY_ASSIGN(MeasuredTree tree, MeasureOf(*row, dirs));
+  TRY_ASSIGN(const uint64_t flat, FlatBytes(dirs.top));
+  if (!tree.linked.empty()) TRY(WriteLinked(dirs.linked, tree.linked));
+  row->has_linked = !tree.linked.empty();
+  row->linked = std::move(tree.linked);
+  row->dir_bytes = tree.bytes + flat;
+  return OkStatus();
+}
+
+}  // namespace
+
 // Walks what has not been measured. What is being written counts as nothing yet.
 Status Collection::Measure(std::vector<UsageRow>* rows) {
-  std::vector<std::pair<int64_t, uint64_t>> measured;
+  std::vector<const UsageRow*> measured;
   for (UsageRow& row : *rows) {
-    const bool has_directory =
-        row.kind == RecordKind::kNamed || (row.kind == RecordKind::kLayer && row.local);
-    if (!row.dir_bytes && !(row.record.is_mutable && row.record.in_use)) {
-      const SnapshotDirs dirs = root_->DirsOf(row.num);
-      auto bytes = has_directory ? OwnBytes(dirs) : Result<uint64_t>(0);
-      auto flat = bytes.ok() ? FlatBytes(dirs.top) : Result<uint64_t>(0);
-      if (bytes.ok() && flat.ok()) {
-        row.dir_bytes = *bytes + *flat;
-        measured.emplace_back(row.num, *row.dir_bytes);
+    if (row.dir_bytes && row.has_linked) {
+      auto linked = ReadLinked(root_->DirsOf(row.num).linked);
+      if (linked.ok()) {
+        row.linked = std::move(*linked);
+      } else {
+        row.dir_bytes.reset();
       }
     }
-    row.record.size_bytes = row.dir_bytes.value_or(0) + row.blob_bytes;
+    if (row.dir_bytes || (row.record.is_mutable && row.record.in_use)) continue;
+    if (MeasureRow(*root_, &row).ok()) measured.push_back(&row);
+  }
+  // The oldest layer that has a file has its bytes; a context only those of files no layer has.
+  LinkedOwners owners;
+  for (const bool named : {false, true}) {
+    for (UsageRow& row : *rows) {
+      if ((row.kind == RecordKind::kNamed) != named) continue;
+      row.record.size_bytes = row.dir_bytes.value_or(0) + row.blob_bytes + owners.Add(row.linked);
+    }
   }
   if (measured.empty()) return OkStatus();
   return root_->database().Write([&](SqliteConnection& db) -> Status {
-    for (const auto& [num, bytes] : measured) {
-      TRY_ASSIGN(SqliteStatement update, db.Prepare("UPDATE records SET size=? WHERE num=?"));
-      TRY(update.Bind(static_cast<int64_t>(bytes)).Bind(num).Run());
+    for (const UsageRow* row : measured) {
+      TRY_ASSIGN(SqliteStatement update,
+                 db.Prepare("UPDATE records SET size=?, linked=? WHERE num=?"));
+      TRY(update.Bind(static_cast<int64_t>(*row->dir_bytes))
+              .Bind(int64_t{row->has_linked})
+              .Bind(row->num)
+              .Run());
     }
     return OkStatus();
   });

@@ -6,8 +6,10 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +18,7 @@
 #include "archive/tar.h"
 #include "base/clock.h"
 #include "oci/media_type.h"
+#include "store/sqlite.h"
 #include "store/store.h"
 #include "store/testing/files.h"
 #include "sys/mounts.h"
@@ -33,11 +36,15 @@ class FakeSource final : public BlobSource {
   Status Fetch(const Activity&, const oci::Descriptor& blob, const Locator&,
                BlobWriter& writer) override {
     ++fetches;
+    if (before) before();
+    if (refusal) return *refusal;
     const auto found = blobs.find(blob.digest);
     if (found == blobs.end()) return NotFound("no such blob");
     return writer.Write(found->second);
   }
   std::map<Digest, std::string> blobs;
+  std::optional<Error> refusal;  // for everything
+  std::function<void()> before;  // called first
   std::atomic<int> fetches = 0;
 };
 
@@ -51,6 +58,7 @@ class StoreTest : public ::testing::Test {
     options.clock = &clock_;
     options.max_mount_layers = max_layers_;
     options.sync_delay = std::chrono::hours(1);
+    options.kept_free_bytes = kept_free_bytes_;
     store_ = Must(Store::Open(options));
     store_->AddBlobSource("fake", &source_);
   }
@@ -92,6 +100,12 @@ class StoreTest : public ::testing::Test {
     return layer;
   }
 
+  // The first column of the first row, in the store's database.
+  int64_t Number(const std::string& sql) {
+    auto db = Must(SqliteConnection::Open(temp_ / "root/store.db"));
+    auto query = Must(db->Prepare(sql));
+    return Must(query.Step()) ? query.Int(0) : -1;
+  }
   std::string Shown(const SnapshotRef& ref) { return Listing(Must(store_->Tree(ref))); }
   std::string Mounted(const SnapshotRef& ref) {
     const sys::Mounter mounter{sys::MounterOptions{}};
@@ -117,6 +131,7 @@ class StoreTest : public ::testing::Test {
   FakeClock clock_;
   FakeSource source_;
   size_t max_layers_ = 500;
+  uint64_t kept_free_bytes_ = 0;
   std::unique_ptr<Store> store_;
 };
 
