@@ -25,6 +25,7 @@ Result<std::string> ReadQuoted(std::string_view text, std::size_t& at) {
 
 Result<std::vector<std::string>> ParseCsv(std::string_view text) {
   std::vector<std::string> fields;
+  if (text.ends_with('\n')) text.remove_suffix(text.ends_with("\r\n") ? 2 : 1);
   if (text.empty()) return fields;
   std::size_t at = 0;
   while (true) {
@@ -47,6 +48,18 @@ Result<std::vector<std::string>> ParseCsv(std::string_view text) {
     if (at >= text.size()) return fields;
     ++at;
   }
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> ParseKeyValues(std::string_view text) {
+  TRY_ASSIGN(const std::vector<std::string> fields, ParseCsv(text));
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const std::string& field : fields) {
+    const auto cut = Cut(field, "=");
+    std::string key = cut ? ToLower(Trim(cut->first)) : "";
+    if (key.empty()) return InvalidArgument("invalid value {}: want key=value", Quoted(field));
+    pairs.emplace_back(std::move(key), cut->second);
+  }
+  return pairs;
 }
 
 }  // namespace kiln

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <climits>
 
+#include "base/byte_size.h"
 #include "base/strings.h"
 
 namespace kiln::cmd {
@@ -27,22 +27,9 @@ bool IsExpression(std::string_view text) {
 }  // namespace
 
 Result<int64_t> ParseSize(const std::string& flag, const std::string& text) {
-  std::string lower = ToLower(text);
-  std::string_view number = lower;
-  int64_t unit = 1;
-  if (number.ends_with("ib")) number.remove_suffix(2);
-  if (number.ends_with('b')) number.remove_suffix(1);
-  if (!number.empty()) {
-    size_t power = std::string_view("kmgt").find(number.back());
-    if (power != std::string_view::npos) {
-      unit = int64_t{1} << (10 * (power + 1));
-      number.remove_suffix(1);
-    }
-  }
-  auto value = ParseInt(Trim(number));
-  if (!value || *value < 0 || *value > INT64_MAX / unit)
-    return InvalidArgument("invalid size {} for {}", Quoted(text), flag);
-  return *value * unit;
+  const auto bytes = ParseByteSize(text);
+  if (!bytes) return InvalidArgument("invalid size {} for {}", Quoted(text), flag);
+  return *bytes;
 }
 
 Result<CacheFilter> ParseCacheFilters(const std::vector<std::string>& texts) {

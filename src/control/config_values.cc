@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/byte_size.h"
 #include "base/strings.h"
 #include "control/config.h"
 
@@ -38,19 +39,9 @@ Result<DiskSize> ParseDiskSize(std::string_view text) {
     size.percent = static_cast<int>(*percent);
     return size;
   }
-  std::string lower = ToLower(Trim(text));
-  if (lower.ends_with('b')) lower.pop_back();
-  if (lower.ends_with('i')) lower.pop_back();
-  static constexpr std::string_view kUnits = "kmgtp";
-  uint64_t factor = 1;
-  if (!lower.empty() && kUnits.find(lower.back()) != std::string_view::npos) {
-    factor = uint64_t{1} << (10 * (kUnits.find(lower.back()) + 1));
-    lower.pop_back();
-  }
-  const auto number = ParseUint(Trim(lower));
-  if (!number || *number > UINT64_MAX / factor)
-    return InvalidArgument("bad disk size {}", Quoted(text));
-  size.bytes = *number * factor;
+  const auto bytes = ParseByteSize(text);
+  if (!bytes) return InvalidArgument("bad disk size {}", Quoted(text));
+  size.bytes = static_cast<uint64_t>(*bytes);
   return size;
 }
 
