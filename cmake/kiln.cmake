@@ -125,7 +125,6 @@ function(kiln_executable name)
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${links} kiln_warnings)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
-  target_compile_definitions(${name} PRIVATE KILN_VERSION="${PROJECT_VERSION}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
   if(NOT KILN_SANITIZE)
     # Not with -static-libgcc or -static-libstdc++: they make gcc link dynamically again.

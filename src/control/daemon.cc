@@ -17,6 +17,7 @@
 #include "base/loop.h"
 #include "base/mutex.h"
 #include "base/pool.h"
+#include "base/version.h"
 #include "build/environment.h"
 #include "cachedb/cachedb.h"
 #include "cdi/registry.h"
@@ -199,7 +200,7 @@ Status Daemon::Parts::OpenStore(const sys::Mounter& mounter) {
 
 Status Daemon::Parts::OpenNetwork(sys::Spawner& spawner) {
   http::ClientOptions options;
-  options.user_agent = "kiln/0.1.0";
+  options.user_agent = "kiln/" + Version();
   options.proxies = http::ProxySettings::From([](const char* name) { return std::getenv(name); });
   http = std::make_unique<http::Client>(http_library, std::move(options));
   credentials = std::make_unique<source::SessionCredentials>(sessions, config.session_auth_timeout);

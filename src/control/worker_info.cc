@@ -2,11 +2,13 @@
 
 #include <moby/buildkit/v1/types/worker.pb.h>
 
+#include "base/version.h"
+
 namespace kiln::control {
 
 void VersionToProto(moby::buildkit::v1::types::BuildkitVersion* out) {
   out->set_package(std::string(kPackage));
-  out->set_version(std::string(kVersion));
+  out->set_version(ProtocolVersion());
   out->set_dockerfileversion(std::string(kDockerfileVersion));
 }
 

@@ -16,10 +16,8 @@ class WorkerRecord;
 
 namespace kiln::control {
 
-// What Info and ListWorkers say. The version is the BuildKit version whose protocol is served, ours
-// as build metadata: clients compare it.
+// What Info and ListWorkers say, beside ProtocolVersion().
 inline constexpr std::string_view kPackage = "kiln";
-inline constexpr std::string_view kVersion = "v0.34.2+kiln.0.1.0";
 inline constexpr std::string_view kDockerfileVersion = "1.28.0";
 inline constexpr std::string_view kWorkerLabelPrefix = "org.mobyproject.buildkit.worker.";
 
