@@ -5,10 +5,12 @@
 #include <moby/buildkit/v1/frontend/gateway.grpc.pb.h>
 #include <moby/buildkit/v1/sourcepolicy/policy.pb.h>
 
-#include <condition_variable>
+#include <functional>
 #include <thread>
 
 #include "base/ids.h"
+#include "base/mutex.h"
+#include "base/thread.h"
 #include "client/layout_output.h"
 #include "client/progress_events.h"
 #include "client/session_server.h"
@@ -29,29 +31,30 @@ constexpr std::chrono::seconds kStatusGrace{5};
 // A thread that makes one call; waiting for it may be bounded.
 class Background {
  public:
-  template <typename Work>
-  explicit Background(Work work)
-      : thread_([this, work = std::move(work)]() mutable {
+  Background(const char* name, std::function<void()> work)
+      : thread_(AwaitThread(name, [this, work = std::move(work)] {
           work();
-          std::lock_guard lock(mutex_);
+          MutexLock lock(mutex_);
           done_ = true;
-          changed_.notify_all();
-        }) {}
+          changed_.NotifyAll();
+        })) {}
   ~Background() { thread_.join(); }
+  Background(const Background&) = delete;
+  Background& operator=(const Background&) = delete;
 
   bool WaitFor(std::chrono::nanoseconds limit) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, limit, [this] { return done_; });
+    MutexLock lock(mutex_);
+    return changed_.WaitFor(lock, limit, [this]() REQUIRES(mutex_) { return done_; });
   }
   void Wait() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return done_; });
+    MutexLock lock(mutex_);
+    while (!done_) changed_.Wait(lock);
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool done_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  bool done_ GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 
@@ -82,8 +85,9 @@ class Building {
       bridge_cancel_.Cancel();
     });
     grpc::Status solved;
-    Background solve([&] { solved = stub->Solve(&solve_context_, solve_, &solve_response_); });
-    Background status([&] { ReadStatus(*stub); });
+    Background solve("kiln-solve",
+                     [&] { solved = stub->Solve(&solve_context_, solve_, &solve_response_); });
+    Background status("kiln-status", [&] { ReadStatus(*stub); });
 
     const Status driven = DriveBridge();
     if (!driven.ok() && !solve.WaitFor(kSolveGrace)) solve_context_.TryCancel();

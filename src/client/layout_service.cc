@@ -113,14 +113,14 @@ grpc::Status LayoutService::Write(grpc::ServerContext* context, WriteStream* str
   };
   kiln::Status done = serve();
   if (!done.ok() && done.error().code() != Code::kAlreadyExists) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (status_.ok()) status_ = done.error();
   }
   return rpc::ToGrpc(done);
 }
 
 kiln::Status LayoutService::status() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return status_;
 }
 

@@ -3,9 +3,9 @@
 #include <containerd/services/content/v1/content.grpc.pb.h>
 
 #include <map>
-#include <mutex>
 #include <string>
 
+#include "base/mutex.h"
 #include "base/result.h"
 
 namespace kiln::client {
@@ -41,8 +41,8 @@ class LayoutService final : public containerd::services::content::v1::Content::S
 
   const std::map<std::string, std::string>& layouts_;
   const std::string output_;
-  mutable std::mutex mutex_;
-  kiln::Status status_;
+  mutable Mutex mutex_;
+  kiln::Status status_ GUARDED_BY(mutex_);
 };
 
 }  // namespace kiln::client

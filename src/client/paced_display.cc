@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/thread.h"
+
 namespace kiln::client {
 namespace {
 
@@ -14,27 +16,30 @@ constexpr size_t kLeastHeight = 4;
 }  // namespace
 
 PacedDisplay::PacedDisplay(std::FILE* out, const Clock& clock, std::unique_ptr<Screen> screen)
-    : out_(out), clock_(clock), screen_(std::move(screen)), thread_([this] { Run(); }) {}
+    : out_(out),
+      clock_(clock),
+      screen_(std::move(screen)),
+      thread_(AwaitThread("kiln-display", [this] { Run(); })) {}
 
 PacedDisplay::~PacedDisplay() { Finish(); }
 
 void PacedDisplay::OnVertex(const progress::Vertex& vertex) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   screen_->OnVertex(vertex, clock_.Now());
 }
 
 void PacedDisplay::OnStatus(const progress::VertexStatus& status) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   screen_->OnStatus(status, clock_.Now());
 }
 
 void PacedDisplay::OnLog(const progress::VertexLog& log) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   screen_->OnLog(log, clock_.Now());
 }
 
 void PacedDisplay::OnWarning(const progress::VertexWarning& warning) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   screen_->OnWarning(warning, clock_.Now());
 }
 
@@ -55,26 +60,26 @@ void PacedDisplay::Write(const std::string& text) {
 }
 
 void PacedDisplay::Run() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (!finished_) {
     const std::string text = screen_->Draw(clock_.Now(), Size());
     // Whoever reads may be slow: events come in meanwhile.
-    lock.unlock();
+    lock.Unlock();
     Write(text);
-    lock.lock();
-    changed_.wait_for(lock, kInterval, [this] { return finished_; });
+    lock.Lock();
+    changed_.WaitFor(lock, kInterval, [this]() REQUIRES(mutex_) { return finished_; });
   }
 }
 
 void PacedDisplay::Finish() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (finished_) return;
     finished_ = true;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
   thread_.join();
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Write(screen_->Finish(clock_.Now(), Size()));
 }
 

@@ -1,11 +1,10 @@
 #pragma once
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <thread>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "client/display.h"
 #include "client/screen.h"
 
@@ -31,10 +30,10 @@ class PacedDisplay final : public Display {
 
   std::FILE* const out_;
   const Clock& clock_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  const std::unique_ptr<Screen> screen_;
-  bool finished_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  const std::unique_ptr<Screen> screen_ PT_GUARDED_BY(mutex_);
+  bool finished_ GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

@@ -6,7 +6,7 @@ namespace kiln::client {
 
 void StepNumbers::OnVertex(const progress::Vertex& vertex) {
   if (!vertex.started) return;
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Step& step = steps_[vertex.digest];
   step.digest = vertex.digest;
   step.name = vertex.name;
@@ -15,7 +15,7 @@ void StepNumbers::OnVertex(const progress::Vertex& vertex) {
 }
 
 std::vector<StepNumbers::Step> StepNumbers::Steps() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::vector<Step> steps;
   for (const auto& [digest, step] : steps_) steps.push_back(step);
   std::stable_sort(steps.begin(), steps.end(),

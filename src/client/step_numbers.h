@@ -2,11 +2,11 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "progress/progress.h"
 
 namespace kiln::client {
@@ -32,8 +32,8 @@ class StepNumbers final : public progress::Sink {
   std::vector<Step> Steps() const;
 
  private:
-  mutable std::mutex mutex_;
-  std::map<Digest, Step> steps_;
+  mutable Mutex mutex_;
+  std::map<Digest, Step> steps_ GUARDED_BY(mutex_);
 };
 
 // Passes everything on to two.

@@ -51,7 +51,7 @@ Json WarningJson(const progress::VertexWarning& warning) {
 }
 
 void WarningList::OnWarning(const progress::VertexWarning& warning) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const bool known = std::any_of(all_.begin(), all_.end(), [&](const progress::VertexWarning& one) {
     return SaysTheSame(one, warning);
   });
@@ -59,12 +59,12 @@ void WarningList::OnWarning(const progress::VertexWarning& warning) {
 }
 
 std::vector<progress::VertexWarning> WarningList::All() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return all_;
 }
 
 std::string WarningList::Summary() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (all_.empty()) return "";
   std::string text =
       all_.size() == 1 ? "\n 1 warning found" : fmt::format("\n {} warnings found", all_.size());

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "base/mutex.h"
 #include "progress/progress.h"
 
 namespace kiln::client {
@@ -26,8 +26,8 @@ class WarningList final : public progress::Sink {
   std::string Summary() const;
 
  private:
-  mutable std::mutex mutex_;
-  std::vector<progress::VertexWarning> all_;
+  mutable Mutex mutex_;
+  std::vector<progress::VertexWarning> all_ GUARDED_BY(mutex_);
 };
 
 }  // namespace kiln::client
