@@ -27,7 +27,49 @@ Result<uint64_t> Bytes(int64_t value, std::string_view name) {
   return static_cast<uint64_t>(value);
 }
 
+// Whether the client can do without a cache's export.
+bool MayFail(const pb::CacheOptionsEntry& entry) {
+  const auto found = entry.attrs().find("ignore-error");
+  return found != entry.attrs().end() && ParseBool(found->second).value_or(false);
+}
+
+Error ExportError(const std::string& type) {
+  return Unimplemented(
+      "exporting cache to {} is not supported by this build server: leave --cache-to out, or give "
+      "it ignore-error=true to build without",
+      Quoted(type));
+}
+
+// "importing cache from registry localhost:5000/cache".
+std::string CacheStep(std::string_view verb, const pb::CacheOptionsEntry& entry) {
+  std::string step = fmt::format("{} {}", verb, entry.type());
+  for (const char* key : {"ref", "src", "dest", "name"}) {
+    const auto found = entry.attrs().find(key);
+    if (found != entry.attrs().end()) return step + " " + found->second;
+  }
+  return step;
+}
+
 }  // namespace
+
+std::vector<UnservedCache> UnservedCachesOf(const pb::SolveRequest& request) {
+  const Error why =
+      Unimplemented("remote caches are not supported by this build server: building without it");
+  const pb::CacheOptions& cache = request.cache();
+  std::vector<UnservedCache> unserved;
+  for (const pb::CacheOptionsEntry& entry : cache.imports())
+    unserved.push_back({CacheStep("importing cache from", entry), why});
+  for (const std::string& reference : cache.importrefsdeprecated())
+    unserved.push_back({"importing cache from registry " + reference, why});
+  // An option of the frontend, by which old clients ask.
+  const auto option = request.frontendattrs().find("cache-from");
+  if (unserved.empty() && option != request.frontendattrs().end() && !option->second.empty())
+    unserved.push_back({"importing cache from registry " + option->second, why});
+  for (const pb::CacheOptionsEntry& entry : cache.exports()) {
+    if (MayFail(entry)) unserved.push_back({CacheStep("exporting cache to", entry), why});
+  }
+  return unserved;
+}
 
 frontend::Request RequestOf(const pb::SolveRequest& from) {
   frontend::Request request;
@@ -74,19 +116,15 @@ Result<int> CompatibilityVersionOf(const pb::SolveRequest& request) {
 Status CheckServed(const pb::SolveRequest& request) {
   const pb::CacheOptions& cache = request.cache();
   for (const pb::CacheOptionsEntry& entry : cache.exports()) {
-    return Unimplemented("exporting cache to \"{}\" is not supported by this build server",
-                         entry.type());
+    if (!MayFail(entry)) return ExportError(entry.type());
   }
-  for (const pb::CacheOptionsEntry& entry : cache.imports()) {
-    return Unimplemented("importing cache from \"{}\" is not supported by this build server",
-                         entry.type());
-  }
-  if (!cache.exportrefdeprecated().empty() || cache.importrefsdeprecated_size() > 0) {
-    return Unimplemented("cache import and export are not supported by this build server");
-  }
+  if (!cache.exportrefdeprecated().empty()) return ExportError("registry");
   for (const auto& [key, value] : request.frontendattrs()) {
     if (key.starts_with("attest:") && !IsDisabledAttestation(value)) {
-      return Unimplemented("{} is not supported by this build server", key);
+      return Unimplemented(
+          "{} is not supported by this build server: build without attestations "
+          "(--provenance=false --sbom=false, or BUILDX_NO_DEFAULT_ATTESTATIONS=1)",
+          key);
     }
   }
   if (request.enablesessionexporter())

@@ -21,7 +21,14 @@ frontend::Request RequestOf(const moby::buildkit::v1::SolveRequest& from);
 std::vector<exporter::Request> ExportersOf(const moby::buildkit::v1::SolveRequest& request);
 // 0 is 30; 10, 20 and 30 are accepted.
 Result<int> CompatibilityVersionOf(const moby::buildkit::v1::SolveRequest& request);
-// Refuses by name what this daemon does not serve.
+// A cache that is asked for and not served: the build does without, and says so in a step of its
+// own.
+struct UnservedCache {
+  std::string step;
+  Error why;
+};
+std::vector<UnservedCache> UnservedCachesOf(const moby::buildkit::v1::SolveRequest& request);
+// Refuses by name what this daemon does not serve and what a build cannot do without.
 Status CheckServed(const moby::buildkit::v1::SolveRequest& request);
 
 // What a prune takes.

@@ -59,6 +59,10 @@ Status BuildSolver::Solve(const LiveJobPtr& job, const pb::SolveRequest& request
 
   TRY_ASSIGN(const build::JobPtr build, build::Job::Start(*parts_.environment, std::move(options)));
   const CancelLink link(job, build);
+  for (const UnservedCache& cache : UnservedCachesOf(request)) {
+    progress::VertexScope step(job->progress, *parts_.environment->clock, cache.step);
+    step.Finish(cache.why);
+  }
   const auto gateway =
       std::make_shared<frontend::Gateway>(*parts_.frontends, build, request.session());
   TRY_ASSIGN(const build::BuildResult result, RunFrontend(job, gateway, request));

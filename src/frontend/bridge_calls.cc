@@ -28,10 +28,7 @@ Status RefusePolicies(int count) {
 
 Result<Request> RequestOf(const wire::SolveRequest& in) {
   TRY(RefusePolicies(in.sourcepolicies_size()));
-  if (in.cacheimports_size() > 0) {
-    return Unimplemented("importing cache of type {} is not served by this build server",
-                         Quoted(in.cacheimports(0).type()));
-  }
+  // Caches to import are those of the whole build, for which Control.Solve says what is not served.
   Request request;
   if (in.has_definition() && in.definition().def_size() > 0) {
     if (!in.frontend().empty()) {

@@ -70,14 +70,6 @@ Error WithoutCode(Error error) {
   return error;
 }
 
-Status CheckImports(const dockerfile::Options& options) {
-  for (const auto& import : options.cache_imports) {
-    return Unimplemented("importing cache of type {} is not served by this build server",
-                         Quoted(import.type));
-  }
-  return OkStatus();
-}
-
 // The file goes with each finding, as clients want it, until so much has been sent.
 constexpr std::size_t kMaxToldBytes = std::size_t{16} << 20;
 
@@ -154,7 +146,6 @@ Result<build::BuildResult> DockerfileFrontend::Convert(const progress::Activity&
                                                        const Request& request) {
   TRY_ASSIGN(const dockerfile::Options options, dockerfile::ParseOptions(request.opts));
   TRY(dockerfile::CheckCaps(options, /*forwardable=*/true));
-  TRY(CheckImports(options));
   BuildHost host(activity, gateway, request);
   TRY_ASSIGN(const dockerfile::LoadedDockerfile loaded, dockerfile::LoadDockerfile(options, host));
   auto result = ConvertLoaded(activity, gateway, options, loaded, host);
