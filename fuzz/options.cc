@@ -7,7 +7,9 @@
 #include <map>
 #include <string>
 
+#include "base/byte_size.h"
 #include "base/check.h"
+#include "base/csv.h"
 #include "base/digest.h"
 #include "base/fd.h"
 #include "base/strings.h"
@@ -68,9 +70,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)exporter::EffectiveEpoch(std::nullopt, result, "linux/amd64");
   for (const std::string_view line : Split(parts[1], '\n')) {
     const std::string text(line);
-    (void)cmd::ParseCsv(text);
+    if (const auto pairs = ParseKeyValues(text); pairs.ok()) {
+      for (const auto& [key, value] : *pairs) CHECK(!key.empty() && key == ToLower(Trim(key)));
+    }
     (void)cmd::ParseOutput(text);
-    (void)cmd::ParseSize("--size", text);
+    if (const auto bytes = ParseByteSize(text)) CHECK(*bytes >= 0);
     if (const auto filters = cmd::ParseCacheFilters({text}); filters.ok()) {
       (void)cmd::FormatSpan(filters->until);
       (void)cmd::FormatAge(filters->until);

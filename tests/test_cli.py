@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import subprocess
 import tarfile
@@ -183,13 +184,29 @@ def test_named_context_in_a_folder(cli, tmp_path):
     assert (tmp_path / "out/f").read_text() == "there\n"
 
 
-def test_network_host_is_granted_by_the_flag(kiln, tmp_path, busybox_layout, unchanged_host):
-    context = write_context(tmp_path / "n", {"Dockerfile": "FROM base\nRUN --network=host ip -o link | wc -l >/n\n"})
+ENTITLED = """\
+FROM base AS host
+RUN --network=host readlink /proc/self/ns/net >/net
+FROM base AS insecure
+RUN --security=insecure grep CapEff /proc/self/status >/caps
+"""
+
+
+@pytest.mark.parametrize("target, allow", [("host", "network.host"), ("insecure", "security.insecure")])
+def test_what_is_allowed_without_a_daemon(kiln, tmp_path, busybox_layout, unchanged_host, target, allow):
+    """There is no daemon whose configuration could refuse: the flag is enough, and it is needed."""
+    context = write_context(tmp_path / "n", {"Dockerfile": ENTITLED})
+    (tmp_path / "none.toml").write_text('[worker.oci]\nnetworkMode = "none"\n')
     words = ["--root", tmp_path / "root", "--build-context", f"base=oci-layout://{busybox_layout}:latest"]
+    words += ["--config", tmp_path / "none.toml", "--target", target, "-o", tmp_path / "out"]
     kiln_itself = Kiln(kiln, root=tmp_path / "root")
     refused = kiln_itself.run("build", *words, context, check=False)
-    assert refused.returncode == 1 and "network.host is not allowed" in refused.stderr
-    kiln_itself.run("build", *words, "--allow", "network.host", context)
+    assert refused.returncode == 1 and f"{allow} is not allowed" in refused.stderr
+    kiln_itself.run("build", *words, "--allow", allow, context)
+    if target == "host":
+        assert (tmp_path / "out/net").read_text().strip() == os.readlink("/proc/self/ns/net")
+    else:
+        assert int((tmp_path / "out/caps").read_text().split()[1], 16) >> 21 & 1, "no CAP_SYS_ADMIN"
 
 
 def test_push(cli, context, registry):
@@ -213,27 +230,118 @@ def test_failed_step_shows_output_and_excerpt(cli, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "flags, status, said",
+    [
+        (["--sbom=true"], 1, "--sbom: attestations (SBOM and provenance) are not served yet"),
+        (["--provenance=mode=max"], 1, "--provenance: attestations (SBOM and provenance) are not served yet"),
+        (["--attest", "type=sbom"], 1, "--attest: attestations (SBOM and provenance) are not served yet"),
+        (["--cache-to", "type=registry,ref=x"], 1, 'exporting cache to "registry" is not supported by this'),
+        (["--builder", "x"], 2, "--builder: not served: kiln has no builders: --addr or KILN_HOST names a daemon"),
+        (["--policy", "filename=x"], 2, "--policy: not served: policies of buildx"),
+        (["--squash"], 2, "--squash: not served: it is of docker's old builder"),
+        (["--device", "x"], 2, "--device: not served: --allow device=NAME"),
+        (["--nonsense"], 2, "kiln build: unknown flag --nonsense"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_what_is_not_served_is_refused_by_name(cli, context, flags, status, said):
+    done = cli(*flags, context, check=False)
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr, done.stderr
+    assert "RUN" not in done.stderr, "something was built before"
+
+
+NOTHING = [["--provenance=false", "--sbom=0"], ["--attest", "type=sbom,disabled=true"], ["--rm"]]
+
+
+@pytest.mark.parametrize("flags", NOTHING, ids=str)
+def test_what_asks_for_nothing_is_taken(cli, context, tmp_path, flags):
+    cli(*flags, "-o", tmp_path / "out", context)
+    assert (tmp_path / "out/made").exists()
+
+
+@pytest.mark.parametrize(
     "flags",
     [
-        *(["--sbom=true"], ["--provenance=mode=max"], ["--attest", "type=sbom"]),
-        *(["--builder", "x"], ["--policy", "filename=x"], ["--cache-from", "type=gha"]),
-        *(["--cache-to", "type=registry,ref=x"], ["--nonsense"], ["--squash"], ["--memory", "1g"], ["--device", "x"]),
+        ["--cache-from", "localhost:1/cache"],
+        ["--cache-from", "type=gha"],
+        ["--cache-from", "type=local,src=/does/not/exist"],
+        ["--cache-to", "type=registry,ref=localhost:1/cache,ignore-error=true"],
     ],
-    ids=lambda flags: flags[0],
+    ids=lambda flags: flags[-1],
 )
-def test_what_is_not_served_is_refused_by_name(cli, context, flags):
-    done = cli(*flags, context, check=False)
-    assert done.returncode != 0
-    flag, value = flags[0].partition("=")[0].lstrip("-"), flags[-1].partition(",")[0].removeprefix("type=")
-    direction = "from" if flag == "cache-from" else "to"
-    assert flag in done.stderr or f'cache {direction} "{value}"' in done.stderr, done.stderr
+def test_remote_caches_are_warned_of(cli, context, tmp_path, flags):
+    done = cli("--progress=plain", *flags, "-o", tmp_path / "out", context)
+    step = re.search(r"^#(\d+) (?:importing cache from|exporting cache to) (\w+)", done.stderr, re.M)
+    assert step, done.stderr
+    assert f"#{step[1]} ERROR: remote caches are not supported by this build server: building without it" in done.stderr
+    assert (tmp_path / "out/made").exists()
+
+
+def test_a_failure_beside_a_missing_cache_names_its_own_step(cli, tmp_path):
+    context = write_context(tmp_path / "n", {"Dockerfile": "FROM base\nRUN exit 7\n"})
+    done = cli("--progress=plain", "--cache-from", "type=gha", context, check=False)
+    number = re.search(r"^#(\d+) \[.*RUN exit 7$", done.stderr, re.M)[1]
+    assert re.search(rf"^The whole log of that step: kiln logs .* {number}$", done.stderr, re.M), done.stderr
+
+
+def test_no_output_is_said_once(cli, context):
+    hint = "No output specified"
+    assert cli("-t", "app", context).stderr.count(hint) == 1
+    assert hint not in cli("-t", "app", "-o", "type=cacheonly", context).stderr
+    assert hint not in cli("--progress=rawjson", context).stderr
+    assert cli("-q", context).stderr == ""
+
+
+def test_lists_of_keys_may_have_spaces_and_capitals(cli, context, tmp_path):
+    for number, text in enumerate(["type=local, dest={}", "TYPE=local,DEST={}", '"dest={}",type=local']):
+        out = tmp_path / f"out{number}"
+        cli("-o", text.format(out), context)
+        assert (out / "made").exists()
+
+
+SEEN = r"""
+FROM base
+RUN cat /sys/fs/cgroup/memory/memory.limit_in_bytes >/memory 2>/dev/null || cat /sys/fs/cgroup/memory.max >/memory
+RUN grep Cpus_allowed_list /proc/self/status >/cpus
+"""
+
+
+def test_limits_of_steps(cli, tmp_path):
+    context = write_context(tmp_path / "n", {"Dockerfile": SEEN})
+    cli("-m", "96m", "--resource", "cpuset-cpus=0", "-o", tmp_path / "out", context)
+    assert (tmp_path / "out/memory").read_text().strip() == str(96 << 20)
+    assert (tmp_path / "out/cpus").read_text().split() == ["Cpus_allowed_list:", "0"]
+
+
+POLICY = {"rules": [{"action": "DENY", "selector": {"identifier": "docker-image://docker.io/library/never:1"}}]}
+
+
+@pytest.mark.parametrize("how", ["flag", "variable"])
+def test_source_policy(cli, tmp_path, monkeypatch, how):
+    context = write_context(tmp_path / "n", {"Dockerfile": "FROM never:1\n"})
+    (tmp_path / "policy.json").write_text(json.dumps(POLICY))
+    if how == "variable":
+        monkeypatch.setenv("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", str(tmp_path / "policy.json"))
+    words = ["--source-policy-file", tmp_path / "policy.json"] if how == "flag" else []
+    done = cli(*words, context, check=False)
+    assert done.returncode == 1
+    assert "denied by policy" in done.stderr, done.stderr
+
+
+def test_debug_is_a_flag_of_every_command(kiln, context, tmp_path, busybox_layout):
+    where = ["--root", tmp_path / "root", "--build-context", f"base=oci-layout://{busybox_layout}:latest"]
+    client = Kiln(kiln, root=None)
+    for words in (["build", "--debug", *where], ["--debug", "build", *where]):
+        client.run(*words, "-o", tmp_path / "out", context)
+    assert "Total" in client.run("du", "--debug", *where[:2]).stdout
 
 
 @pytest.mark.parametrize(
     "flags, said",
     [
         (["--output", "type=floppy"], "floppy"),
-        (["--output", "dest=x"], "type"),
+        (["--output", "dest=x"], "type is required"),
         (["--build-arg", "=x"], "--build-arg"),
         (["--build-context", "nothing"], "nothing"),
         (["--build-context", "more=/does/not/exist"], "/does/not/exist"),
@@ -279,8 +387,10 @@ def test_help(kiln, words):
     done = subprocess.run([kiln, *words], capture_output=True, text=True)
     assert done.returncode == 0
     assert "build" in done.stdout and "--help" in done.stdout
+    assert "Exit status: 0 for success" in done.stdout and "/run/kiln/kilnd.sock" in done.stdout
     if words[0] == "build":
         assert "Examples:" in done.stdout and "--secret" in done.stdout and "squash" not in done.stdout
+        assert "/var/lib/kiln" in done.stdout and "/etc/kiln/kilnd.toml" in done.stdout
 
 
 def test_context_that_is_not_there(cli, tmp_path):

@@ -1,7 +1,9 @@
 """Builds that have been: `kiln ls`, `kiln logs` and buildctl over the same records; `kiln du` and `kiln prune`."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 
 import pytest
@@ -205,16 +207,37 @@ def test_du(here):
 def test_prune(here):
     here.build("FROM base\nRUN --mount=type=cache,target=/c echo x >/c/x; head -c 400000 /dev/urandom >/made\n")
     before = here.records()
-    assert here.kiln("prune", "--filter", "until=24h").stdout == "Total: 0B\n"
-    assert here.kiln("prune", "--keep-storage", "10GB").stdout == "Total: 0B\n"
-    assert here.kiln("prune", "--max-used-space", "10GB").stdout == "Total: 0B\n"
+    assert here.kiln("prune", "-f", "--filter", "until=24h").stdout == "Total: 0B\n"
+    assert here.kiln("prune", "-f", "--keep-storage", "10GB").stdout == "Total: 0B\n"
+    assert here.kiln("prune", "-f", "--max-used-space", "10GB").stdout == "Total: 0B\n"
     assert len(here.records()) == len(before)
-    said = here.kiln("prune", "--filter", "type=exec.cachemount").stdout.splitlines()
+    said = here.kiln("prune", "-f", "--filter", "type=exec.cachemount").stdout.splitlines()
     assert len(said) == 3 and said[-1].startswith("Total: ")
     assert here.records("--filter", "type=exec.cachemount") == []
     assert here.records() != []
     here.kiln("prune", "--all", "--force")
     assert here.records() == []
+
+
+def test_prune_asks(kiln, tmp_path, busybox_layout, unchanged_host):
+    """As buildx: without --force nothing goes but by an answer, and an interrupt ends the question."""
+    client = Kiln(kiln, root=tmp_path / "root")
+    here = Here(kiln, ["--root", tmp_path / "root"], Builder(client, busybox_layout, tmp_path / "build"))
+    here.build("FROM base\nRUN echo made >/made\n")
+    words = [str(word) for word in [kiln, "prune", *here.where]]
+    for answer, status in [("", 1), ("n\n", 1), ("\n", 1), ("y\n", 0)]:
+        before = here.records()
+        done = subprocess.run(words, input=answer, capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
+        assert "Continue? [y/N]" in done.stderr
+        assert ("--force" in done.stderr) == (answer == "")
+        assert (here.records() == before) == (status != 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
+            while b"[y/N]" not in os.read(asking.stderr.fileno(), 4096):
+                pass
+            asking.send_signal(number)
+            assert asking.wait(10) == -number
 
 
 @pytest.mark.parametrize(

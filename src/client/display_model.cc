@@ -131,8 +131,9 @@ std::string CleanLine(std::string_view line, bool colours) {
 
 std::string CleanText(std::string_view text) {
   std::string out;
+  bool first = true;
   for (const std::string_view line : Split(text, '\n')) {
-    if (!out.empty()) out += "\n";
+    if (!std::exchange(first, false)) out += "\n";
     out += CleanLine(line);
   }
   return out;

@@ -41,6 +41,12 @@ TEST(CleanLineTest, KeepsColoursWhereWantedAndResetsThem) {
   EXPECT_EQ(CleanLine("a\x1b[>4;2mb\x1b[2Kc", true), "abc");
 }
 
+TEST(CleanTextTest, KeepsLines) {
+  EXPECT_EQ(CleanText("\n a\x1b]0;t\n\nb\x07\n"), "\n a\n\nb\n");
+  EXPECT_EQ(CleanText("a"), "a");
+  EXPECT_EQ(CleanText(""), "");
+}
+
 TEST(LineSplitterTest, StartsLinesAnewAtCarriageReturns) {
   LineSplitter lines;
   const Digest vertex = Sha256Of("v");

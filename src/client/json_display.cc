@@ -1,8 +1,11 @@
 #include "client/json_display.h"
 
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
+#include "client/display_model.h"
 #include "client/warning_list.h"
 
 namespace kiln::client {
@@ -22,9 +25,12 @@ std::string Line(const char* key, Json value) {
 
 }  // namespace
 
+JsonDisplay::JsonDisplay(std::FILE* out) : out_(out), terminal_(::isatty(::fileno(out)) == 1) {}
+
 void JsonDisplay::Write(const std::string& line) {
-  std::lock_guard lock(mutex_);
-  std::fwrite(line.data(), 1, line.size(), out_);
+  MutexLock lock(mutex_);
+  const std::string shown = terminal_ ? CleanLine(line) : line;
+  std::fwrite(shown.data(), 1, shown.size(), out_);
   std::fputc('\n', out_);
   std::fflush(out_);
 }

@@ -1,7 +1,6 @@
 #pragma once
 
-#include <mutex>
-
+#include "base/mutex.h"
 #include "client/display.h"
 
 namespace kiln::client {
@@ -9,7 +8,7 @@ namespace kiln::client {
 // Every event as one line of JSON, in the form of BuildKit's rawjson progress (client.SolveStatus).
 class JsonDisplay final : public Display {
  public:
-  explicit JsonDisplay(std::FILE* out) : out_(out) {}
+  explicit JsonDisplay(std::FILE* out);
 
   void OnVertex(const progress::Vertex& vertex) override;
   void OnStatus(const progress::VertexStatus& status) override;
@@ -20,8 +19,9 @@ class JsonDisplay final : public Display {
  private:
   void Write(const std::string& line);
 
-  std::FILE* out_;
-  std::mutex mutex_;
+  std::FILE* const out_ PT_GUARDED_BY(mutex_);
+  const bool terminal_;
+  Mutex mutex_;
 };
 
 }  // namespace kiln::client

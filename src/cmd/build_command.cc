@@ -1,6 +1,5 @@
 #include "cmd/build_command.h"
 
-#include <cstdio>
 #include <cstdlib>
 #include <vector>
 
@@ -17,6 +16,7 @@
 #include "cmd/error_report.h"
 #include "cmd/interrupt.h"
 #include "cmd/nearest_file.h"
+#include "cmd/print.h"
 #include "cmd/registry_logins.h"
 #include "cmd/ssh_agents.h"
 
@@ -24,6 +24,10 @@ namespace kiln::cmd {
 namespace {
 
 using Response = std::map<std::string, std::string>;
+
+constexpr std::string_view kNoOutput =
+    "WARNING: No output specified: the result stays in the build cache alone. --push sends the "
+    "image to its registry, --load loads it into Docker, -o PATH writes the files\n";
 
 // What `docker build --iidfile` writes: the config's digest, or the image's where there is no
 // single config.
@@ -69,14 +73,15 @@ Status WriteFiles(const BuildFlags& flags, const client::BuildReport& report,
   return OkStatus();
 }
 
-// The command that shows the whole log of the step that failed; "" if none did.
-std::string LogCommand(const BuildFlags& flags, const std::string& ref,
+// The command that shows the whole log of the step whose error ended the build; "" if none's did.
+std::string LogCommand(const BuildFlags& flags, const std::string& ref, const std::string& error,
                        const std::vector<client::StepNumbers::Step>& steps) {
   for (const auto& step : steps) {
     if (step.error.empty() || client::IsCancelledText(step.error)) continue;
+    if (error.find(step.error) == std::string::npos) continue;
     std::string command = "kiln logs";
-    if (!flags.addr.empty()) command += " --addr " + flags.addr;
-    if (!flags.root.empty()) command += " --root " + flags.root;
+    if (!flags.engine.addr.empty()) command += " --addr " + flags.engine.addr;
+    if (!flags.engine.root.empty()) command += " --root " + flags.engine.root;
     return fmt::format("{} {} {}", command, ref, step.number);
   }
   return "";
@@ -92,13 +97,16 @@ Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* sp
            std::string* where_to_look, int* exit_status) {
   TRY_ASSIGN(auto mode, client::ParseDisplayMode(flags.quiet ? "quiet" : flags.progress));
   TRY_ASSIGN(auto prepared, Prepare(flags));
+  const bool spoken = mode != client::DisplayMode::kQuiet && mode != client::DisplayMode::kRawJson;
+  if (prepared.without_output && prepared.call.name.empty() && spoken) PrintError(kNoOutput);
+  SystemClock clock;
+  CancelSource cancel;
+  // Outlives the engine, which may have to wait for others.
+  InterruptWatcher watcher([&](int) { cancel.Cancel(Cancelled("context canceled")); });
   TRY_ASSIGN(auto engine, OpenEngine(choice, spawner));
   RegistryLogins logins(*spawner, engine->registries());
   prepared.request.credential_helper = logins.helper();
   prepared.request.fetch_token = logins.fetcher();
-  SystemClock clock;
-  CancelSource cancel;
-  InterruptWatcher watcher([&](int) { cancel.Cancel(Cancelled("context canceled")); });
   SshAgents ssh_agents(*spawner);
   for (const SshKeys& keys : prepared.ssh_keys) {
     TRY_ASSIGN(client::SshAgent agent, ssh_agents.Start(keys, cancel.token()));
@@ -116,10 +124,10 @@ Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* sp
   auto report = client::Build(engine->connection(), prepared.request, activity);
   display->Finish();
   const bool is_call = !prepared.call.name.empty();
-  const bool spoken = mode != client::DisplayMode::kQuiet && mode != client::DisplayMode::kRawJson;
-  if (spoken && !is_call) std::fputs(warnings->Summary().c_str(), stderr);
+  if (spoken && !is_call) PrintError(warnings->Summary());
   if (!report.ok()) {
-    *where_to_look = LogCommand(flags, prepared.request.ref, numbers->Steps());
+    *where_to_look =
+        LogCommand(flags, prepared.request.ref, report.error().ToString(), numbers->Steps());
     return std::move(report).error();
   }
   const bool list = !is_call && WantsWarnings();
@@ -127,11 +135,11 @@ Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* sp
   if (is_call) {
     const CallReport called = ReportCall(prepared.call, report->metadata, ShownName(flags));
     Print(called.out);
-    if (!called.error.empty()) std::fprintf(stderr, "ERROR: %s", called.error.c_str());
+    if (!called.error.empty()) PrintError("ERROR: " + called.error);
     *exit_status = called.status;
     return OkStatus();
   }
-  if (flags.quiet) std::printf("%s\n", ImageId(report->exporter_response).c_str());
+  if (flags.quiet) Print(ImageId(report->exporter_response) + "\n");
   return OkStatus();
 }
 
@@ -145,7 +153,7 @@ int RunBuild(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* 
   std::string text = DescribeError(status.error());
   text += NearestFileHint(flags.context, text);
   if (!where_to_look.empty()) text += "The whole log of that step: " + where_to_look + "\n";
-  std::fputs(text.c_str(), stderr);
+  PrintError(text);
   return 1;
 }
 

@@ -35,6 +35,12 @@ struct BuildFlags {
   std::vector<std::string> cache_from;
   std::vector<std::string> cache_to;
   std::vector<std::string> no_cache_filters;
+  std::vector<std::string> attests;
+  std::vector<std::string> limits;     // of -m and its like: "memory=1g"
+  std::vector<std::string> resources;  // of --resource, which count where both are given
+  std::string provenance;
+  std::string sbom;
+  std::string source_policy_file;
   std::string network;
   std::string shm_size;
   std::string cgroup_parent;
@@ -49,10 +55,7 @@ struct BuildFlags {
   std::string call;  // --call as written
   bool check = false;
 
-  // Where the engine is.
-  std::string addr;
-  std::string root;
-  TlsFlags tls;
+  EngineFlags engine;
   std::string config;
 };
 
@@ -64,6 +67,8 @@ struct PreparedBuild {
   // Set if an output goes to a Docker engine.
   std::shared_ptr<DockerLoad> docker;
   CallMethod call;
+  // Nothing says where the result shall go.
+  bool without_output = false;
   // Folder made for a Dockerfile read from standard input; removed with this.
   std::string temporary_dir;
 
@@ -73,6 +78,7 @@ struct PreparedBuild {
         ssh_keys(std::move(other.ssh_keys)),
         docker(std::move(other.docker)),
         call(std::move(other.call)),
+        without_output(other.without_output),
         temporary_dir(std::exchange(other.temporary_dir, {})) {}
   PreparedBuild& operator=(PreparedBuild&&) = delete;
   ~PreparedBuild();
@@ -81,10 +87,8 @@ struct PreparedBuild {
 // Looks at the folders that are named. Errors name the flag; what is not served is refused by name.
 Result<PreparedBuild> Prepare(const BuildFlags& flags);
 
-// One line of comma-separated values with quotes (RFC 4180), as buildx' flags have it.
-Result<std::vector<std::string>> ParseCsv(const std::string& text);
-// "-o": a folder, "-" (a tar on standard output), or `type=…,dest=…`. A "docker" output without a
-// destination goes to a Docker engine; its sink is not set yet.
+// "-o": a folder, "-" (a tar on standard output), or `type=…,dest=…`; "cacheonly" is none. A
+// "docker" output without a destination goes to a Docker engine; its sink is not set yet.
 Result<client::Output> ParseOutput(const std::string& text);
 
 }  // namespace kiln::cmd

@@ -119,7 +119,7 @@ TEST_F(BuildFlagsTest, RefusesByName) {
       {{dir_, "--build-context", "x"}, "--build-context"},
       {{dir_, "--network", "bridge"}, "--network"},
       {{dir_, "-o", "type=oci,dest"}, "--output"},
-      {{dir_, "-o", "type=nope,dest=x"}, "nope"},
+      {{dir_, "-o", "type=nope,dest=x"}, "unknown output type \"nope\": want image"},
       {{dir_, "-o", "dest=x"}, "type is required"},
       {{dir_, "-t", "UPPER"}, "UPPER"},
       {{dir_, "--shm-size", "lots"}, "--shm-size"},
@@ -159,10 +159,89 @@ TEST_F(BuildFlagsTest, NamesLayoutsByDigest) {
   EXPECT_FALSE(Parse({dir_, "--build-context", "base=oci-layout://" + layout + ":v2"}).ok());
 }
 
-TEST(CsvTest, KnowsQuotes) {
-  EXPECT_EQ(*ParseCsv(R"(a=1,"b=x,y",c="")"), (std::vector<std::string>{"a=1", "b=x,y", "c=\"\""}));
-  EXPECT_EQ(*ParseCsv(R"("a ""q""")"), std::vector<std::string>{R"(a "q")"});
-  EXPECT_FALSE(ParseCsv("\"open").ok());
+TEST_F(BuildFlagsTest, ListsOfKeysAreReadAsBuildxReadsThem) {
+  const std::string out = dir_ + "/out";
+  for (const std::string& text :
+       {"type=local, dest=" + out, "TYPE=local,DEST=" + out, "\"dest=" + out + "\",type=local"}) {
+    const auto output = ParseOutput(text);
+    ASSERT_TRUE(output.ok()) << output.error().ToString();
+    EXPECT_EQ(output->type, "local");
+    EXPECT_EQ(output->dest, out) << text;
+    EXPECT_TRUE(output->attrs.empty()) << text;
+  }
+  EXPECT_EQ(ParseOutput("type=image,name=a,\"Annotation.b=c,d\"")->attrs.at("annotation.b"), "c,d");
+  EXPECT_EQ(ParseOutput("out=1")->dest, "out=1");  // a folder's name
+  const auto build = Parse({dir_, "--secret", "ID=a, SRC=" + dir_ + "/s", "--cache-from", "x,y:1",
+                            "--cache-to", "Type=local, Dest=z"});
+  ASSERT_FALSE(build.ok());  // for want of the file, which was found in the list
+  EXPECT_NE(build.error().ToString().find(dir_ + "/s"), std::string::npos);
+  const auto caches = Parse({dir_, "--cache-from", "x,y:1", "--cache-to", "Type=local, Dest=z"});
+  ASSERT_TRUE(caches.ok()) << caches.error().ToString();
+  ASSERT_EQ(caches->request.cache_imports.size(), 2U);
+  EXPECT_EQ(caches->request.cache_imports[1].attrs.at("ref"), "y:1");
+  EXPECT_EQ(caches->request.cache_exports.at(0).type, "local");
+  EXPECT_EQ(caches->request.cache_exports.at(0).attrs.at("dest"), "z");
+}
+
+TEST_F(BuildFlagsTest, LimitsAreWhatBuildxSends) {
+  const auto build =
+      Parse({dir_, "-m", "1g", "--memory-swap", "-1", "-c", "512", "--cpu-period", "100000",
+             "--cpu-quota", "50000", "--cpuset-cpus", "0-1", "--cpuset-mems", "0", "--resource",
+             " memory = 1.5g ", "--resource", "cpu-quota=0"});
+  ASSERT_TRUE(build.ok()) << build.error().ToString();
+  const std::map<std::string, std::string> want = {
+      {"filename", "Dockerfile"}, {"memory", "1610612736"}, {"memswap", "-1"},
+      {"cpushares", "512"},       {"cpuperiod", "100000"},  {"cpusetcpus", "0-1"},
+      {"cpusetmems", "0"}};
+  EXPECT_EQ(build->request.frontend_attrs, want);
+  for (const char* bad : {"memory", "memory=lots", "cpu-shares=1g", "gpu=1", "memory=-1"}) {
+    const auto refused = Parse({dir_, "--resource", bad});
+    ASSERT_FALSE(refused.ok()) << bad;
+    EXPECT_NE(refused.error().ToString().find("resource"), std::string::npos);
+  }
+}
+
+TEST_F(BuildFlagsTest, SaysWhetherThereIsAnOutput) {
+  EXPECT_TRUE(Parse({dir_, "-t", "a"})->without_output);
+  EXPECT_TRUE(Parse({dir_})->without_output);
+  EXPECT_FALSE(Parse({dir_, "-t", "a", "--push"})->without_output);
+  const auto cache_only = Parse({dir_, "-t", "a", "-o", "type=cacheonly"});
+  ASSERT_TRUE(cache_only.ok()) << cache_only.error().ToString();
+  EXPECT_TRUE(cache_only->request.outputs.empty());
+  EXPECT_FALSE(cache_only->without_output);
+}
+
+TEST_F(BuildFlagsTest, AttestationsMayOnlyBeDisabled) {
+  EXPECT_TRUE(
+      Parse({dir_, "--provenance", "false", "--sbom=0", "--attest", "type=sbom,disabled=true"})
+          .ok());
+  for (const auto& words : std::vector<std::vector<std::string>>{
+           {"--provenance", "mode=max"}, {"--sbom", "true"}, {"--attest", "type=provenance"}}) {
+    const auto build = Parse({dir_, words[0], words[1]});
+    ASSERT_FALSE(build.ok());
+    EXPECT_NE(build.error().ToString().find(words[0] + ": attestations"), std::string::npos)
+        << build.error().ToString();
+  }
+}
+
+TEST_F(BuildFlagsTest, SourcePoliciesAreJsonOrProtobuf) {
+  const std::string file = dir_ + "/policy";
+  const auto parse = [&](const std::string& text) {
+    EXPECT_TRUE(WriteFileAtomically(file, text).ok());
+    return Parse({dir_, "--source-policy-file", file});
+  };
+  const auto json = parse(
+      R"({"version":1,"rules":[{"action":"CONVERT","selector":{"identifier":"a","match_type":"EXACT"},)"
+      R"("updates":{"identifier":"b"}}]})");
+  ASSERT_TRUE(json.ok()) << json.error().ToString();
+  ASSERT_FALSE(json->request.source_policy.empty());
+  EXPECT_EQ(parse(json->request.source_policy)->request.source_policy, json->request.source_policy);
+  for (const char* bad : {"{", R"({"rules":[{"acton":"DENY"}]})", "no policy"}) {
+    const auto refused = parse(bad);
+    ASSERT_FALSE(refused.ok()) << bad;
+    EXPECT_NE(refused.error().ToString().find(file), std::string::npos);
+  }
+  EXPECT_FALSE(Parse({dir_, "--source-policy-file", dir_ + "/none"}).ok());
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
 #include "cmd/cache_commands.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 
@@ -11,6 +9,9 @@
 #include "base/strings.h"
 #include "client/control_calls.h"
 #include "cmd/command.h"
+#include "cmd/error_report.h"
+#include "cmd/interrupt.h"
+#include "cmd/print.h"
 #include "cmd/values.h"
 
 namespace kiln::cmd {
@@ -135,14 +136,15 @@ Result<client::PruneOptions> OptionsOf(const PruneFlags& flags) {
   return options;
 }
 
-// People are asked; scripts have said what they want.
+// Asks unless --force says not to. Without anybody to answer, nothing is removed.
 bool Confirmed(const PruneFlags& flags) {
-  if (flags.force || ::isatty(STDIN_FILENO) == 0 || ::isatty(STDERR_FILENO) == 0) return true;
-  std::fputs(flags.all ? "WARNING! This will remove all build cache. Continue? [y/N] "
+  if (flags.force) return true;
+  const InterruptsEndProcess nothing_begun;
+  PrintError(flags.all ? "WARNING! This will remove all build cache. Continue? [y/N] "
                        : "WARNING! This will remove all build cache that is not in use. Continue? "
-                         "[y/N] ",
-             stderr);
-  int first = std::getchar();
+                         "[y/N] ");
+  const int first = std::getchar();
+  if (first == EOF) PrintError("\nkiln prune: nobody answers; --force removes without asking\n");
   return first == 'y' || first == 'Y';
 }
 
@@ -182,7 +184,9 @@ void AddDuOptions(CLI::App& app, DuFlags& flags) {
       ->check(CLI::IsMember({"table", "json"}));
   app.footer(R"(Examples:
   kiln du
-  kiln du --verbose --filter type=exec.cachemount)");
+  kiln du --verbose --filter type=exec.cachemount
+
+)" + std::string(kExitStatus));
 }
 
 void AddPruneOptions(CLI::App& app, PruneFlags& flags) {
@@ -198,11 +202,13 @@ void AddPruneOptions(CLI::App& app, PruneFlags& flags) {
                  "Remove until so much of the disk is free");
   app.add_option("--keep-duration", flags.keep_duration,
                  "Keep what was used this long ago, as 48h");
-  app.add_flag("-f,--force", flags.force, "Do not ask");
+  app.add_flag("-f,--force", flags.force, "Do not ask; needed where nobody can answer");
   app.add_flag("--verbose", flags.verbose, "Everything about each record");
   app.footer(R"(Examples:
   kiln prune --keep-storage 10GB
-  kiln prune --all --filter until=168h)");
+  kiln prune --force --all --filter until=168h
+
+)" + std::string(kExitStatus));
 }
 
 int RunDu(const DuFlags& flags, const EngineChoice& choice, sys::Spawner* spawner) {
@@ -212,6 +218,11 @@ int RunDu(const DuFlags& flags, const EngineChoice& choice, sys::Spawner* spawne
 }
 
 int RunPrune(const PruneFlags& flags, const EngineChoice& choice, sys::Spawner* spawner) {
+  // What is wrong with the flags is said before anything is asked.
+  if (const auto options = OptionsOf(flags); !options.ok()) {
+    PrintError(DescribeError(options.error()));
+    return 1;
+  }
   if (!Confirmed(flags)) return 1;
   return RunCommand(choice, spawner, [&](const auto& connection, const auto& activity) {
     return Prune(flags, connection, activity);

@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
+#include "base/csv.h"
 #include "base/strings.h"
-#include "cmd/build_flags.h"
+#include "cmd/json_values.h"
 #include "dockerfile/lint_report.h"
 
 namespace kiln::cmd {
@@ -27,42 +26,30 @@ struct LintResult {
     std::string rule;
     std::string url;
     std::string detail;
-    dockerfile::LineRange lines;
+    std::vector<dockerfile::LineRange> ranges;
+    int FirstLine() const { return ranges.empty() ? 0 : ranges.front().first; }
   };
   dockerfile::SourceFile source;
   std::vector<Warning> warnings;
   bool failed = false;
   std::string message;
-  dockerfile::LineRange failed_at;
+  std::vector<dockerfile::LineRange> failed_at;
 };
-
-dockerfile::LineRange LinesOf(const Json& location) {
-  dockerfile::LineRange lines;
-  if (!location.is_object() || !location.contains("ranges")) return lines;
-  for (const Json& range : location["ranges"]) {
-    const int line = range.value("/start/line"_json_pointer, 0);
-    if (lines.first == 0) lines.first = line;
-    lines.last = std::max(lines.last, line);
-  }
-  return lines;
-}
 
 LintResult ReadLint(const std::string& text, const std::string& file) {
   LintResult result;
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return result;
+  const Json json = ParseJson(text);
   result.source.filename = file;
-  result.source.data =
-      Base64Decode(json.value("/sources/0/data"_json_pointer, "")).value_or(std::string());
-  for (const Json& warning : json.value("warnings", Json::array())) {
-    result.warnings.push_back({warning.value("ruleName", ""), warning.value("url", ""),
-                               warning.value("detail", ""),
-                               LinesOf(warning.value("location", Json()))});
+  if (const auto sources = ElementsOf(json, "sources"); !sources.empty())
+    result.source.data = BytesOf(sources.front(), "data");
+  for (const Json& warning : ElementsOf(json, "warnings")) {
+    result.warnings.push_back({TextOf(warning, "ruleName"), TextOf(warning, "url"),
+                               TextOf(warning, "detail"), RangesOf(FieldOf(warning, "location"))});
   }
-  if (const auto error = json.find("buildError"); error != json.end() && error->is_object()) {
+  if (const Json& error = FieldOf(json, "buildError"); error.is_object()) {
     result.failed = true;
-    result.message = error->value("message", "");
-    result.failed_at = LinesOf(error->value("location", Json()));
+    result.message = TextOf(error, "message");
+    result.failed_at = RangesOf(FieldOf(error, "location"));
   }
   return result;
 }
@@ -73,11 +60,11 @@ void ReportLint(const LintResult& lint, CallReport& report) {
   if (count > 1) report.out += fmt::format("Check complete, {} warnings have been found!\n", count);
   std::vector<LintResult::Warning> sorted = lint.warnings;
   std::stable_sort(sorted.begin(), sorted.end(),
-                   [](const auto& a, const auto& b) { return a.lines.first < b.lines.first; });
+                   [](const auto& a, const auto& b) { return a.FirstLine() < b.FirstLine(); });
   for (const auto& warning : sorted) {
     report.out += "\nWARNING: " + warning.rule;
     if (!warning.url.empty()) report.out += " - " + warning.url;
-    report.out += "\n" + warning.detail + "\n" + dockerfile::Excerpt(lint.source, warning.lines);
+    report.out += "\n" + warning.detail + "\n" + dockerfile::Excerpt(lint.source, warning.ranges);
   }
   if (!lint.failed && count == 0) report.out += "Check complete, no warnings found.\n";
   if (lint.failed && count > 0) report.out += "\n";
@@ -87,16 +74,16 @@ void ReportLint(const LintResult& lint, CallReport& report) {
 
 Result<CallMethod> ParseCallMethod(const std::string& text) {
   CallMethod method;
-  if (text.empty()) return method;
-  TRY_ASSIGN(const auto fields, ParseCsv(text));
+  TRY_ASSIGN_CTX(const auto fields, ParseCsv(text), "--call");
   for (const std::string& field : fields) {
     const auto cut = Cut(field, "=");
+    const std::string key = cut ? ToLower(Trim(cut->first)) : "";
     if (!cut) {
       if (!method.name.empty()) return InvalidArgument("invalid value {} for --call", Quoted(text));
       method.name = field;
-    } else if (cut->first == "format") {
+    } else if (key == "format") {
       method.json = cut->second == "json";
-    } else if (cut->first == "ignorestatus") {
+    } else if (key == "ignorestatus") {
       const auto value = ParseBool(cut->second);
       if (!value) return InvalidArgument("invalid ignorestatus value in --call: {}", cut->second);
       method.ignore_status = *value;

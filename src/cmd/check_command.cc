@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
-#include <cstdio>
 #include <optional>
 #include <utility>
 
@@ -12,6 +11,7 @@
 #include "base/fd.h"
 #include "base/strings.h"
 #include "cmd/command.h"
+#include "cmd/print.h"
 #include "dockerfile/lint_fix.h"
 #include "dockerfile/lint_report.h"
 #include "dockerfile/offline.h"
@@ -78,7 +78,7 @@ Status Mend(const dockerfile::Options& options, dockerfile::LoadedDockerfile& lo
   const auto st = StatOf(loaded.source.filename);
   TRY(WriteFileAtomically(loaded.source.filename, loaded.source.data,
                           st ? st->st_mode & 07777 : 0644));
-  std::fprintf(stderr, "%s: %d mended\n", loaded.source.filename.c_str(), fixed);
+  PrintError(fmt::format("{}: {} mended\n", loaded.source.filename, fixed));
   return OkStatus();
 }
 
@@ -102,8 +102,7 @@ Result<int> Run(const CheckFlags& flags) {
     Print(dockerfile::LintText(loaded.source, findings));
     if (error != nullptr) {
       const std::string where = dockerfile::Excerpt(loaded.source, dockerfile::LinesOf(*error));
-      std::fflush(stdout);
-      std::fprintf(stderr, "ERROR: %s\n%s", error->ToString().c_str(), where.c_str());
+      PrintError(fmt::format("ERROR: {}\n{}", *error, where));
     }
   }
   return findings.empty() && error == nullptr ? 0 : 1;
@@ -130,13 +129,15 @@ Examples:
   kiln check
   kiln check --fix docker/app.Dockerfile
   kiln check --format json --target test .
-  kiln check --build-arg BUILDKIT_DOCKERFILE_CHECK=skip=JSONArgsRecommended .)");
+  kiln check --build-arg BUILDKIT_DOCKERFILE_CHECK=skip=JSONArgsRecommended .
+
+Exit status: 0 for a file without findings, 1 for one with, 2 for a wrong command line.)");
 }
 
 int RunCheck(const CheckFlags& flags) {
   const auto status = Run(flags);
   if (status.ok()) return *status;
-  std::fprintf(stderr, "ERROR: %s\n", status.error().ToString().c_str());
+  PrintError(fmt::format("ERROR: {}\n", status.error()));
   return 1;
 }
 

@@ -6,14 +6,19 @@
 
 #include "cmd/error_report.h"
 #include "cmd/interrupt.h"
+#include "cmd/print.h"
 
 namespace kiln::cmd {
 
 void AddEngineOptions(CLI::App& app, EngineFlags& flags) {
   app.add_option("--addr", flags.addr,
-                 "Daemon to use, unix://… or tcp://… (also KILN_HOST, BUILDKIT_HOST); without one, "
-                 "the state folder is used in this process");
-  app.add_option("--root", flags.root, "State folder, where no daemon is used");
+                 "Daemon to use, unix://… or tcp://… (default: KILN_HOST, BUILDKIT_HOST, or what "
+                 "answers at " +
+                     DefaultAddress() +
+                     "); without any, an engine runs in this "
+                     "process");
+  app.add_option("--root", flags.root,
+                 "State folder of an engine in this process (default: " + DefaultRoot() + ")");
   AddTlsOptions(app, flags.tls);
 }
 
@@ -35,8 +40,6 @@ CLI::Option* AddList(CLI::App& app, const std::string& names, std::vector<std::s
   return app.add_option(names, values, help)->allow_extra_args(false)->take_all();
 }
 
-void Print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-
 int RunCommand(const EngineChoice& choice, sys::Spawner* spawner, const Command& command) {
   CancelSource cancel;
   InterruptWatcher watcher([&](int) { cancel.Cancel(Cancelled("interrupted")); });
@@ -49,7 +52,7 @@ int RunCommand(const EngineChoice& choice, sys::Spawner* spawner, const Command&
   Status status = run();
   if (std::fflush(stdout) != 0 && status.ok()) status = ErrnoError(errno, "standard output");
   if (status.ok()) return 0;
-  std::fputs(DescribeError(status.error()).c_str(), stderr);
+  PrintError(DescribeError(status.error()));
   return 1;
 }
 

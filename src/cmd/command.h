@@ -17,15 +17,17 @@ namespace kiln::cmd {
 
 // What commands have in common.
 
+// For the foot of a help text.
+inline constexpr std::string_view kExitStatus =
+    "Exit status: 0 for success, 1 for a failure, 2 for a wrong command line, 130 when interrupted "
+    "twice.";
+
 // --addr, --root and --tls….
 void AddEngineOptions(CLI::App& app, EngineFlags& flags);
 void AddTlsOptions(CLI::App& app, TlsFlags& flags);
 // A repeatable flag: each use takes one value, commas are part of it.
 CLI::Option* AddList(CLI::App& app, const std::string& names, std::vector<std::string>& values,
                      const std::string& help);
-
-// To standard output.
-void Print(std::string_view text);
 
 // Runs a command on the engine chosen; the first interrupt cancels the activity. Errors go to
 // standard error. The exit status.

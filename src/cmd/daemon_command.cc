@@ -17,6 +17,7 @@
 #include "base/time.h"
 #include "cmd/engine.h"
 #include "cmd/interrupt.h"
+#include "cmd/print.h"
 #include "control/daemon.h"
 
 namespace kiln::cmd {
@@ -226,7 +227,7 @@ int RunDaemon(const control::Config& config, sys::Spawner& spawner) {
   SetLogLevel(config.log_level.value_or(LogLevel::kInfo));
   Status status = Serve(config, spawner);
   if (status.ok()) return 0;
-  std::fprintf(stderr, "kilnd: %s\n", status.error().ToString().c_str());
+  PrintError(fmt::format("kilnd: {}\n", status.error()));
   return 1;
 }
 

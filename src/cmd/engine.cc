@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "cmd/print.h"
 #include "control/daemon.h"
 
 namespace kiln::cmd {
@@ -60,6 +61,10 @@ class EmbeddedEngine final : public Engine {
               daemon->ShareTrees(id, trees);
             })) {}
   ~EmbeddedEngine() override {
+    if (const size_t guests = daemon_->active_builds(); guests > 0) {
+      PrintError(fmt::format("kiln: waiting for {} of other processes that use this engine\n",
+                             guests == 1 ? "a build" : fmt::format("{} builds", guests)));
+    }
     while (daemon_->active_builds() > 0) std::this_thread::sleep_for(kGuestPoll);
     daemon_->Shutdown(std::chrono::milliseconds(0));
   }
@@ -159,7 +164,8 @@ Result<std::unique_ptr<Engine>> OpenEngine(const EngineChoice& choice, sys::Spaw
   config.root = choice.root;
   // Whoever runs the engine in a process of their own may use what they ask for with --allow or
   // --network.
-  TRY(control::AddEntitlement("network.host", &config));
+  for (const char* name : {"network.host", "security.insecure"})
+    TRY(control::AddEntitlement(name, &config));
   auto daemon = control::Daemon::Start(config, *spawner);
   if (!daemon.ok()) {
     // Somebody else holds the root and serves it, or is about to.

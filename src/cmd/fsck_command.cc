@@ -1,8 +1,9 @@
 #include "cmd/fsck_command.h"
 
-#include <cstdio>
+#include <fmt/format.h>
 
 #include "cachedb/check.h"
+#include "cmd/print.h"
 #include "store/fsck.h"
 
 namespace kiln::cmd {
@@ -25,14 +26,13 @@ Result<std::vector<std::string>> Look(const std::string& root, bool repair) {
 int RunFsck(const std::string& root, bool repair) {
   auto findings = Look(root, repair);
   if (!findings.ok()) {
-    std::fprintf(stderr, "kiln: %s\n", findings.error().ToString().c_str());
+    PrintError(fmt::format("kiln: {}\n", findings.error()));
     return kCannotLook;
   }
-  for (const std::string& finding : *findings) std::printf("%s\n", finding.c_str());
+  for (const std::string& finding : *findings) Print(finding + "\n");
   if (findings->empty()) return 0;
-  std::fprintf(stderr,
-               repair ? "%zu findings, mended\n" : "%zu findings; --repair drops what is broken\n",
-               findings->size());
+  PrintError(fmt::format("{} findings{}\n", findings->size(),
+                         repair ? ", mended" : "; --repair drops what is broken"));
   return repair ? 0 : 1;
 }
 

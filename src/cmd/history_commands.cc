@@ -19,6 +19,7 @@
 #include "client/plain_screen.h"
 #include "client/step_numbers.h"
 #include "cmd/command.h"
+#include "cmd/print.h"
 #include "cmd/values.h"
 
 namespace kiln::cmd {
@@ -238,7 +239,9 @@ void AddLsOptions(CLI::App& app, LsFlags& flags) {
       ->check(CLI::IsMember({"table", "json"}));
   app.footer(R"(Examples:
   kiln ls
-  kiln ls --filter status=error -n 5)");
+  kiln ls --filter status=error -n 5
+
+)" + std::string(kExitStatus));
 }
 
 void AddLogsOptions(CLI::App& app, LogsFlags& flags) {
@@ -252,7 +255,9 @@ void AddLogsOptions(CLI::App& app, LogsFlags& flags) {
   app.footer(R"(Examples:
   kiln logs
   kiln logs "" "RUN make"
-  kiln logs h2k4 7 | less)");
+  kiln logs h2k4 7 | less
+
+)" + std::string(kExitStatus));
 }
 
 int RunLs(const LsFlags& flags, const EngineChoice& choice, sys::Spawner* spawner) {

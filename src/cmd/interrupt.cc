@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/fd.h"
+#include "base/thread.h"
 
 namespace kiln::cmd {
 namespace {
@@ -16,6 +17,11 @@ sigset_t Interrupts() {
   sigemptyset(&set);
   for (int number : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, number);
   return set;
+}
+
+void Mask(int how) {
+  sigset_t set = Interrupts();
+  CHECK(::pthread_sigmask(how, &set, nullptr) == 0);
 }
 
 void Watch(int wake, const std::function<void(int)>& first) {
@@ -37,14 +43,15 @@ void Watch(int wake, const std::function<void(int)>& first) {
 
 }  // namespace
 
-void BlockInterrupts() {
-  sigset_t set = Interrupts();
-  CHECK(::pthread_sigmask(SIG_BLOCK, &set, nullptr) == 0);
-}
+void BlockInterrupts() { Mask(SIG_BLOCK); }
+
+InterruptsEndProcess::InterruptsEndProcess() { Mask(SIG_UNBLOCK); }
+InterruptsEndProcess::~InterruptsEndProcess() { Mask(SIG_BLOCK); }
 
 InterruptWatcher::InterruptWatcher(std::function<void(int)> first)
     : wake_(::eventfd(0, EFD_CLOEXEC)),
-      thread_([wake = wake_, call = std::move(first)] { Watch(wake, call); }) {}
+      thread_(AwaitThread("kiln-signals",
+                          [wake = wake_, call = std::move(first)] { Watch(wake, call); })) {}
 
 InterruptWatcher::~InterruptWatcher() {
   uint64_t one = 1;

@@ -39,6 +39,22 @@ Json SourceJson(const LoadedDockerfile& loaded) {
   return Json::parse(text, nullptr, /*allow_exceptions=*/false);
 }
 
+// Some lines around one, fewer around many, of a file with so many.
+LineRange WithContext(LineRange lines, int count) {
+  const int wanted = lines.first == lines.last ? 4 : 2;
+  for (int shown = 0; shown < wanted; ++shown) {
+    if (lines.first > 1) {
+      --lines.first;
+      ++shown;
+    }
+    if (lines.last < count) {
+      ++lines.last;
+      ++shown;
+    }
+  }
+  return lines;
+}
+
 }  // namespace
 
 Json LocationJson(LineRange lines) {
@@ -70,31 +86,34 @@ Json LintJson(const LoadedDockerfile& loaded, const std::vector<Finding>& findin
   return json;
 }
 
-std::string Excerpt(const SourceFile& source, LineRange lines) {
+std::string Excerpt(const SourceFile& source, const std::vector<LineRange>& ranges) {
   const auto all = Split(source.data, '\n');
   const int count = static_cast<int>(all.size());
-  if (lines.first < 1 || lines.first > count) return "";
-  int first = lines.first;
-  int last = std::min(lines.last, count);
-  // Some lines around, fewer around many.
-  const int wanted = first == last ? 4 : 2;
-  for (int shown = 0; shown < wanted; ++shown) {
-    if (first > 1) {
-      --first;
-      ++shown;
-    }
-    if (last < count) {
-      ++last;
-      ++shown;
-    }
+  LineRange lines;
+  std::vector<int> changes(all.size() + 2);  // of how many ranges hold a line, from line to line
+  for (const LineRange& range : ranges) {
+    if (range.first < 1 || range.first > count) continue;
+    const int end = std::clamp(range.last, range.first, count);
+    lines.first = lines.first == 0 ? range.first : std::min(lines.first, range.first);
+    lines.last = std::max(lines.last, end);
+    ++changes[static_cast<std::size_t>(range.first)];
+    --changes[static_cast<std::size_t>(end) + 1];
   }
+  if (lines.first == 0) return "";
+  const LineRange shown = WithContext(lines, count);
   std::string text = fmt::format("{}:{}\n{}", source.filename, lines.first, kRule);
-  for (int line = first; line <= last; ++line) {
-    const bool meant = line >= lines.first && line <= lines.last;
-    text += fmt::format(" {:3} | {} {}\n", line, meant ? ">>>" : "   ",
-                        all[static_cast<std::size_t>(line - 1)]);
+  int holding = 0;
+  for (int line = shown.first; line <= shown.last; ++line) {
+    holding += changes[static_cast<std::size_t>(line)];
+    std::string_view content = all[static_cast<std::size_t>(line - 1)];
+    if (content.ends_with('\r')) content.remove_suffix(1);
+    text += fmt::format(" {:3} | {} {}\n", line, holding > 0 ? ">>>" : "   ", content);
   }
   return text + kRule;
+}
+
+std::string Excerpt(const SourceFile& source, LineRange lines) {
+  return Excerpt(source, std::vector<LineRange>{lines});
 }
 
 std::string LintText(const SourceFile& source, std::vector<Finding> findings) {

@@ -27,6 +27,8 @@ nlohmann::ordered_json LintJson(const LoadedDockerfile& loaded,
 std::string LintText(const SourceFile& source, std::vector<Finding> findings);
 
 // The lines meant, marked, between others, under "FILE:LINE"; "" if the file has none of them.
+// Ranges may be anything, as clients get them from elsewhere.
+std::string Excerpt(const SourceFile& source, const std::vector<LineRange>& ranges);
 std::string Excerpt(const SourceFile& source, LineRange lines);
 
 // Of an error whose details point into a Dockerfile: {0, 0} if none does.

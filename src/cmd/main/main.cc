@@ -1,6 +1,7 @@
 // kiln and kilnd: one binary, told apart by the name it is called by.
+#include <fmt/format.h>
+
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <string_view>
@@ -8,14 +9,17 @@
 #include <CLI/CLI.hpp>
 
 #include "base/log.h"
+#include "base/version.h"
 #include "cmd/build_command.h"
 #include "cmd/build_options.h"
 #include "cmd/cache_commands.h"
 #include "cmd/check_command.h"
+#include "cmd/command.h"
 #include "cmd/daemon_command.h"
 #include "cmd/fsck_command.h"
 #include "cmd/history_commands.h"
 #include "cmd/interrupt.h"
+#include "cmd/print.h"
 #include "cmd/usage.h"
 #include "sys/main_early.h"
 #include "sys/name_lookups.h"
@@ -25,15 +29,13 @@ namespace {
 
 constexpr int kUsageError = 2;
 
-std::string Version() { return std::string("v0.34.2+kiln.") + KILN_VERSION; }
-
 // Parses; nullopt to go on, else the exit status (help and version: 0).
 std::optional<int> Parse(CLI::App& app, int argc, char** argv) {
   try {
     app.parse(argc, argv);
     return std::nullopt;
   } catch (const CLI::ExtrasError&) {
-    std::fputs(DescribeUnknown(app).c_str(), stderr);
+    PrintError(DescribeUnknown(app));
     return kUsageError;
   } catch (const CLI::ParseError& error) {
     int status = app.exit(error);
@@ -42,13 +44,13 @@ std::optional<int> Parse(CLI::App& app, int argc, char** argv) {
 }
 
 int Fail(const char* program, const Error& error) {
-  std::fprintf(stderr, "%s: %s\n", program, error.ToString().c_str());
+  PrintError(fmt::format("{}: {}\n", program, error));
   return 1;
 }
 
 int DaemonMain(int argc, char** argv) {
   CLI::App app{"kilnd, the build daemon", "kilnd"};
-  app.set_version_flag("--version", "kilnd kiln " + Version());
+  app.set_version_flag("--version", "kilnd kiln " + ProtocolVersion());
   DaemonFlags flags;
   AddDaemonOptions(app, flags);
   if (auto status = Parse(app, argc, argv)) return *status;
@@ -82,27 +84,33 @@ int RunSubcommand(const Subcommand& command) {
   return command.run(choice, spawner->get());
 }
 
+void AddDebugFlag(CLI::App& app, bool& debug) {
+  app.add_flag("--debug", debug, "Log what the engine in this process does");
+}
+
 int ClientMain(int argc, char** argv) {
   CLI::App app{"kiln builds container images", "kiln"};
-  app.set_version_flag("--version", "kiln " + Version());
+  app.set_version_flag("--version", "kiln " + ProtocolVersion());
   app.require_subcommand(0, 1);
+  app.footer("With a daemon or without: what follows uses one if it answers at " +
+             DefaultAddress() + ".\n" + std::string(kExitStatus));
   bool debug = false;
-  app.add_flag("--debug", debug, "Log what the engine does");
+  AddDebugFlag(app, debug);
   BuildFlags build;
   DuFlags du;
   PruneFlags prune;
   LsFlags ls;
   LogsFlags logs;
   const Subcommand commands[] = {
-      {app.add_subcommand("build", "Build an image from a Dockerfile"), build.addr, build.root,
-       build.tls,
+      {app.add_subcommand("build", "Build an image from a Dockerfile"), build.engine.addr,
+       build.engine.root, build.engine.tls,
        [&](const auto& choice, auto* spawner) {
          EngineChoice configured = choice;
          configured.config_file = build.config;
          return RunBuild(build, configured, spawner);
        }},
-      {app.add_subcommand("ls", "List builds of late"), ls.engine.addr, ls.engine.root,
-       ls.engine.tls,
+      {app.add_subcommand("ls", "List recent builds (not builders: kiln has none)"), ls.engine.addr,
+       ls.engine.root, ls.engine.tls,
        [&](const auto& choice, auto* spawner) { return RunLs(ls, choice, spawner); }},
       {app.add_subcommand("logs", "Show the whole log of a build or of one of its steps"),
        logs.engine.addr, logs.engine.root, logs.engine.tls,
@@ -114,6 +122,7 @@ int ClientMain(int argc, char** argv) {
        prune.engine.tls,
        [&](const auto& choice, auto* spawner) { return RunPrune(prune, choice, spawner); }},
   };
+  for (const Subcommand& command : commands) AddDebugFlag(*command.app, debug);
   AddBuildOptions(*commands[0].app, build);
   AddLsOptions(*commands[1].app, ls);
   AddLogsOptions(*commands[2].app, logs);
@@ -123,7 +132,7 @@ int ClientMain(int argc, char** argv) {
       app.add_subcommand("fsck", "Check the files of an engine that does not run");
   std::string fsck_root = DefaultRoot();
   bool repair = false;
-  fsck_command->add_option("--root", fsck_root, "Where they are");
+  fsck_command->add_option("--root", fsck_root, "State folder")->capture_default_str();
   fsck_command->add_flag("--repair", repair, "Drop what is broken; builds make it anew");
   CheckFlags check;
   CLI::App* check_command = app.add_subcommand("check", "Check a Dockerfile, without building it");
@@ -135,7 +144,7 @@ int ClientMain(int argc, char** argv) {
   for (const Subcommand& command : commands) {
     if (command.app->parsed()) return RunSubcommand(command);
   }
-  std::fputs(app.help().c_str(), stderr);
+  PrintError(app.help());
   return kUsageError;
 }
 
