@@ -57,7 +57,7 @@ Registry::Registry(std::vector<std::string> directories, std::set<std::string> a
     : directories_(std::move(directories)), auto_allowed_(std::move(auto_allowed)) {}
 
 std::shared_ptr<const Catalog> Registry::Current() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::vector<std::string> problems;
   std::vector<File> files;
   std::string seen;

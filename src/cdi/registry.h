@@ -1,11 +1,12 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
 #include "cdi/catalog.h"
 
 namespace kiln::cdi {
@@ -25,9 +26,9 @@ class Registry {
  private:
   const std::vector<std::string> directories_;
   const std::set<std::string> auto_allowed_;
-  std::mutex mutex_;
-  std::string seen_;  // which files, of which time and size
-  std::shared_ptr<const Catalog> catalog_ = std::make_shared<Catalog>();
+  Mutex mutex_;
+  std::string seen_ GUARDED_BY(mutex_);  // which files, of which time and size
+  std::shared_ptr<const Catalog> catalog_ GUARDED_BY(mutex_) = std::make_shared<Catalog>();
 };
 
 }  // namespace kiln::cdi

@@ -7,14 +7,15 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <condition_variable>
 #include <cstring>
 #include <map>
-#include <mutex>
 #include <thread>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/strings.h"
+#include "base/thread.h"
+#include "base/thread_annotations.h"
 #include "sys/main_early.h"
 #include "sys/spawner_wire.h"
 #include "sys/syscalls.h"
@@ -25,17 +26,19 @@ struct Child::State {
   std::weak_ptr<Spawner::Impl> spawner;
   uint64_t id = 0;
 
-  std::mutex mutex;
-  std::condition_variable changed;
-  // One of these is set when the start is answered.
-  bool started = false;
-  std::optional<Error> start_error;
-  std::optional<ReplyPacket> failure;
+  // Set before the start is answered, and not changed any more.
   pid_t pid = 0;
   Fd pidfd;
-  std::optional<Result<ExitStatus>> exit;
-  std::vector<std::function<void(Result<ExitStatus>)>> callbacks;
-  bool detached = false;
+
+  Mutex mutex;
+  CondVar changed;
+  // The start is answered: with what is above, or one of the two below.
+  bool started GUARDED_BY(mutex) = false;
+  std::optional<Error> start_error GUARDED_BY(mutex);
+  std::optional<ReplyPacket> failure GUARDED_BY(mutex);
+  std::optional<Result<ExitStatus>> exit GUARDED_BY(mutex);
+  std::vector<std::function<void(Result<ExitStatus>)>> callbacks GUARDED_BY(mutex);
+  bool detached GUARDED_BY(mutex) = false;
 };
 
 namespace {
@@ -88,22 +91,25 @@ struct Spawner::Impl : std::enable_shared_from_this<Spawner::Impl> {
   Fd socket;
   pid_t pid = 0;
 
-  std::mutex mutex;  // of all below, and of sending
-  bool reading = false;
-  bool gone = false;
-  uint64_t next_id = 1;
-  std::map<uint64_t, std::shared_ptr<Child::State>> children;
-  std::thread reader;
+  Mutex mutex;  // also of sending
+  bool reading GUARDED_BY(mutex) = false;
+  bool gone GUARDED_BY(mutex) = false;
+  uint64_t next_id GUARDED_BY(mutex) = 1;
+  std::map<uint64_t, std::shared_ptr<Child::State>> children GUARDED_BY(mutex);
+  std::thread reader;  // set once, under the mutex; joined by the destructor
 
   // Reading starts with the first child, so that the caller stays single-threaded until then.
-  void EnsureReader() {
-    if (std::exchange(reading, true)) return;
+  Status EnsureReader() REQUIRES(mutex) {
+    if (reading) return OkStatus();
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the caller's threads
-    reader = std::thread([this] { Read(); });
+    Result<std::thread> started = StartThread("kiln-children", [this] { Read(); });
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    TRY_ASSIGN(reader, std::move(started));
+    reading = true;
+    return OkStatus();
   }
 
   void Read() {
@@ -120,7 +126,7 @@ struct Spawner::Impl : std::enable_shared_from_this<Spawner::Impl> {
   void Deliver(const ReplyPacket& reply, std::vector<Fd> fds) {
     std::shared_ptr<Child::State> state;
     {
-      std::lock_guard lock(mutex);
+      MutexLock lock(mutex);
       auto found = children.find(reply.id);
       if (found == children.end()) return;
       state = found->second;
@@ -128,7 +134,7 @@ struct Spawner::Impl : std::enable_shared_from_this<Spawner::Impl> {
     }
     if (reply.kind == ReplyKind::kExited)
       return Finish(*state, ExitStatus{reply.exit_code, reply.exit_signal});
-    std::lock_guard lock(state->mutex);
+    MutexLock lock(state->mutex);
     if (reply.kind == ReplyKind::kFailed) {
       state->failure = reply;
     } else {
@@ -136,16 +142,16 @@ struct Spawner::Impl : std::enable_shared_from_this<Spawner::Impl> {
       if (!fds.empty()) state->pidfd = std::move(fds[0]);
     }
     state->started = true;
-    state->changed.notify_all();
+    state->changed.NotifyAll();
   }
 
   static void Finish(Child::State& state, const Result<ExitStatus>& exit) {
     std::vector<std::function<void(Result<ExitStatus>)>> callbacks;
     {
-      std::lock_guard lock(state.mutex);
+      MutexLock lock(state.mutex);
       state.exit = exit;
       callbacks.swap(state.callbacks);
-      state.changed.notify_all();
+      state.changed.NotifyAll();
     }
     for (const auto& callback : callbacks) callback(exit);
   }
@@ -153,14 +159,14 @@ struct Spawner::Impl : std::enable_shared_from_this<Spawner::Impl> {
   void FailAll() {
     std::map<uint64_t, std::shared_ptr<Child::State>> orphans;
     {
-      std::lock_guard lock(mutex);
+      MutexLock lock(mutex);
       gone = true;
       orphans.swap(children);
     }
     for (auto& [id, state] : orphans) {
       Error error = Unavailable("the spawner process has ended");
       {
-        std::lock_guard lock(state->mutex);
+        MutexLock lock(state->mutex);
         if (!state->started) state->start_error = error;
         state->started = true;
       }
@@ -223,9 +229,9 @@ Result<Child> Spawner::Start(ProcessRequest request) {
   auto state = std::make_shared<Child::State>();
   state->spawner = impl_;
   {
-    std::lock_guard lock(impl_->mutex);
+    MutexLock lock(impl_->mutex);
     if (impl_->gone) return Unavailable("start {}: the spawner process has ended", request.program);
-    impl_->EnsureReader();
+    TRY(impl_->EnsureReader());
     state->id = impl_->next_id++;
     impl_->children[state->id] = state;
     RequestPacket packet{.id = state->id, .kind = RequestKind::kStart};
@@ -235,11 +241,11 @@ Result<Child> Spawner::Start(ProcessRequest request) {
     }
   }
   request.fds.clear();
-  std::unique_lock lock(state->mutex);
-  state->changed.wait(lock, [&] { return state->started; });
+  MutexLock lock(state->mutex);
+  while (!state->started) state->changed.Wait(lock);
   if (state->start_error) return std::move(*state->start_error);
   if (state->failure) return StartError(*state->failure, request);
-  lock.unlock();
+  lock.Unlock();
   return Child(std::move(state));
 }
 
@@ -256,7 +262,7 @@ Child& Child::operator=(Child&& other) noexcept {
 Child::~Child() {
   if (!state_) return;
   {
-    std::lock_guard lock(state_->mutex);
+    MutexLock lock(state_->mutex);
     if (state_->detached || state_->exit) return;
   }
   if (auto status = SignalGroup(SIGKILL); !status.ok()) LOG_WARNING("{}", status.error());
@@ -270,39 +276,40 @@ Result<ExitStatus> Child::Wait(const CancelToken& cancel) const {
   // The callback takes the lock, so that a cancellation between the check and the wait is not
   // missed.
   auto on_cancel = cancel.OnCancel([state = state_] {
-    std::lock_guard lock(state->mutex);
-    state->changed.notify_all();
+    MutexLock lock(state->mutex);
+    state->changed.NotifyAll();
   });
-  std::unique_lock lock(state_->mutex);
-  state_->changed.wait(lock, [&] { return state_->exit.has_value() || cancel.cancelled(); });
+  MutexLock lock(state_->mutex);
+  while (!state_->exit && !cancel.cancelled()) state_->changed.Wait(lock);
   if (state_->exit) return *state_->exit;
-  lock.unlock();
+  lock.Unlock();
   TRY(cancel.Check());
   return Internal("wait for process {}: woken without reason", state_->pid);
 }
 
 Result<std::optional<ExitStatus>> Child::WaitFor(std::chrono::nanoseconds timeout) const {
-  std::unique_lock lock(state_->mutex);
-  state_->changed.wait_for(lock, timeout, [&] { return state_->exit.has_value(); });
-  lock.unlock();
+  MutexLock lock(state_->mutex);
+  state_->changed.WaitFor(lock, timeout,
+                          [&]() REQUIRES(state_->mutex) { return state_->exit.has_value(); });
+  lock.Unlock();
   return exited();
 }
 
 Result<std::optional<ExitStatus>> Child::exited() const {
-  std::lock_guard lock(state_->mutex);
+  MutexLock lock(state_->mutex);
   if (!state_->exit) return std::optional<ExitStatus>();
   if (!state_->exit->ok()) return state_->exit->error();
   return std::optional<ExitStatus>(**state_->exit);
 }
 
 void Child::OnExit(std::function<void(Result<ExitStatus>)> callback) const {
-  std::unique_lock lock(state_->mutex);
+  MutexLock lock(state_->mutex);
   if (!state_->exit) {
     state_->callbacks.push_back(std::move(callback));
     return;
   }
   Result<ExitStatus> exit = *state_->exit;
-  lock.unlock();
+  lock.Unlock();
   callback(std::move(exit));
 }
 
@@ -317,7 +324,7 @@ Status Child::SignalGroup(int signal) const {
   auto spawner = state_->spawner.lock();
   if (!spawner) return OkStatus();  // it has killed everything
   RequestPacket packet{.id = state_->id, .kind = RequestKind::kSignalGroup, .signal = signal};
-  std::lock_guard lock(spawner->mutex);
+  MutexLock lock(spawner->mutex);
   if (spawner->gone) return OkStatus();
   if (!SendPacket(spawner->socket.get(), &packet, sizeof packet, {})) {
     return ErrnoError(errno, "signal {} to the group of process {}", signal, state_->pid);
@@ -326,7 +333,7 @@ Status Child::SignalGroup(int signal) const {
 }
 
 void Child::Detach() {
-  std::lock_guard lock(state_->mutex);
+  MutexLock lock(state_->mutex);
   state_->detached = true;
 }
 
