@@ -38,7 +38,7 @@ class Applier {
         root_(root),
         options_(options),
         cancel_(cancel),
-        opaque_name_(options.userxattr ? "user.overlay.opaque" : "trusted.overlay.opaque") {}
+        opaque_name_(options.privileges.opaque_attribute()) {}
 
   Result<ApplyResult> Run() {
     TarEntry entry;
@@ -71,9 +71,14 @@ class Applier {
     }
     Digest content;
     TRY(Place(entry, &content));
-    for (std::string path = entry.path; !path.empty() && applied_.insert(path).second;)
-      path = DirOf(path);
+    Remember(entry.path);
     return Report(entry, content, OkStatus());
+  }
+
+  // Overlay's marks need no list of what the layer brings.
+  void Remember(std::string path) {
+    if (options_.overlay_whiteouts) return;
+    while (!path.empty() && applied_.insert(path).second) path = DirOf(path);
   }
 
   Status Report(const TarEntry& entry, const Digest& content, Status status) {
@@ -129,6 +134,7 @@ class Applier {
       TRY(sys::RemoveTreeAt(parent_.get(), name));
     }
     TRY(Create(entry, name, keep, content));
+    if (LeftOut(entry)) return OkStatus();
     if (hides_below) TRY(sys::SetXattrAt(parent_.get(), name, opaque_name_, "y"));
     if (entry.type == EntryType::kHardlink) return SetAttributesOfLinked(entry, name);
     TRY(SetAttributes(parent_.get(), name, entry));
@@ -140,6 +146,12 @@ class Applier {
     // A directory or link may have taken the place of what a cached parent was reached through.
     if (entry.type != EntryType::kFile && old.ok() && !keep) ForgetParent();
     return OkStatus();
+  }
+
+  bool LeftOut(const TarEntry& entry) const {
+    const bool device =
+        entry.type == EntryType::kCharDevice || entry.type == EntryType::kBlockDevice;
+    return device && !options_.privileges.can_mknod;
   }
 
   Status Create(const TarEntry& entry, const std::string& name, bool keep, Digest* content) {
@@ -159,7 +171,7 @@ class Applier {
         return MakeHardLink(entry, name);
       case EntryType::kCharDevice:
       case EntryType::kBlockDevice:
-        if (!options_.privileged) return OkStatus();
+        if (LeftOut(entry)) return OkStatus();
         [[fallthrough]];
       case EntryType::kFifo: {
         dev_t device =
@@ -216,7 +228,7 @@ class Applier {
 
   // Owner, xattrs, mode, in this order: chown clears setuid and capabilities.
   Status SetAttributes(int dir, const std::string& name, const TarEntry& entry) {
-    if (options_.privileged) {
+    if (options_.privileges.can_chown) {
       if (entry.uid > UINT32_MAX - 1 || entry.gid > UINT32_MAX - 1) {
         return InvalidArgument("owner {}:{} is out of range", entry.uid, entry.gid);
       }
@@ -244,7 +256,7 @@ class Applier {
     if (set.ok() || set.error().code() == Code::kUnimplemented) return OkStatus();
     bool special = entry.type != EntryType::kFile && entry.type != EntryType::kDirectory;
     bool refused = set.error().code() == Code::kPermissionDenied;
-    if (refused && (special || !options_.privileged)) return OkStatus();
+    if (refused && (special || options_.privileges.userxattr)) return OkStatus();
     return set;
   }
 
@@ -312,7 +324,8 @@ class Applier {
   const CancelToken& cancel_;
   const std::string opaque_name_;
   ApplyResult result_;
-  std::unordered_set<std::string> applied_;  // paths of this layer and the directories above them
+  // Where whiteouts delete: paths of this layer and the directories above them.
+  std::unordered_set<std::string> applied_;
   std::vector<std::pair<std::string, WallTime>> directories_;  // times to set at the end
   Fd parent_;                                                  // of the last entry
   std::string parent_path_;

@@ -6,6 +6,7 @@
 
 #include "archive/tar.h"
 #include "base/cancel.h"
+#include "sys/privileges.h"
 #include "sys/rooted_path.h"
 
 namespace kiln::archive {
@@ -17,11 +18,11 @@ struct AppliedEntry {
 };
 
 struct ApplyOptions {
-  // Whiteouts become overlayfs' form (character device 0:0, trusted.overlay.opaque=y, or
-  // user.overlay.opaque with `userxattr`), for a layer that will be an overlay's lower directory.
-  // Otherwise they delete.
+  // Whiteouts become overlayfs' form (character device 0:0, and the opaque attribute of
+  // `privileges`), for a layer that will be an overlay's lower directory. Otherwise they delete.
   bool overlay_whiteouts = true;
-  bool userxattr = false;
+  // Owners and device nodes are left out if we may not make them.
+  sys::Privileges privileges;
   // Refuse with ResourceExhausted beyond these (a bomb).
   int64_t max_bytes = int64_t{1} << 42;
   TarLimits limits;
@@ -32,8 +33,6 @@ struct ApplyOptions {
   // Told of every entry (whiteouts too, by their marker names) in archive order; an error stops the
   // apply.
   std::function<Status(const AppliedEntry&)> on_entry;
-  // Restore owners, device nodes and trusted.* (needs root in the initial user namespace).
-  bool privileged = true;
 };
 
 struct ApplyResult {

@@ -161,6 +161,37 @@ TEST_F(ApplyTest, StopsBombsAndForgedWhiteouts) {
   EXPECT_EQ(Apply().error().code(), Code::kInvalidArgument);
 }
 
+TEST_F(ApplyTest, WhatWeMayNotMakeIsLeftOut) {
+  options_.privileges = {.userxattr = true, .can_chown = false, .can_mknod = false};
+  TarEntry file = Entry(EntryType::kFile, "f", 04755);
+  file.uid = 12;
+  Add(file, "data");
+  TarEntry device = Entry(EntryType::kCharDevice, "null", 0666);
+  device.device_major = 1;
+  device.device_minor = 3;
+  Add(device);
+  Add(Entry(EntryType::kFile, "d/.wh..wh..opq"));
+  Add(Entry(EntryType::kFile, ".wh.gone"));
+  const auto result = Apply();
+  ASSERT_TRUE(result.ok()) << result.error().ToString();
+  EXPECT_EQ(root_->Stat("f")->uid, geteuid());
+  EXPECT_EQ(root_->Stat("f")->mode & 07777, 04755U);
+  EXPECT_FALSE(*root_->Exists("null"));
+  EXPECT_EQ(Xattr("d", "user.overlay.opaque"), "y");
+  EXPECT_EQ(Xattr("d", "trusted.overlay.opaque"), "");
+  EXPECT_TRUE(root_->Stat("gone")->IsWhiteout());
+}
+
+// One right does not stand for another.
+TEST_F(ApplyTest, OwnersAreKeptWhereOnlyDevicesCannotBeMade) {
+  options_.privileges = {.userxattr = true, .can_mknod = false};
+  TarEntry file = Entry(EntryType::kFile, "f");
+  file.uid = 12;
+  Add(file, "data");
+  ASSERT_TRUE(Apply().ok());
+  EXPECT_EQ(root_->Stat("f")->uid, 12U);
+}
+
 TEST_F(ApplyTest, ParentsTakeTheirAttributesFromBelow) {
   options_.parent_attributes = [](const std::string& path) -> std::optional<TarEntry> {
     if (path != "opt") return std::nullopt;

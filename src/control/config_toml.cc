@@ -306,7 +306,7 @@ Keys WorkerKeys(Config* config) {
   return {{"enabled", enabled},
           {"labels", Labels(config)},
           {"platforms", Platforms(config)},
-          {"snapshotter", OneOf(&config->snapshotter, {"overlayfs", "native"}, "overlayfs")},
+          {"snapshotter", OneOf(&config->snapshotter, {"overlayfs", "native"}, "auto")},
           {"rootless", OnlyFalse()},
           {"noProcessSandbox", OnlyFalse()},
           {"gc", Flag(&config->gc)},

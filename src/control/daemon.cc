@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <thread>
 
@@ -17,6 +18,7 @@
 #include "base/loop.h"
 #include "base/mutex.h"
 #include "base/pool.h"
+#include "base/strings.h"
 #include "base/version.h"
 #include "build/environment.h"
 #include "cachedb/cachedb.h"
@@ -48,6 +50,7 @@
 #include "source/sources.h"
 #include "store/store.h"
 #include "sys/kernel.h"
+#include "sys/rooted_path.h"
 
 namespace kiln::control {
 namespace {
@@ -114,6 +117,32 @@ std::unique_ptr<cdi::Registry> DevicesOf(const Config& config) {
       std::set<std::string>(config.cdi_auto_allowed.begin(), config.cdi_auto_allowed.end()));
 }
 
+// A directory of ours for what is tried at start and for mount points of a moment.
+Result<std::string> ScratchOf(const std::string& root) {
+  if (!root.starts_with('/'))
+    return InvalidArgument("root {} is not an absolute path", Quoted(root));
+  TRY_ASSIGN(const sys::RootedPath machine, sys::RootedPath::Open("/"));
+  TRY_CTX(machine.MakeDirs(DirName(root), 0755), "create {}", root);
+  if (mkdir(root.c_str(), 0711) != 0 && errno != EEXIST)
+    return ErrnoError(errno, "create {}", root);
+  std::string scratch = root + "/scratch";
+  if (mkdir(scratch.c_str(), 0700) != 0 && errno != EEXIST)
+    return ErrnoError(errno, "create {}", scratch);
+  return scratch;
+}
+
+// The snapshotter that works here, or why the one that is asked for does not.
+Result<std::string> SnapshotterOf(const Config& config, const sys::KernelFeatures& kernel) {
+  if (config.snapshotter == "auto") return std::string(kernel.overlay ? "overlayfs" : "native");
+  if (config.snapshotter == "overlayfs" && !kernel.overlay) {
+    return FailedPrecondition(
+        "overlayfs does not work in {} (no module of that name, or a file system that it cannot "
+        "write on): use another root, or the snapshotter native or auto",
+        config.root);
+  }
+  return config.snapshotter;
+}
+
 solver::SolverOptions SolverOptionsOf(const Config& config) {
   solver::SolverOptions options;
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -167,7 +196,7 @@ struct Daemon::Parts {
   std::unique_ptr<rpc::Server> server;
   bool stopped = false;
 
-  Status OpenStore(const sys::Mounter& mounter);
+  Status OpenStore(const sys::KernelFeatures& kernel, const sys::Mounter& mounter);
   Status OpenNetwork(sys::Spawner& spawner);
   Status OpenExecutor(sys::Spawner& spawner, const sys::KernelFeatures& kernel,
                       const sys::Mounter& mounter);
@@ -175,11 +204,12 @@ struct Daemon::Parts {
   Status OpenServices();
 };
 
-Status Daemon::Parts::OpenStore(const sys::Mounter& mounter) {
+Status Daemon::Parts::OpenStore(const sys::KernelFeatures& kernel, const sys::Mounter& mounter) {
   store::StoreOptions options;
   options.root = config.root;
   options.clock = &clock;
   options.snapshotter = config.snapshotter;
+  options.privileges = kernel.privileges;
   options.max_mount_layers = mounter.max_overlay_lowers();
   TRY_ASSIGN_CTX(store, store::Store::Open(std::move(options)), "opening {}", config.root);
   history::Retention retention;
@@ -323,16 +353,19 @@ Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Result<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, sys::Spawner& spawner) {
   auto parts = std::make_unique<Parts>(config);
-  const sys::Mounter mounter{sys::MounterOptions()};
-  TRY(parts->OpenStore(mounter));
-  const std::string scratch = config.root + "/probe";
-  mkdir(scratch.c_str(), 0700);
+  TRY_ASSIGN(const std::string scratch, ScratchOf(config.root));
   TRY_ASSIGN(const sys::KernelFeatures kernel, sys::ProbeKernel(scratch));
+  TRY(sys::CheckUsable(kernel));
+  TRY_ASSIGN(parts->config.snapshotter, SnapshotterOf(config, kernel));
+  const sys::Mounter mounter = sys::MakeMounter(kernel, scratch);
+  TRY(parts->OpenStore(kernel, mounter));
+  // Once, for whoever wonders about its speed or its limits.
+  for (const auto& [minor, sentence] : sys::Shortcomings(kernel))
+    KILN_LOG(minor ? LogLevel::kInfo : LogLevel::kWarning, "{}", sentence);
+
   parts->worker.platforms =
       config.platforms.empty() ? MachinePlatforms(spawner, scratch) : config.platforms;
-  rmdir(scratch.c_str());
-
-  parts->worker.labels = LabelsOf(config);
+  parts->worker.labels = LabelsOf(parts->config);
   parts->worker.gc_policy = GcRulesOf(config, DiskBytes(config.root));
   TRY_ASSIGN(parts->worker.id, StableId(config.root + "/workerid"));
 

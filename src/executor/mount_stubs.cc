@@ -16,23 +16,6 @@ bool IsBelow(const std::string& path, const std::string& directory) {
          path[directory.size()] == '/';
 }
 
-// Restores a directory's times when it goes.
-class KeepTimes {
- public:
-  static Result<KeepTimes> Of(const sys::RootedPath& root, const std::string& directory) {
-    TRY_ASSIGN(sys::FileInfo info, root.Stat(directory));
-    return KeepTimes(root, directory, info);
-  }
-  Status Restore() { return root_.SetTimes(directory_, info_.atime, info_.mtime); }
-
- private:
-  KeepTimes(const sys::RootedPath& root, std::string directory, const sys::FileInfo& info)
-      : root_(root), directory_(std::move(directory)), info_(info) {}
-  sys::RootedPath root_;
-  std::string directory_;
-  sys::FileInfo info_;
-};
-
 // The nearest directory above `path` that exists.
 Result<std::string> ExistingParent(const sys::RootedPath& root, std::string path) {
   for (;;) {
@@ -66,7 +49,8 @@ Status MountStubs::MakeOne(const Point& point, bool recursive) {
   TRY_ASSIGN(bool exists, root_.Exists(path));
   if (exists) return OkStatus();
   TRY_ASSIGN(std::string parent, ExistingParent(root_, path));
-  TRY_ASSIGN(KeepTimes times, KeepTimes::Of(root_, parent));
+  TRY_ASSIGN(const Fd above, root_.OpenDir(parent));
+  sys::KeepTimes times(above.get());
   TRY_ASSIGN(std::vector<std::string> directories,
              root_.MakeDirs(point.directory ? path : DirName(path)));
   if (point.directory) {
@@ -85,10 +69,10 @@ Status MountStubs::Remove() {
     auto info = root_.Stat(*path);
     if (!info.ok()) continue;  // the process removed it, or a directory above
     if (!info->IsDirectory() && info->size != 0) continue;
-    TRY_ASSIGN(KeepTimes times, KeepTimes::Of(root_, DirName(*path)));
-    Status removed = info->IsDirectory() ? root_.RemoveDir(*path) : root_.Unlink(*path);
-    if (removed.ok()) TRY(times.Restore());
+    TRY_ASSIGN(const Fd above, root_.OpenDir(DirName(*path)));
+    const sys::KeepTimes times(above.get());
     // Not empty: the process put something there, which is its right.
+    (void)(info->IsDirectory() ? root_.RemoveDir(*path) : root_.Unlink(*path)).ok();
   }
   return OkStatus();
 }

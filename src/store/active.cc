@@ -25,7 +25,7 @@ Result<TreeView> ActiveState::DeltaView(std::shared_ptr<const void> hold) const 
 Status ActiveState::MakeWhole(const progress::Activity& activity) {
   if (views->snapshotter().stacks() || whole != nullptr) return OkStatus();
   TRY_ASSIGN(const TreeView view, DeltaView(nullptr));
-  auto made = WholeTree::Make(activity, view, dirs.tree);
+  auto made = WholeTree::Make(activity, view, dirs.tree, root->options().privileges);
   if (!made.ok()) {
     root->Trash(dirs.tree);
     return std::move(made).error();
@@ -53,7 +53,7 @@ Result<LayerWriter> ActiveSnapshot::Writer() const {
   TRY_ASSIGN(TreeView lower, state_->views->ViewOf(VisibleChainOf(parent), parent));
   TRY_ASSIGN(sys::RootedPath upper, sys::RootedPath::Open(state_->dirs.fs));
   return LayerWriter(std::move(lower), std::move(upper),
-                     {state_->root->options().rootless, state_->links});
+                     {state_->root->options().privileges, state_->links});
 }
 
 Result<TreeView> ActiveSnapshot::Tree() const {

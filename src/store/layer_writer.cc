@@ -53,6 +53,9 @@ struct LayerWriter::Resolved {
   std::vector<WriterDir> dirs;
   std::optional<WriterEntry> leaf;
   std::vector<std::string> missing;
+
+  void Up(size_t floor);
+  std::string Path() const;
 };
 
 LayerWriter::LayerWriter(TreeView lower, sys::RootedPath upper, Options options)
@@ -91,7 +94,7 @@ Result<WriterDir> LayerWriter::Descend(const WriterDir& dir, const std::string& 
   bool merges = look.lower && look.lower->node->IsDirectory();
   if (look.upper) {
     TRY_ASSIGN(child.upper, sys::OpenDirAt(dir.upper.get(), name));
-    const char* attribute = options_.userxattr ? "user.overlay.opaque" : "trusted.overlay.opaque";
+    const char* attribute = options_.privileges.opaque_attribute();
     auto opaque =
         merges ? sys::GetXattrAt(dir.upper.get(), name, attribute) : Result<std::string>("");
     merges = merges && !(opaque.ok() && *opaque == "y");
@@ -100,11 +103,51 @@ Result<WriterDir> LayerWriter::Descend(const WriterDir& dir, const std::string& 
   return child;
 }
 
-Result<LayerWriter::Resolved> LayerWriter::ResolveUnion(std::string_view path, Follow last) const {
+// One component up, but not out of the first `floor` directories.
+void LayerWriter::Resolved::Up(size_t floor) {
+  if (!missing.empty()) {
+    missing.pop_back();
+  } else if (leaf) {
+    leaf.reset();
+  } else if (dirs.size() > floor) {
+    dirs.pop_back();
+  }
+}
+
+std::string LayerWriter::Resolved::Path() const {
+  std::string path = leaf ? leaf->path : dirs.back().path;
+  for (const std::string& name : missing) path = ChildPath(path, name);
+  return path;
+}
+
+Result<bool> LayerWriter::Step(Resolved* at, const std::string& name, bool follow,
+                               std::string* target) const {
+  if (!at->missing.empty() || at->leaf) {
+    at->missing.push_back(name);
+    return false;
+  }
+  TRY_ASSIGN(const Look look, LookAt(at->dirs.back(), name));
+  if (!look.visible()) {
+    at->missing.push_back(name);
+    return false;
+  }
+  TRY_ASSIGN(WriterEntry entry, EntryOf(at->dirs.back(), name, look));
+  if (entry.info.IsDirectory()) {
+    TRY_ASSIGN(WriterDir dir, Descend(at->dirs.back(), name, look));
+    at->dirs.push_back(std::move(dir));
+    return false;
+  }
+  if (entry.info.IsSymlink() && follow) {
+    *target = std::move(entry.link_target);
+    return true;
+  }
+  at->leaf = std::move(entry);
+  return false;
+}
+
+Status LayerWriter::ResolveFrom(Resolved* at, std::string_view path, Follow last) const {
   if (path.find('\0') != path.npos) return InvalidArgument("path {} has a zero byte", Quoted(path));
-  Resolved at;
-  TRY_ASSIGN(WriterDir root, RootDir());
-  at.dirs.push_back(std::move(root));
+  const size_t floor = at->dirs.size();
   std::deque<std::string> pending;
   PushComponents(path, &pending);
   int links = 0;
@@ -112,68 +155,57 @@ Result<LayerWriter::Resolved> LayerWriter::ResolveUnion(std::string_view path, F
     const std::string name = std::move(pending.front());
     pending.pop_front();
     if (name == "..") {
-      if (!at.missing.empty()) {
-        at.missing.pop_back();
-      } else if (at.leaf) {
-        at.leaf.reset();
-      } else if (at.dirs.size() > 1) {
-        at.dirs.pop_back();
-      }
+      at->Up(floor);
       continue;
     }
-    if (!at.missing.empty() || at.leaf) {
-      at.missing.push_back(name);
-      continue;
-    }
-    TRY_ASSIGN(const Look look, LookAt(at.dirs.back(), name));
-    if (!look.visible()) {
-      at.missing.push_back(name);
-      continue;
-    }
-    WriterEntry entry;
-    entry.path = ChildPath(at.dirs.back().path, name);
-    entry.in_upper = look.upper.has_value();
-    entry.info = look.upper ? *look.upper : InfoOf(*look.lower->node);
-    entry.lower = look.lower;
-    if (entry.info.IsDirectory()) {
-      TRY_ASSIGN(WriterDir dir, Descend(at.dirs.back(), name, look));
-      at.dirs.push_back(std::move(dir));
-      continue;
-    }
-    if (entry.info.IsSymlink()) {
-      if (entry.in_upper) {
-        TRY_ASSIGN(entry.link_target, sys::ReadLinkAt(at.dirs.back().upper.get(), name));
-      } else {
-        entry.link_target = look.lower->node->link_target;
-      }
-      if (!pending.empty() || last == Follow::kYes) {
-        if (++links > kMaxLinks) return FailedPrecondition("{}: too many links", path);
-        if (entry.link_target.starts_with('/')) at.dirs.resize(1);
-        PushComponents(entry.link_target, &pending);
-        continue;
-      }
-    }
-    at.leaf = std::move(entry);
+    std::string target;
+    TRY_ASSIGN(const bool link, Step(at, name, !pending.empty() || last == Follow::kYes, &target));
+    if (!link) continue;
+    if (++links > kMaxLinks) return FailedPrecondition("{}: too many links", path);
+    if (target.starts_with('/')) at->dirs.resize(floor);
+    PushComponents(target, &pending);
   }
+  return OkStatus();
+}
+
+Result<LayerWriter::Resolved> LayerWriter::ResolveUnion(std::string_view path, Follow last) const {
+  Resolved at;
+  TRY_ASSIGN(WriterDir root, RootDir());
+  at.dirs.push_back(std::move(root));
+  TRY(ResolveFrom(&at, path, last));
   return at;
+}
+
+Result<std::string> LayerWriter::ResolveBelow(std::string_view base, std::string_view path,
+                                              Follow last) const {
+  TRY_ASSIGN(Resolved at, ResolveUnion(base, Follow::kYes));
+  if (at.leaf) return FailedPrecondition("{}: not a directory", base);
+  if (!at.missing.empty()) return NotFound("{}: no such file or directory", base);
+  TRY(ResolveFrom(&at, path, last));
+  return at.Path();
+}
+
+Result<WriterEntry> LayerWriter::EntryOf(const WriterDir& dir, const std::string& name,
+                                         const Look& look) const {
+  WriterEntry entry;
+  entry.path = ChildPath(dir.path, name);
+  entry.in_upper = look.upper.has_value();
+  entry.info = look.upper ? *look.upper : InfoOf(*look.lower->node);
+  entry.lower = look.lower;
+  if (!entry.info.IsSymlink()) return entry;
+  if (entry.in_upper) {
+    TRY_ASSIGN(entry.link_target, sys::ReadLinkAt(dir.upper.get(), name));
+  } else {
+    entry.link_target = look.lower->node->link_target;
+  }
+  return entry;
 }
 
 Result<std::optional<WriterEntry>> LayerWriter::StatIn(const WriterDir& dir,
                                                        const std::string& name) const {
   TRY_ASSIGN(const Look look, LookAt(dir, name));
   if (!look.visible()) return std::optional<WriterEntry>();
-  WriterEntry entry;
-  entry.path = ChildPath(dir.path, name);
-  entry.in_upper = look.upper.has_value();
-  entry.info = look.upper ? *look.upper : InfoOf(*look.lower->node);
-  entry.lower = look.lower;
-  if (entry.info.IsSymlink()) {
-    if (entry.in_upper) {
-      TRY_ASSIGN(entry.link_target, sys::ReadLinkAt(dir.upper.get(), name));
-    } else {
-      entry.link_target = look.lower->node->link_target;
-    }
-  }
+  TRY_ASSIGN(WriterEntry entry, EntryOf(dir, name, look));
   return std::optional<WriterEntry>(std::move(entry));
 }
 
@@ -196,9 +228,7 @@ Result<std::optional<WriterEntry>> LayerWriter::Stat(std::string_view path, Foll
 
 Result<std::string> LayerWriter::Resolve(std::string_view path, Follow last) const {
   TRY_ASSIGN(const Resolved at, ResolveUnion(path, last));
-  std::string resolved = at.leaf ? at.leaf->path : at.dirs.back().path;
-  for (const std::string& name : at.missing) resolved = ChildPath(resolved, name);
-  return resolved;
+  return at.Path();
 }
 
 Result<WriterDir> LayerWriter::OpenDir(std::string_view path) const {

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/time.h"
 #include "store/tree.h"
+#include "sys/privileges.h"
 #include "sys/rooted_path.h"
 
 namespace kiln::store {
@@ -65,7 +66,7 @@ struct WriterEntry {
 class LayerWriter {
  public:
   struct Options {
-    bool userxattr = false;  // user.overlay.* in place of trusted.overlay.*
+    sys::Privileges privileges;
     // Inodes shared with a local context: those of the chain below, and those this delta takes.
     // Null: never link.
     std::shared_ptr<LinkedInodes> links;
@@ -79,6 +80,10 @@ class LayerWriter {
   // Where the path leads; missing components are kept. FailedPrecondition "too many links" beyond
   // 255.
   Result<std::string> Resolve(std::string_view path, Follow last = Follow::kYes) const;
+  // The same as in a chroot at directory `base`: neither links nor ".." lead out of it. What it
+  // returns is a path of the union, without links but at its end.
+  Result<std::string> ResolveBelow(std::string_view base, std::string_view path,
+                                   Follow last = Follow::kYes) const;
   // A regular file, links followed; NotFound, FailedPrecondition if it is not one or larger than
   // `limit`.
   Result<std::string> ReadFile(std::string_view path, uint64_t limit = 64 << 20) const;
@@ -142,8 +147,14 @@ class LayerWriter {
 
   Result<WriterDir> RootDir() const;
   Result<Look> LookAt(const WriterDir& dir, const std::string& name) const;
+  Result<WriterEntry> EntryOf(const WriterDir& dir, const std::string& name,
+                              const Look& look) const;
   Result<WriterDir> Descend(const WriterDir& dir, const std::string& name, const Look& look) const;
   Result<Resolved> ResolveUnion(std::string_view path, Follow last) const;
+  // Goes on from where `at` stands; the directory there is the root of what follows.
+  Status ResolveFrom(Resolved* at, std::string_view path, Follow last) const;
+  // Takes one component that exists or not; true: it was a link, whose target is to be followed.
+  Result<bool> Step(Resolved* at, const std::string& name, bool follow, std::string* target) const;
   Result<WriterDir> OpenParent(std::string_view path, std::string* name) const;
   Status Materialize(WriterDir& dir);
   Status SetOpaque(int dir, const std::string& name);

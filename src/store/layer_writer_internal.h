@@ -21,7 +21,8 @@ struct LayerWriter::Look {
 
 NodeMeta MetaOf(const sys::FileInfo& info, sys::Xattrs xattrs);
 // Owner, xattrs, mode, times, in the order in which none undoes another.
-Status ApplyMetaFd(int fd, const NodeMeta& meta);
-Status ApplyMetaAt(int dir, const std::string& name, const NodeMeta& meta, bool is_symlink);
+Status ApplyMetaFd(int fd, const NodeMeta& meta, const sys::Privileges& privileges);
+Status ApplyMetaAt(int dir, const std::string& name, const NodeMeta& meta, bool is_symlink,
+                   const sys::Privileges& privileges);
 
 }  // namespace kiln::store

@@ -14,37 +14,12 @@ namespace {
 
 constexpr int kDirFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
-timespec ToTimespec(WallTime time) {
-  const int64_t nanos = UnixNanos(time);
-  int64_t seconds = nanos / 1'000'000'000;
-  int64_t rest = nanos % 1'000'000'000;
-  if (rest < 0) {
-    rest += 1'000'000'000;
-    --seconds;
-  }
-  return {static_cast<time_t>(seconds), static_cast<long>(rest)};
-}
+using sys::KeepTimes;
+using sys::ToTimespec;
 
 Error NotDirectory(std::string_view path) {
   return FailedPrecondition("cannot copy to non-directory: {}", path);
 }
-
-// Keeps a directory's times over changes that are not the user's (copying up).
-class KeepTimes {
- public:
-  explicit KeepTimes(int fd) : fd_(fd), info_(sys::StatFd(fd)) {}
-  ~KeepTimes() {
-    if (!info_.ok()) return;
-    const timespec times[2] = {ToTimespec(info_->atime), ToTimespec(info_->mtime)};
-    (void)futimens(fd_, times);
-  }
-  KeepTimes(const KeepTimes&) = delete;
-  KeepTimes& operator=(const KeepTimes&) = delete;
-
- private:
-  int fd_;
-  Result<sys::FileInfo> info_;
-};
 
 Status SetTimesFd(int fd, const NodeMeta& meta) {
   if (!meta.mtime) return OkStatus();
@@ -65,11 +40,11 @@ Status SetXattrsFd(int fd, const sys::Xattrs& xattrs) {
 
 }  // namespace
 
-Status ApplyMetaFd(int fd, const NodeMeta& meta) {
+Status ApplyMetaFd(int fd, const NodeMeta& meta, const sys::Privileges& privileges) {
   struct stat st;
   if (fstat(fd, &st) != 0) return ErrnoError(errno, "stat");
   // What is right already costs no journal entry.
-  const bool chowned = st.st_uid != meta.uid || st.st_gid != meta.gid;
+  const bool chowned = privileges.can_chown && (st.st_uid != meta.uid || st.st_gid != meta.gid);
   if (chowned && fchown(fd, meta.uid, meta.gid) != 0) {
     return ErrnoError(errno, "chown to {}:{}", meta.uid, meta.gid);
   }
@@ -81,8 +56,9 @@ Status ApplyMetaFd(int fd, const NodeMeta& meta) {
   return SetTimesFd(fd, meta);
 }
 
-Status ApplyMetaAt(int dir, const std::string& name, const NodeMeta& meta, bool is_symlink) {
-  TRY(sys::ChownAt(dir, name, meta.uid, meta.gid));
+Status ApplyMetaAt(int dir, const std::string& name, const NodeMeta& meta, bool is_symlink,
+                   const sys::Privileges& privileges) {
+  if (privileges.can_chown) TRY(sys::ChownAt(dir, name, meta.uid, meta.gid));
   for (const auto& [attribute, value] : meta.xattrs)
     (void)sys::SetXattrAt(dir, name, attribute, value);
   if (!is_symlink) {
@@ -104,8 +80,7 @@ Status LinkedInodes::Load() {
 }
 
 Status LayerWriter::SetOpaque(int dir, const std::string& name) {
-  return sys::SetXattrAt(
-      dir, name, options_.userxattr ? "user.overlay.opaque" : "trusted.overlay.opaque", "y");
+  return sys::SetXattrAt(dir, name, options_.privileges.opaque_attribute(), "y");
 }
 
 // Copies up the directory and its parents. Their times stay what they were.
@@ -131,7 +106,8 @@ Status LayerWriter::Materialize(WriterDir& dir) {
         return ErrnoError(errno, "create {}", path);
       next = Fd(openat(current.get(), name.c_str(), kDirFlags));
       if (!next.valid()) return ErrnoError(errno, "open {}", path);
-      TRY_CTX(ApplyMetaFd(next.get(), MetaOf(info, std::move(xattrs))), "{}", path);
+      TRY_CTX(ApplyMetaFd(next.get(), MetaOf(info, std::move(xattrs)), options_.privileges), "{}",
+              path);
     }
     current = std::move(next);
   }
@@ -170,13 +146,13 @@ Result<WriterDir> LayerWriter::EnterDir(WriterDir& dir, const std::string& name,
   if (!child.upper.valid()) return ErrnoError(errno, "open {}", child.path);
   child.fresh = true;
   *created = true;
-  TRY_CTX(ApplyMetaFd(child.upper.get(), meta), "{}", child.path);
+  TRY_CTX(ApplyMetaFd(child.upper.get(), meta, options_.privileges), "{}", child.path);
   return child;
 }
 
 Status LayerWriter::FinishDir(WriterDir& dir, const NodeMeta& meta) {
   TRY(Materialize(dir));
-  TRY_CTX(ApplyMetaFd(dir.upper.get(), meta), "{}", dir.path);
+  TRY_CTX(ApplyMetaFd(dir.upper.get(), meta, options_.privileges), "{}", dir.path);
   return OkStatus();
 }
 
@@ -236,12 +212,13 @@ namespace {
 
 // A new regular file, filled and dressed; gone again if that fails.
 template <typename Fill>
-Status CreateFile(int dir, const std::string& name, const NodeMeta& meta, const Fill& fill) {
+Status CreateFile(int dir, const std::string& name, const NodeMeta& meta,
+                  const sys::Privileges& privileges, const Fill& fill) {
   const Fd fd(openat(dir, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                      meta.mode & 0777));
   if (!fd.valid()) return ErrnoError(errno, "create");
   Status status = fill(fd.get());
-  if (status.ok()) status = ApplyMetaFd(fd.get(), meta);
+  if (status.ok()) status = ApplyMetaFd(fd.get(), meta, privileges);
   if (!status.ok()) (void)unlinkat(dir, name.c_str(), 0);
   return status;
 }
@@ -251,14 +228,16 @@ Status CreateFile(int dir, const std::string& name, const NodeMeta& meta, const 
 Status LayerWriter::PutFile(WriterDir& dir, const std::string& name, int content_fd, uint64_t size,
                             const NodeMeta& meta) {
   return PutLeaf(dir, name, [&](int at, const std::string& as) {
-    return CreateFile(at, as, meta, [&](int fd) { return CopyContent(content_fd, fd, size); });
+    return CreateFile(at, as, meta, options_.privileges,
+                      [&](int fd) { return CopyContent(content_fd, fd, size); });
   });
 }
 
 Status LayerWriter::PutData(WriterDir& dir, const std::string& name, std::string_view data,
                             const NodeMeta& meta) {
   return PutLeaf(dir, name, [&](int at, const std::string& as) {
-    return CreateFile(at, as, meta, [&](int fd) { return WriteAll(fd, data); });
+    return CreateFile(at, as, meta, options_.privileges,
+                      [&](int fd) { return WriteAll(fd, data); });
   });
 }
 
@@ -267,16 +246,19 @@ Status LayerWriter::PutSymlink(WriterDir& dir, const std::string& name, std::str
   const std::string text(target);
   return PutLeaf(dir, name, [&](int at, const std::string& as) -> Status {
     if (symlinkat(text.c_str(), at, as.c_str()) != 0) return ErrnoError(errno, "symlink");
-    return ApplyMetaAt(at, as, meta, true);
+    return ApplyMetaAt(at, as, meta, true, options_.privileges);
   });
 }
 
 Status LayerWriter::PutNode(WriterDir& dir, const std::string& name, mode_t type, dev_t device,
                             const NodeMeta& meta) {
+  const bool whiteout = S_ISCHR(type) && device == 0;
+  if ((S_ISCHR(type) || S_ISBLK(type)) && !whiteout && !options_.privileges.can_mknod)
+    return OkStatus();
   return PutLeaf(dir, name, [&](int at, const std::string& as) -> Status {
     if (mknodat(at, as.c_str(), (type & S_IFMT) | 0600, device) != 0)
       return ErrnoError(errno, "mknod");
-    return ApplyMetaAt(at, as, meta, false);
+    return ApplyMetaAt(at, as, meta, false, options_.privileges);
   });
 }
 

@@ -164,8 +164,7 @@ Result<Digest> Layers::Extract(const progress::Activity& activity, const BlobRef
   TRY_ASSIGN(const sys::RootedPath target, sys::RootedPath::Open(directory));
   Below below(views_, chain, below_ready);
   archive::ApplyOptions apply;
-  apply.userxattr = root_->options().rootless;
-  apply.privileged = !root_->options().rootless;
+  apply.privileges = root_->options().privileges;
   apply.parent_attributes = [&](const std::string& path) { return below.Attributes(path); };
   TRY_CTX(archive::ApplyLayer(hashed, target, apply, activity.cancel), "unpacking layer {}",
           blob.digest());

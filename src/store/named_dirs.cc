@@ -111,7 +111,7 @@ Status NamedDirs::Fill(const progress::Activity& activity, const NamedState& sta
   TRY_ASSIGN(const TreeView view,
              views_->ViewOf(VisibleChainOf(initial.record()), initial.record()));
   TRY_ASSIGN(sys::RootedPath directory, sys::RootedPath::Open(dirs.fs));
-  LayerWriter writer(TreeView(), std::move(directory), {root_->options().rootless, nullptr});
+  LayerWriter writer(TreeView(), std::move(directory), {root_->options().privileges, nullptr});
   CopyOptions copy;
   copy.keep_existing_root = false;
   TRY_ASSIGN(const TreeEntry source, view.Root());

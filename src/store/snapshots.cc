@@ -63,12 +63,12 @@ Status Snapshots::CommitDelta(ActiveState& state) {
     TRY(sys::RemoveTree(state.dirs.fs));
     TRY(MakeDelta(state.dirs.fs, state.lowers));
     TRY_ASSIGN(sys::RootedPath directory, sys::RootedPath::Open(state.dirs.fs));
-    LayerWriter delta(TreeView(), std::move(directory), {root_->options().rootless, nullptr});
+    LayerWriter delta(TreeView(), std::move(directory), {root_->options().privileges, nullptr});
     TRY(state.whole->WriteChanges(progress::Activity(), lower, delta));
     root_->Trash(state.dirs.tree);
     return OkStatus();
   }
-  TRY(NormalizeDelta(state.dirs.fs, lower, root_->options().rootless));
+  TRY(NormalizeDelta(state.dirs.fs, lower, root_->options().privileges));
   TRY(sys::RemoveTree(state.dirs.work));
   if (state.links == nullptr || state.links->own.empty()) return OkStatus();
   std::string text;

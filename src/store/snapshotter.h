@@ -39,7 +39,7 @@ class Snapshotter {
 };
 
 struct OverlayOptions {
-  bool userxattr = false;  // rootless
+  bool userxattr = false;  // of sys::Privileges
   size_t max_layers = 500;
 };
 std::unique_ptr<Snapshotter> MakeOverlaySnapshotter(const OverlayOptions& options);

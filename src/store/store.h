@@ -17,6 +17,7 @@
 #include "store/ref.h"
 #include "store/snapshotter.h"
 #include "store/usage.h"
+#include "sys/privileges.h"
 
 namespace kiln::store {
 
@@ -25,7 +26,7 @@ struct StoreOptions {
   const Clock* clock = nullptr;  // null: the machine's
   std::string snapshotter = "overlayfs";
   std::string boot_id_file = "/proc/sys/kernel/random/boot_id";
-  bool rootless = false;
+  sys::Privileges privileges;
   uint64_t ballast_bytes = 1 << 20;
   uint64_t kept_free_bytes = 2 << 20;  // so much of the disk is left when blobs and layers come in
   std::chrono::milliseconds sync_delay{3000};  // from a commit to its being synced

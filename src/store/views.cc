@@ -14,7 +14,7 @@ namespace kiln::store {
 Views::Views(Root* root, IndexCache* indexes) : root_(root), indexes_(indexes) {
   const StoreOptions& options = root->options();
   OverlayOptions overlay;
-  overlay.userxattr = options.rootless;
+  overlay.userxattr = options.privileges.userxattr;
   overlay.max_layers = options.max_mount_layers;
   snapshotter_ =
       options.snapshotter == "native" ? MakeNativeSnapshotter() : MakeOverlaySnapshotter(overlay);
@@ -127,7 +127,7 @@ Result<std::string> Views::Flatten(const progress::Activity& activity,
   if (mkdir(temporary.c_str(), 0755) != 0) return ErrnoError(errno, "create {}", temporary);
   TRY_ASSIGN(sys::RootedPath directory, sys::RootedPath::Open(temporary));
   LayerWriter writer(TreeView(), std::move(directory),
-                     {root_->options().rootless,
+                     {root_->options().privileges,
                       snapshotter_->stacks() ? std::make_shared<LinkedInodes>() : nullptr});
   CopyOptions copy;
   copy.allow_links = true;

@@ -31,9 +31,10 @@ Status AwaitTick(const std::string& directory) {
 }  // namespace
 
 Result<std::unique_ptr<WholeTree>> WholeTree::Make(const progress::Activity& activity,
-                                                   const TreeView& view, std::string directory) {
+                                                   const TreeView& view, std::string directory,
+                                                   const sys::Privileges& privileges) {
   if (mkdir(directory.c_str(), 0755) != 0) return ErrnoError(errno, "create {}", directory);
-  std::unique_ptr<WholeTree> made(new WholeTree(std::move(directory)));
+  std::unique_ptr<WholeTree> made(new WholeTree(std::move(directory), privileges));
   TRY_ASSIGN(LayerWriter writer, made->Writer());
   CopyOptions copy;
   copy.keep_existing_root = false;
@@ -54,7 +55,7 @@ Status WholeTree::Remember() {
 
 Result<LayerWriter> WholeTree::Writer() const {
   TRY_ASSIGN(sys::RootedPath root, sys::RootedPath::Open(directory_));
-  return LayerWriter(TreeView(), std::move(root), {});
+  return LayerWriter(TreeView(), std::move(root), {privileges_, nullptr});
 }
 
 Result<TreeView> WholeTree::Tree() const {

@@ -16,7 +16,8 @@ class WholeTree {
  public:
   // Makes `directory`; an error leaves it, for the caller to remove.
   static Result<std::unique_ptr<WholeTree>> Make(const progress::Activity& activity,
-                                                 const TreeView& view, std::string directory);
+                                                 const TreeView& view, std::string directory,
+                                                 const sys::Privileges& privileges);
 
   const std::string& directory() const { return directory_; }
   Result<LayerWriter> Writer() const;
@@ -28,7 +29,8 @@ class WholeTree {
                       LayerWriter& delta) const;
 
  private:
-  explicit WholeTree(std::string directory) : directory_(std::move(directory)) {}
+  WholeTree(std::string directory, const sys::Privileges& privileges)
+      : directory_(std::move(directory)), privileges_(privileges) {}
   Status Remember();
 
   struct Mark {
@@ -36,6 +38,7 @@ class WholeTree {
     WallTime changed;
   };
   const std::string directory_;
+  const sys::Privileges privileges_;
   std::unordered_map<uint64_t, Mark> made_;  // by inode; of several names the last one walked
 };
 

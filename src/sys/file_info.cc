@@ -19,17 +19,6 @@ namespace {
 
 WallTime FromTimespec(const timespec& ts) { return FromUnix(ts.tv_sec, ts.tv_nsec); }
 
-timespec ToTimespec(WallTime time) {
-  int64_t nanos = UnixNanos(time);
-  int64_t seconds = nanos / 1'000'000'000;
-  int64_t rest = nanos % 1'000'000'000;
-  if (rest < 0) {
-    rest += 1'000'000'000;
-    --seconds;
-  }
-  return {.tv_sec = seconds, .tv_nsec = rest};
-}
-
 // A path for calls that take no directory descriptor: the magic link leads straight to the open
 // directory, `name` is one component.
 std::string MagicPath(int dir, const std::string& name) {
@@ -207,6 +196,28 @@ FileInfo FromStat(const struct stat& st) {
           .atime = FromTimespec(st.st_atim),
           .mtime = FromTimespec(st.st_mtim),
           .ctime = FromTimespec(st.st_ctim)};
+}
+
+timespec ToTimespec(WallTime time) {
+  int64_t nanos = UnixNanos(time);
+  int64_t seconds = nanos / 1'000'000'000;
+  int64_t rest = nanos % 1'000'000'000;
+  if (rest < 0) {
+    rest += 1'000'000'000;
+    --seconds;
+  }
+  return {.tv_sec = seconds, .tv_nsec = rest};
+}
+
+KeepTimes::KeepTimes(int dir) : dir_(dir), info_(StatFd(dir)) {}
+
+KeepTimes::~KeepTimes() { (void)Restore().ok(); }
+
+Status KeepTimes::Restore() {
+  if (!info_.ok()) return info_.error();
+  const timespec times[2] = {ToTimespec(info_->atime), ToTimespec(info_->mtime)};
+  if (futimens(dir_, times) != 0) return ErrnoError(errno, "set times");
+  return OkStatus();
 }
 
 Result<FileInfo> StatFd(int fd) {

@@ -38,6 +38,23 @@ struct FileInfo {
 };
 
 FileInfo FromStat(const struct stat& st);
+timespec ToTimespec(WallTime time);
+
+// Gives a directory back the times it had, when destroyed: over changes that are not the user's.
+class KeepTimes {
+ public:
+  // `dir`: open, not O_PATH, for as long as this lives.
+  explicit KeepTimes(int dir);
+  ~KeepTimes();
+  KeepTimes(const KeepTimes&) = delete;
+  KeepTimes& operator=(const KeepTimes&) = delete;
+  // Now, and says what went wrong.
+  Status Restore();
+
+ private:
+  int dir_;
+  Result<FileInfo> info_;
+};
 
 // Whether the last component of a path is followed if it is a symlink.
 enum class Follow { kNo, kYes };

@@ -122,7 +122,7 @@ class ScratchDirectory {
   std::string path_;
 };
 
-// Before 6.5 overlay takes its options only as one page of text. Descriptors keep the names short
+// Older kernels take overlay's options only as one page of text. Descriptors keep the names short
 // without a change of directory.
 Result<MountTree> MakeLegacyOverlay(const OverlayMount& overlay, const MountFlags& flags,
                                     const std::string& scratch_parent) {
@@ -226,8 +226,22 @@ Result<Mount> MountTree::AttachAt(const std::string& target) && {
   return Mount(target);
 }
 
+bool OverlayTakesLayersOneByOne() {
+  const Fd context(fsopen("overlay", FSOPEN_CLOEXEC));
+  if (!context) return false;
+  // Old kernels collect whatever they are given and look at it when the mount is created. Newer
+  // ones look at each option as it comes.
+  if (fsconfig(context.get(), FSCONFIG_SET_FLAG, "no-such-option", nullptr, 0) == 0) return false;
+  return fsconfig(context.get(), FSCONFIG_SET_STRING, "lowerdir+", "/", 0) == 0;
+}
+
+Mounter::Mounter(MounterOptions options)
+    : legacy_overlay_(options.legacy_overlay ? *options.legacy_overlay
+                                             : !OverlayTakesLayersOneByOne()),
+      scratch_dir_(std::move(options.scratch_dir)) {}
+
 size_t Mounter::max_overlay_lowers() const {
-  return options_.legacy_overlay ? kMaxLowersLegacy : kMaxLowersOneByOne;
+  return legacy_overlay_ ? kMaxLowersLegacy : kMaxLowersOneByOne;
 }
 
 Result<MountTree> Mounter::Make(const MountDescription& description) const {
@@ -249,8 +263,7 @@ Result<MountTree> Mounter::Make(const MountDescription& description) const {
     flags.readonly = true;
     return MakeBind({.source = overlay.lowers[0]}, flags);
   }
-  if (options_.legacy_overlay)
-    return MakeLegacyOverlay(overlay, description.flags, options_.scratch_dir);
+  if (legacy_overlay_) return MakeLegacyOverlay(overlay, description.flags, scratch_dir_);
   return MakeOverlay(overlay, description.flags);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -12,8 +13,6 @@
 
 namespace kiln::sys {
 
-// --- Descriptions: plain values
-// ------------------------------------------------------------------------------------------------
 struct OverlayMount {
   std::vector<std::string> lowers;  // top first; absolute paths of our own; at least one
   std::string upper;                // empty with `work`: read-only
@@ -51,8 +50,6 @@ struct MountDescription {
   bool operator==(const MountDescription&) const = default;
 };
 
-// --- Owners
-// ------------------------------------------------------------------------------------------------------------------------
 // An attached mount; unmounts (lazily, MNT_DETACH) when destroyed.
 class Mount {
  public:
@@ -91,12 +88,10 @@ class MountTree {
   Fd fd_;
 };
 
-// --- Making them
-// ---------------------------------------------------------------------------------------------------------------------
 struct MounterOptions {
-  // Builds overlays through mount(2) and descriptors in one page of options, as kernels before 6.5
-  // need. Tests force it.
-  bool legacy_overlay = false;
+  // Builds overlays through mount(2) and descriptors in one page of options, as kernels need that
+  // do not take layers one by one. Unset: whichever this kernel takes.
+  std::optional<bool> legacy_overlay;
   // For legacy overlays only: a directory of our own in which a mount point is made for a moment.
   std::string scratch_dir = "/tmp";
 };
@@ -104,7 +99,7 @@ struct MounterOptions {
 // Turns descriptions into mounts. Immutable: safe from any thread.
 class Mounter {
  public:
-  explicit Mounter(MounterOptions options) : options_(std::move(options)) {}
+  explicit Mounter(MounterOptions options);
 
   // The most lower layers one overlay takes here; deeper chains must be flattened first.
   size_t max_overlay_lowers() const;
@@ -113,8 +108,13 @@ class Mounter {
   Result<Mount> MountAt(const MountDescription& description, const std::string& target) const;
 
  private:
-  MounterOptions options_;
+  bool legacy_overlay_;
+  std::string scratch_dir_;
 };
+
+// Whether overlayfs takes its layers one by one (option "lowerdir+"), of which 500 can be stacked.
+// False also where there is no overlayfs. Mounts nothing.
+bool OverlayTakesLayersOneByOne();
 
 // A copy of the mount at, or the part below, a path of our own.
 Result<MountTree> CloneTree(const std::string& path, bool recursive = false);

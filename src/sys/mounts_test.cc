@@ -160,6 +160,42 @@ TEST(KernelTest, ProbeLeavesNothingAndFindsWhatIsThere) {
   EXPECT_TRUE(ReadDir(open.get()).value().empty());
 }
 
+TEST(KernelTest, AMounterThatIsNotToldTakesWhatTheKernelTakes) {
+  NEEDS_MOUNTS();
+  TempDir dir;
+  const KernelFeatures features = ProbeKernel(dir.path()).value();
+  const Mounter made = MakeMounter(features, dir.path());
+  EXPECT_EQ(Mounter({}).max_overlay_lowers(), made.max_overlay_lowers());
+  EXPECT_EQ(made.max_overlay_lowers() == Mounter({.legacy_overlay = true}).max_overlay_lowers(),
+            !features.overlay_lowerdir_plus);
+  if (!features.overlay) GTEST_SKIP() << "no overlayfs here";
+  for (const char* name : {"one", "two"}) ASSERT_EQ(mkdir((dir / name).c_str(), 0755), 0);
+  OverlayMount overlay{.lowers = {dir / "one", dir / "two"}};
+  EXPECT_TRUE(Mounter({}).Make({.what = overlay}).ok());
+  EXPECT_TRUE(made.Make({.what = overlay}).ok());
+}
+
+TEST(KernelTest, WhatIsMissingIsSaidWithItsCost) {
+  KernelFeatures features{.version = {6, 1},
+                          .cgroup = CgroupMode::kV2,
+                          .overlay = true,
+                          .overlay_lowerdir_plus = true,
+                          .seccomp_filter = true};
+  EXPECT_TRUE(Shortcomings(features).empty());
+  EXPECT_TRUE(CheckUsable(features).ok());
+  features.overlay_lowerdir_plus = false;
+  ASSERT_EQ(Shortcomings(features).size(), 1u);
+  EXPECT_TRUE(Shortcomings(features)[0].minor);
+  EXPECT_TRUE(Shortcomings(features)[0].sentence.starts_with(
+      "kernel 6.1: a mount stacks at most 170 layers in place of 500"))
+      << Shortcomings(features)[0].sentence;
+  features = {.version = {5, 10}, .privileges = {.can_chown = false, .can_mknod = false}};
+  features.missing_calls = {"mount_setattr"};
+  EXPECT_EQ(Shortcomings(features).size(), 5u);
+  EXPECT_NE(CheckUsable(features).error().message().find("5.10 has no mount_setattr: Linux 5.12"),
+            std::string::npos);
+}
+
 TEST(KernelTest, CgroupModesAreToldApart) {
   MountInfo v1{.target = "/sys/fs/cgroup/memory", .fs_type = "cgroup"};
   MountInfo beside{.target = "/sys/fs/cgroup/unified", .fs_type = "cgroup2"};
