@@ -188,6 +188,21 @@ def test_archive_of_devices_gives_no_access(build):
     assert done.returncode != 0 or "not permitted" in build.read("seen") or "No such file" in build.read("seen")
 
 
+@pytest.mark.kiln_only  # there the step after it cannot be committed
+def test_folders_deeper_than_any_path(build, serves_on):
+    """20,000 levels: the step may make them, and others build upon them; they are no layer, which is said."""
+    nest = (
+        "p=$(printf 'd/%.0s' $(seq 1000)); mkdir t; "
+        "for i in $(seq 20); do mkdir -p c/$p && mv t c/${p}t && mv c t || exit 1; done"
+    )
+    steps = f"FROM base AS deep\nWORKDIR /w\nRUN {nest}\nRUN touch /w/more && rm -r /tmp && mkdir /tmp\n"
+    build(steps, outputs=[])
+    build(f"{steps}FROM base\nCOPY --from=deep /w/more /more\n")
+    assert build.read("more") == ""
+    done = build(steps, check=False)
+    failure.check(done, "too long")
+
+
 def test_sparse_file_of_eight_tebibytes(build):
     """All of it is read, as of any other file; but it can be broken off, and takes no room."""
     request = build.request({"Dockerfile": "FROM base\nADD a.tar /\n"})

@@ -28,7 +28,7 @@ class FolderTree final : public Tree {
           TRY(activity.Check());
           return Visit(entry, visit);
         },
-        true);
+        {.cross_mounts = true});
   }
 
   Result<Content> Open(const Entry& entry) override {

@@ -1,9 +1,10 @@
 #include "store/delta.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "base/strings.h"
 
@@ -16,10 +17,8 @@ std::string Below(const std::string& path, const std::string& name) {
 
 class Normalizer {
  public:
-  Normalizer(sys::RootedPath root, const TreeView& lower, bool userxattr)
-      : root_(std::move(root)),
-        lower_(lower),
-        attribute_(userxattr ? "user.overlay.opaque" : "trusted.overlay.opaque") {}
+  Normalizer(sys::RootedPath root, const TreeView& lower, std::string attribute)
+      : root_(std::move(root)), lower_(lower), attribute_(std::move(attribute)) {}
 
   // `below` is what the layers below show at this directory, if that is a directory. Each directory
   // is read before it is changed.
@@ -68,74 +67,61 @@ class Normalizer {
   const std::string attribute_;
 };
 
-// Any directory at or below `dir` (open for reading) with the attribute. Files are not looked at.
-Result<bool> HasOpaqueBelow(int dir, const std::string& attribute) {
-  TRY_ASSIGN(const std::vector<sys::DirEntry> entries, sys::ReadDir(dir));
-  for (const sys::DirEntry& entry : entries) {
-    bool directory = entry.type == DT_DIR;
-    if (entry.type == DT_UNKNOWN) {
-      TRY_ASSIGN(const sys::FileInfo info, sys::StatAt(dir, entry.name));
-      directory = info.IsDirectory();
-    }
-    if (!directory) continue;
-    auto value = sys::GetXattrAt(dir, entry.name, attribute);
-    if (value.ok() && *value == "y") return true;
-    TRY_ASSIGN(const Fd child, sys::OpenDirAt(dir, entry.name));
-    TRY_ASSIGN(const bool found, HasOpaqueBelow(child.get(), attribute));
-    if (found) return true;
-  }
-  return false;
+// Any directory below with the attribute. Files are not looked at. A step makes trees as deep as
+// it likes.
+Result<bool> HasOpaqueBelow(const sys::RootedPath& root, const std::string& attribute) {
+  bool found = false;
+  TRY(sys::Walk(root, "",
+                [&](const sys::WalkEntry& entry) -> Result<sys::WalkNext> {
+                  if (entry.path.empty()) return sys::WalkNext::kContinue;
+                  const auto value = sys::GetXattrAt(entry.dir, entry.name, attribute);
+                  found = value.ok() && *value == "y";
+                  return found ? sys::WalkNext::kStop : sys::WalkNext::kContinue;
+                },
+                {.directories_only = true, .max_depth = sys::kAnyDepth}));
+  return found;
 }
 
-Result<bool> Dangles(const TreeView& chain, const TreeEntry& dir) {
-  for (const auto& [index, part] : dir.parts) {
-    const std::string_view path = std::string_view(dir.path).substr(1);
-    TRY_ASSIGN(const std::vector<TreeNode>* nodes, chain.layer(index).Children(*part, path));
-    for (const TreeNode& node : *nodes) {
-      if (node.IsWhiteout() && dir.parts.size() == 1) return true;
-    }
-  }
-  TRY_ASSIGN(const std::vector<TreeEntry> children, chain.Children(dir));
-  for (const TreeEntry& child : children) {
-    if (!child.node->IsDirectory()) continue;
-    TRY_ASSIGN(const bool found, Dangles(chain, child));
-    if (found) return true;
-  }
-  return false;
+// Whether a directory that one layer alone has holds a whiteout.
+Result<bool> HoldsDangling(const TreeView& chain, const TreeEntry& dir) {
+  if (dir.parts.size() != 1) return false;
+  const auto& [index, part] = dir.parts[0];
+  const std::string_view path = std::string_view(dir.path).substr(1);
+  TRY_ASSIGN(const std::vector<TreeNode>* nodes, chain.layer(index).Children(*part, path));
+  return std::any_of(nodes->begin(), nodes->end(),
+                     [](const TreeNode& node) { return node.IsWhiteout(); });
 }
 
 }  // namespace
 
-Result<uint64_t> DiskBytes(const std::string& directory, const std::set<uint64_t>& not_counted) {
+Status NormalizeDelta(const std::string& directory, const TreeView& lower,
+                      const sys::Privileges& privileges) {
   TRY_ASSIGN(const sys::RootedPath root, sys::RootedPath::Open(directory));
-  uint64_t bytes = 0;
-  std::set<uint64_t> seen;
-  TRY(sys::Walk(root, "", [&](const sys::WalkEntry& entry) -> Result<sys::WalkNext> {
-    const bool shared = !entry.info.IsDirectory() && entry.info.nlink > 1;
-    if (!shared || (!not_counted.contains(entry.info.ino) && seen.insert(entry.info.ino).second)) {
-      bytes += entry.info.blocks * 512;
-    }
-    return sys::WalkNext::kContinue;
-  }));
-  return bytes;
-}
-
-Status NormalizeDelta(const std::string& directory, const TreeView& lower, bool userxattr) {
-  TRY_ASSIGN(const sys::RootedPath root, sys::RootedPath::Open(directory));
-  TRY_ASSIGN(const Fd top_fd, root.OpenDir("/"));
-  TRY_ASSIGN(const bool opaque, HasOpaqueBelow(top_fd.get(), userxattr ? "user.overlay.opaque"
-                                                                       : "trusted.overlay.opaque"));
+  const std::string attribute = privileges.opaque_attribute();
+  TRY_ASSIGN(const bool opaque, HasOpaqueBelow(root, attribute));
   if (!opaque) return OkStatus();
   const LayerTree tree(root);
   TRY_ASSIGN(const TreeNode* top, tree.Root());
   TRY_ASSIGN(TreeEntry below, lower.Root());
-  return Normalizer(root, lower, userxattr)
+  return Normalizer(root, lower, attribute)
       .Visit(tree, *top, "", std::optional<TreeEntry>(std::move(below)), false);
 }
 
 Result<bool> HasDanglingWhiteout(const TreeView& chain) {
-  TRY_ASSIGN(const TreeEntry root, chain.Root());
-  return Dangles(chain, root);
+  TRY_ASSIGN(TreeEntry root, chain.Root());
+  std::vector<TreeEntry> pending;
+  pending.push_back(std::move(root));
+  while (!pending.empty()) {
+    const TreeEntry dir = std::move(pending.back());
+    pending.pop_back();
+    TRY_ASSIGN(const bool dangling, HoldsDangling(chain, dir));
+    if (dangling) return true;
+    TRY_ASSIGN(std::vector<TreeEntry> children, chain.Children(dir));
+    for (TreeEntry& child : children) {
+      if (child.node->IsDirectory()) pending.push_back(std::move(child));
+    }
+  }
+  return false;
 }
 
 }  // namespace kiln::store

@@ -13,7 +13,7 @@ Result<MeasuredTree> Measure(const std::string& directory, const IsLinked& is_li
   TRY_ASSIGN(const sys::RootedPath root, sys::RootedPath::Open(directory));
   MeasuredTree tree;
   std::unordered_set<uint64_t> seen;
-  TRY(sys::Walk(root, "", [&](const sys::WalkEntry& entry) -> Result<sys::WalkNext> {
+  const sys::WalkVisitor measure = [&](const sys::WalkEntry& entry) -> Result<sys::WalkNext> {
     const uint64_t bytes = entry.info.blocks * 512;
     const bool listed = !entry.info.IsDirectory() && is_linked(entry.info);
     if (!listed && (entry.info.IsDirectory() || entry.info.nlink == 1)) {
@@ -26,7 +26,8 @@ Result<MeasuredTree> Measure(const std::string& directory, const IsLinked& is_li
       }
     }
     return sys::WalkNext::kContinue;
-  }));
+  };
+  TRY(sys::Walk(root, "", measure, {.max_depth = sys::kAnyDepth}));
   return tree;
 }
 

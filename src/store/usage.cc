@@ -101,10 +101,12 @@ Result<uint64_t> FlatBytes(const std::string& top) {
   for (const sys::DirEntry& entry : entries) {
     if (!entry.name.starts_with("flat-")) continue;
     TRY_ASSIGN(const sys::RootedPath flat, sys::RootedPath::Open(top + "/" + entry.name));
-    TRY(sys::Walk(flat, "", [&](const sys::WalkEntry& at) -> Result<sys::WalkNext> {
-      if (at.info.IsDirectory() || at.info.nlink == 1) bytes += at.info.blocks * 512;
-      return sys::WalkNext::kContinue;
-    }));
+    TRY(sys::Walk(flat, "",
+                  [&](const sys::WalkEntry& at) -> Result<sys::WalkNext> {
+                    if (at.info.IsDirectory() || at.info.nlink == 1) bytes += at.info.blocks * 512;
+                    return sys::WalkNext::kContinue;
+                  },
+                  {.max_depth = sys::kAnyDepth}));
   }
   return bytes;
 }

@@ -30,8 +30,17 @@ Result<std::string> Clean(std::string_view path) {
   return std::string(path.empty() ? "." : path);
 }
 
+// Of a path that fills a screen its ends say enough.
+std::string Shown(std::string_view path) {
+  constexpr size_t kEnd = 100;
+  if (path.empty()) return "/";
+  if (path.size() <= 3 * kEnd) return std::string(path);
+  return fmt::format("{}…{} ({} bytes)", path.substr(0, kEnd), path.substr(path.size() - kEnd),
+                     path.size());
+}
+
 Error PathError(int error_number, const char* what, std::string_view path) {
-  return ErrnoError(error_number, "{} {}", what, path.empty() ? "/" : path);
+  return ErrnoError(error_number, "{} {}", what, Shown(path));
 }
 
 // Gives a directory just made its owner and its mode, whatever the umask.

@@ -101,8 +101,6 @@ class RootedPath {
   std::shared_ptr<const Fd> root_;
 };
 
-// --- Walking
-// -----------------------------------------------------------------------------------------------------------------
 struct WalkEntry {
   const std::string& path;  // relative to the start, "a/b"; "" for the start itself
   int dir;                  // open directory that holds it; for the start, the start itself
@@ -112,10 +110,18 @@ struct WalkEntry {
 enum class WalkNext { kContinue, kSkipDirectory, kStop };
 using WalkVisitor = std::function<Result<WalkNext>(const WalkEntry&)>;
 
-// Depth first, parents before children, siblings in bytewise order. Never follows links; other
-// mounts below are entered only if `cross_mounts`. At most 4,000 levels deep (FailedPrecondition
-// beyond). An entry that vanishes meanwhile is passed over.
+inline constexpr size_t kAnyDepth = SIZE_MAX;
+struct WalkOptions {
+  bool cross_mounts = false;      // enter other mounts below
+  bool directories_only = false;  // others are neither looked at nor visited
+  // FailedPrecondition beyond: who keeps paths must not be made to keep endless ones.
+  size_t max_depth = 4000;
+};
+
+// Depth first, parents before children, siblings in bytewise order. Never follows links. An entry
+// that vanishes meanwhile is passed over. Uses few descriptors and no stack, however deep the tree;
+// one whose directories are moved about meanwhile can end in Aborted.
 Status Walk(const RootedPath& root, std::string_view start, const WalkVisitor& visit,
-            bool cross_mounts = false);
+            const WalkOptions& options = {});
 
 }  // namespace kiln::sys

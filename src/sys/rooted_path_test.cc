@@ -160,6 +160,52 @@ TEST_F(RootedPathTest, WalkIsSortedAndFollowsNothing) {
   EXPECT_EQ(seen, ",b,b/a,b/c,b.x,skip,z,");
 }
 
+TEST_F(RootedPathTest, WalkGoesAsDeepAsItIsAllowedTo) {
+  constexpr int kLevels = 20'000;
+  MakeChain(dir_ / "root", "d", kLevels);
+  int seen = 0;
+  const WalkVisitor count = [&](const WalkEntry& entry) -> Result<WalkNext> {
+    seen += entry.name == "d" ? 1 : 0;
+    return WalkNext::kContinue;
+  };
+  ASSERT_TRUE(Walk(root(), "/", count, {.max_depth = kAnyDepth}).ok());
+  EXPECT_EQ(seen, kLevels);
+  const Status limited = Walk(root(), "/", count);
+  ASSERT_FALSE(limited.ok());
+  EXPECT_NE(limited.error().message().find("more than 4000 levels deep"), std::string::npos);
+  ASSERT_TRUE(root().RemoveTree("/").ok());
+}
+
+TEST_F(RootedPathTest, WalkOfDirectoriesComesBackToEachOfThem) {
+  MakeChain(dir_ / "root", "d", 300);  // more than it keeps open
+  ASSERT_TRUE(root().MakeDir("d/z").ok());
+  ASSERT_TRUE(root().MakeDir("d/d/z").ok());
+  ASSERT_TRUE(root().WriteFile("d/y", "").ok());
+  std::string seen;
+  ASSERT_TRUE(Walk(root(), "/",
+                   [&](const WalkEntry& entry) -> Result<WalkNext> {
+                     if (entry.name != "d") seen += entry.path + ",";
+                     return WalkNext::kContinue;
+                   },
+                   {.directories_only = true})
+                  .ok());
+  EXPECT_EQ(seen, ",d/d/z,d/z,");
+}
+
+TEST_F(RootedPathTest, WalkStopsWhenItsDirectoriesAreMoved) {
+  MakeChain(dir_ / "root", "d", 200);
+  ASSERT_TRUE(root().MakeDir("elsewhere").ok());
+  std::string deep = "d";
+  for (int level = 1; level < 50; ++level) deep += "/d";
+  const Status walked = Walk(root(), "/", [&](const WalkEntry& entry) -> Result<WalkNext> {
+    // From below the directories that are still open to beside those that are not.
+    if (entry.path.size() == 399) (void)root().Rename(deep, "elsewhere/d").ok();
+    return WalkNext::kContinue;
+  });
+  ASSERT_FALSE(walked.ok());
+  EXPECT_EQ(walked.error().code(), Code::kAborted);
+}
+
 TEST_F(RootedPathTest, XattrsTimesOwners) {
   ASSERT_TRUE(root().WriteFile("f", "").ok());
   ASSERT_TRUE(root().Symlink("f", "l").ok());

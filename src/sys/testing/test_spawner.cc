@@ -1,6 +1,8 @@
 #include "sys/testing/test_spawner.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -22,6 +24,15 @@ Spawner& TestSpawner() {
 }
 
 void SetTestSpawner(Spawner* spawner) { test_spawner = spawner; }
+
+void MakeChain(const std::string& directory, const std::string& name, int levels) {
+  Fd at(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (int level = 0; level < levels; ++level) {
+    CHECK(mkdirat(at.get(), name.c_str(), 0755) == 0);
+    at = Fd(openat(at.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    CHECK(at.valid());
+  }
+}
 
 TempDir::TempDir() {
   const char* base = std::getenv("TMPDIR");

@@ -17,6 +17,10 @@ void SetTestSpawner(Spawner* spawner);
 // lies, but not as seen from within a chroot once the test has mounts of its own.)
 std::string ProgramBeside(const std::string& name);
 
+// Makes `levels` directories of that name one in the other below `directory`, deeper than any path
+// can say if need be; fails the process if it cannot.
+void MakeChain(const std::string& directory, const std::string& name, int levels);
+
 // A new directory, removed with everything mounted and lying below it when the object goes.
 class TempDir {
  public:

@@ -1,0 +1,86 @@
+// Trees that are deeper than a path can say, which any step can make.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include "store/delta.h"
+#include "store/store.h"
+#include "store/testing/files.h"
+#include "sys/testing/test_spawner.h"
+
+namespace kiln::store {
+namespace {
+
+using progress::Activity;
+using sys::MakeChain;
+using sys::TempDir;
+
+constexpr int kDeeperThanAnyPath = 20'000;
+constexpr int kAsDeepAsPathsGo = 2'000;
+
+class DeepTest : public testing::Test {
+ protected:
+  DeepTest() {
+    StoreOptions options;
+    options.root = temp_ / "root";
+    store_ = Must(Store::Open(options));
+  }
+
+  // What a step leaves that makes `levels` directories.
+  SnapshotRef Deep(int levels) {
+    ActiveSnapshot active = Must(store_->Prepare(Activity(), SnapshotRef()));
+    // On nothing: mounted as it is.
+    MakeChain(std::get<sys::BindMount>(active.Mount().what).source, "d", levels);
+    return Must(store_->Commit(std::move(active), CommitOptions()));
+  }
+
+  TempDir temp_;
+  std::unique_ptr<Store> store_;
+};
+
+TEST_F(DeepTest, AStepMayLeaveThem) {
+  const SnapshotRef deep = Deep(kDeeperThanAnyPath);
+  const auto usage = Must(store_->DiskUsage({}));
+  ASSERT_EQ(usage.size(), 1u);
+  EXPECT_GT(usage[0].size_bytes, uint64_t{kDeeperThanAnyPath});
+}
+
+// Whoever needs paths says which one is too long, and nothing worse happens.
+TEST_F(DeepTest, TheyAreNoLayer) {
+  const SnapshotRef deep = Deep(kDeeperThanAnyPath);
+  const auto blobs = store_->LayerBlobs(Activity(), deep, {});
+  ASSERT_FALSE(blobs.ok());
+  EXPECT_NE(blobs.error().message().find("too long"), std::string::npos) << blobs.error().message();
+}
+
+TEST_F(DeepTest, WhatPathsCanSayGoesAllTheWay) {
+  const SnapshotRef deep = Deep(kAsDeepAsPathsGo);
+  EXPECT_TRUE(store_->LayerBlobs(Activity(), deep, {}).ok());
+  const SnapshotRef other = CommitFiles(*store_, {}, {{"/f", "x"}});
+  const SnapshotRef merged =
+      Must(store_->Merge(std::vector<SnapshotRef>{other, deep}, CommitOptions()));
+  EXPECT_TRUE(store_->ViewMount(merged).ok());
+  const SnapshotRef difference = Must(store_->Diff(Activity(), other, deep, CommitOptions()));
+  EXPECT_TRUE(store_->LayerBlobs(Activity(), difference, {}).ok());
+  const TreeView view = Must(store_->Tree(deep));
+  int seen = 0;
+  Must(view.Walk(Must(view.Root()), [&](const TreeEntry&) -> Result<bool> {
+    ++seen;
+    return true;
+  }));
+  EXPECT_EQ(seen, kAsDeepAsPathsGo + 1);
+}
+
+TEST(DeltaTest, OpaqueDirectoriesAreFoundAtTheBottom) {
+  TempDir dir;
+  MakeChain(dir.path(), "d", 1'000);
+  std::string bottom = dir.path();
+  for (int level = 0; level < 1'000; ++level) bottom += "/d";
+  MakeOpaque(bottom);
+  Must(NormalizeDelta(dir.path(), TreeView(), {}));
+  EXPECT_LT(lgetxattr(bottom.c_str(), "trusted.overlay.opaque", nullptr, 0), 0);
+}
+
+}  // namespace
+}  // namespace kiln::store
