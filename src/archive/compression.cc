@@ -1,11 +1,11 @@
 #include "archive/compression.h"
 
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 
 #include "archive/codec.h"
+#include "base/mutex.h"
 #include "base/strings.h"
+#include "base/thread_annotations.h"
 
 namespace kiln::archive {
 
@@ -43,7 +43,7 @@ namespace {
 struct Block {
   std::string history;
   std::string input;
-  std::optional<Result<std::string>> output;  // under State::mutex
+  std::optional<Result<std::string>> output;  // guarded by State::mutex
 };
 
 }  // namespace
@@ -63,8 +63,8 @@ struct LayerPipeline::State {
   std::string current;
   std::string history;
 
-  std::mutex mutex;
-  std::condition_variable done;
+  Mutex mutex;
+  CondVar done;
   std::deque<std::shared_ptr<Block>> blocks;  // in order; only the writing thread changes the list
 
   Status Begin() {
@@ -74,9 +74,9 @@ struct LayerPipeline::State {
 
   void Compress(const std::shared_ptr<Block>& block) {
     auto output = codec->CompressBlock(block->history, block->input);
-    std::lock_guard lock(mutex);
+    MutexLock lock(mutex);
     block->output = std::move(output);
-    done.notify_all();
+    done.NotifyAll();
   }
 
   void Submit() {
@@ -95,10 +95,10 @@ struct LayerPipeline::State {
     while (!blocks.empty()) {
       Result<std::string> output = std::string();
       {
-        std::unique_lock lock(mutex);
+        MutexLock lock(mutex);
         if (!blocks.front()->output) {
           if (blocks.size() <= leave) return OkStatus();
-          done.wait(lock, [this] { return blocks.front()->output.has_value(); });
+          while (!blocks.front()->output) done.Wait(lock);
         }
         output = std::move(*blocks.front()->output);
       }
@@ -110,13 +110,10 @@ struct LayerPipeline::State {
 
   // Every task refers to this object.
   void WaitForTasks() {
-    std::unique_lock lock(mutex);
-    done.wait(lock, [this] {
-      for (const auto& block : blocks) {
-        if (!block->output) return false;
-      }
-      return true;
-    });
+    MutexLock lock(mutex);
+    for (const auto& block : blocks) {
+      while (!block->output) done.Wait(lock);
+    }
   }
 };
 

@@ -20,9 +20,13 @@ Result<Compression> ParseCompression(std::string_view name);
 Compression SniffCompression(std::string_view head);
 
 // Decompresses `from`, which must outlive the result. `compression` nullopt: by magic bytes.
-// Several gzip members or zstd frames in a row are one stream. Damaged or cut input: DataLoss.
+// Several gzip members or zstd frames in a row are one stream. Damaged or cut input: DataLoss,
+// after what could be read. Something else behind a gzip stream: DataLoss, or with kIgnored its
+// end.
+enum class Behind { kRefused, kIgnored };
 Result<std::unique_ptr<ByteSource>> Decompress(ByteSource& from,
-                                               std::optional<Compression> compression = {});
+                                               std::optional<Compression> compression = {},
+                                               Behind behind = Behind::kRefused);
 
 // How hard to compress: -1 is the codec's default. gzip 0-9, zstd 0-22; both are mapped to few
 // classes.

@@ -57,14 +57,15 @@ class PlainSource final : public ByteSource {
 
 class GzipSource final : public ByteSource {
  public:
-  explicit GzipSource(std::unique_ptr<Input> input)
-      : input_(std::move(input)), state_(std::make_unique<inflate_state>()) {
+  GzipSource(std::unique_ptr<Input> input, Behind behind)
+      : input_(std::move(input)), behind_(behind), state_(std::make_unique<inflate_state>()) {
     isal_inflate_init(state_.get());
     state_->crc_flag = ISAL_GZIP;
   }
 
   Result<size_t> Read(char* buffer, size_t size) override {
     size = std::min<size_t>(size, 1 << 30);
+    if (damage_) return *damage_;
     while (!finished_) {
       if (state_->block_state == ISAL_BLOCK_FINISH) {
         TRY(NextMember());
@@ -85,12 +86,17 @@ class GzipSource final : public ByteSource {
     state_->next_out = reinterpret_cast<uint8_t*>(buffer);
     state_->avail_out = static_cast<uint32_t>(size);
     int outcome = isal_inflate(state_.get());
+    const size_t count = size - state_->avail_out;
     if (outcome != ISAL_DECOMP_OK && outcome != ISAL_END_INPUT) {
-      return DataLoss("gzip: damaged data ({})", outcome);
+      // First what could be read: whoever reads may know by it what this was to be.
+      damage_ = DataLoss("gzip: damaged data ({})",
+                         outcome == ISAL_INCORRECT_CHECKSUM ? "wrong checksum" : "bad code");
+      if (count > 0) return count;
+      return *damage_;
     }
     input_->Consume(data.size() - state_->avail_in);
     pending_output_ = state_->avail_out == 0;
-    return size - state_->avail_out;
+    return count;
   }
 
   // After a member: another one, zero padding, or the end.
@@ -107,15 +113,21 @@ class GzipSource final : public ByteSource {
         pending_output_ = false;
         return OkStatus();
       }
+      if (data[0] != '\0' && behind_ == Behind::kIgnored) {
+        finished_ = true;
+        return OkStatus();
+      }
       if (data[0] != '\0') return DataLoss("gzip: data behind the end of the stream");
       input_->Consume(1);
     }
   }
 
   std::unique_ptr<Input> input_;
+  const Behind behind_;
   std::unique_ptr<inflate_state> state_;
   bool pending_output_ = false;  // the output was full: more may come without input
   bool finished_ = false;
+  std::optional<Error> damage_;
 };
 
 class ZstdSource final : public ByteSource {
@@ -129,6 +141,7 @@ class ZstdSource final : public ByteSource {
 
   Result<size_t> Read(char* buffer, size_t size) override {
     ZSTD_outBuffer output{buffer, size, 0};
+    if (damage_) return *damage_;
     while (output.pos == 0) {
       TRY_ASSIGN(auto data, input_->Peek(1));
       if (data.empty() && !pending_output_) {
@@ -137,7 +150,11 @@ class ZstdSource final : public ByteSource {
       }
       ZSTD_inBuffer input{data.data(), data.size(), 0};
       size_t hint = ZSTD_decompressStream(stream_.get(), &output, &input);
-      if (ZSTD_isError(hint)) return DataLoss("zstd: damaged data ({})", ZSTD_getErrorName(hint));
+      if (ZSTD_isError(hint)) {
+        damage_ = DataLoss("zstd: damaged data ({})", ZSTD_getErrorName(hint));
+        if (output.pos == 0) return *damage_;
+        break;
+      }
       input_->Consume(input.pos);
       frame_open_ = hint != 0;
       pending_output_ = frame_open_ && output.pos == output.size;
@@ -150,12 +167,14 @@ class ZstdSource final : public ByteSource {
   std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> stream_;
   bool frame_open_ = false;
   bool pending_output_ = false;
+  std::optional<Error> damage_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<ByteSource>> Decompress(ByteSource& from,
-                                               std::optional<Compression> compression) {
+                                               std::optional<Compression> compression,
+                                               Behind behind) {
   auto input = std::make_unique<Input>(from);
   if (!compression) {
     TRY_ASSIGN(auto head, input->Peek(4));
@@ -163,7 +182,7 @@ Result<std::unique_ptr<ByteSource>> Decompress(ByteSource& from,
   }
   switch (*compression) {
     case Compression::kGzip:
-      return std::unique_ptr<ByteSource>(std::make_unique<GzipSource>(std::move(input)));
+      return std::unique_ptr<ByteSource>(std::make_unique<GzipSource>(std::move(input), behind));
     case Compression::kZstd:
       return std::unique_ptr<ByteSource>(std::make_unique<ZstdSource>(std::move(input)));
     case Compression::kNone:

@@ -18,7 +18,6 @@ class FilteredSource final : public ByteSource {
   Status Open(int fd) {
     archive_read_support_filter_bzip2(reader_);
     archive_read_support_filter_xz(reader_);
-    archive_read_support_filter_lzma(reader_);
     archive_read_support_format_raw(reader_);
     archive_read_support_format_empty(reader_);
     if (archive_read_open_fd(reader_, fd, kBlock) != ARCHIVE_OK) return Failed();

@@ -65,12 +65,15 @@ struct TarLimits {
   int64_t max_entries = 10'000'000;
   int64_t max_path_bytes = 4096;
   int64_t max_xattr_bytes = 1 << 20;  // per entry, names and values
+  // What ".." beyond the start of a name means: false, an error; true, the start, as in a chroot.
+  bool dots_stay_inside = false;
 };
 
 // Reads any tar (USTAR, PAX, GNU, old V7) with libarchive; expects it uncompressed. Hostile input
 // is safe to read: paths are checked and cleaned, an absolute path loses its leading slashes, one
-// with ".." beyond its start is InvalidArgument, and so are NUL bytes, unknown types, negative
-// sizes.
+// with ".." beyond its start is InvalidArgument unless the limits say otherwise, and so are NUL
+// bytes, unknown types, negative sizes. Times before 1970-01-01T00:00:00Z or after
+// 2262-04-11T23:47:16.854775807Z are the former, as for containerd and docker.
 class TarReader {
  public:
   // `from` must outlive the reader.

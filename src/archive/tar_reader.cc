@@ -5,6 +5,7 @@
 
 #include <array>
 #include <optional>
+#include <vector>
 
 #include "archive/tar.h"
 #include "base/strings.h"
@@ -29,10 +30,12 @@ class Utf8Scope {
 };
 
 // Relative and clean; an error if it climbs out. "" for the root.
-Result<std::string> CleanEntryPath(std::string_view path, std::string_view what, int64_t limit) {
-  if (static_cast<int64_t>(path.size()) > limit) {
+Result<std::string> CleanEntryPath(std::string_view path, std::string_view what,
+                                   const TarLimits& limits) {
+  if (static_cast<int64_t>(path.size()) > limits.max_path_bytes) {
     return InvalidArgument("tar: {} of {} bytes is too long", what, path.size());
   }
+  if (limits.dots_stay_inside) return CleanPath(fmt::format("/{}", path)).substr(1);
   while (path.starts_with('/')) path.remove_prefix(1);
   std::string clean = CleanPath(path);
   if (clean == ".." || clean.starts_with("../")) {
@@ -63,12 +66,17 @@ std::optional<EntryType> TypeOf(archive_entry* entry) {
 
 std::string_view OrEmpty(const char* text) { return text != nullptr ? text : std::string_view(); }
 
-// Seconds that nanoseconds in 64 bits can hold; others are clamped.
+// What nanoseconds since 1970 in 64 bits can hold. Whatever is earlier or later unpacks as 1970.
 WallTime TimeOf(int64_t seconds, int64_t nanos) {
-  constexpr int64_t kLimit = 9'000'000'000;
-  seconds = std::clamp(seconds, -kLimit, kLimit);
-  return WallTime(std::chrono::seconds(seconds)) + nanoseconds(nanos);
+  constexpr int64_t kSecond = 1'000'000'000;
+  if (seconds < 0 || seconds > INT64_MAX / kSecond) return WallTime();
+  if (seconds == INT64_MAX / kSecond && nanos > INT64_MAX % kSecond) return WallTime();
+  return FromUnixNanos(seconds * kSecond + nanos);
 }
+
+// A PAX time of less than a second before 1970. libarchive drops the sign of its zero, so that it
+// looks like one as long after.
+constexpr std::string_view kNegativeFraction = " mtime=-0";
 
 Status TakeXattrs(archive_entry* from, const TarLimits& limits, TarEntry* entry) {
   const char* name = nullptr;
@@ -97,6 +105,9 @@ struct TarReader::State {
   std::array<char, 128 << 10> buffer;
   std::optional<Error> source_error;
   int64_t entries = 0;
+  int64_t bytes = 0;               // read so far
+  std::string tail;                // the last of them
+  std::vector<int64_t> fractions;  // where kNegativeFraction stands, from the current entry on
 
   State(ByteSource& source, TarLimits the_limits) : from(source), limits(the_limits) {}
   ~State() { archive_read_free(reader); }
@@ -111,8 +122,35 @@ struct TarReader::State {
       state->source_error = std::move(count).error();
       return -1;
     }
+    state->NoteFractions({state->buffer.data(), *count});
     *data = state->buffer.data();
     return static_cast<la_ssize_t>(*count);
+  }
+
+  void NoteFractions(std::string_view data) {
+    // What stands across the border of two pieces, then what stands in this one.
+    const size_t most = kNegativeFraction.size() - 1;
+    const int64_t border = bytes - static_cast<int64_t>(tail.size());
+    tail.append(data.substr(0, most));
+    Note(tail, border);
+    Note(data, bytes);
+    bytes += static_cast<int64_t>(data.size());
+    tail = data.size() >= most ? std::string(data.substr(data.size() - most))
+                               : tail.substr(tail.size() - std::min(tail.size(), most));
+  }
+
+  void Note(std::string_view text, int64_t begin) {
+    for (size_t at = text.find(kNegativeFraction); at != text.npos;
+         at = text.find(kNegativeFraction, at + 1)) {
+      if (fractions.empty() || fractions.back() < begin + static_cast<int64_t>(at))
+        fractions.push_back(begin + static_cast<int64_t>(at));
+    }
+  }
+
+  // Whether the extended header of the entry just read holds one.
+  bool HasNegativeFraction() {
+    std::erase_if(fractions, [&](int64_t at) { return at < archive_read_header_position(reader); });
+    return !fractions.empty() && fractions.front() < archive_filter_bytes(reader, 0);
   }
 
   // The source's own error if that is why libarchive failed.
@@ -147,13 +185,13 @@ Result<bool> TarReader::Next(TarEntry* entry) {
   *entry = TarEntry();
   std::string_view name = OrEmpty(archive_entry_pathname(from));
   if (name.empty()) return InvalidArgument("tar: an entry without a name");
-  TRY_ASSIGN(entry->path, CleanEntryPath(name, "path", state.limits.max_path_bytes));
+  TRY_ASSIGN(entry->path, CleanEntryPath(name, "path", state.limits));
   auto type = TypeOf(from);
   if (!type) return InvalidArgument("tar: {} has an unknown type", Quoted(entry->path));
   entry->type = *type;
   if (*type == EntryType::kHardlink) {
-    TRY_ASSIGN(entry->link, CleanEntryPath(OrEmpty(archive_entry_hardlink(from)), "link target",
-                                           state.limits.max_path_bytes));
+    TRY_ASSIGN(entry->link,
+               CleanEntryPath(OrEmpty(archive_entry_hardlink(from)), "link target", state.limits));
   } else if (*type == EntryType::kSymlink) {
     entry->link = OrEmpty(archive_entry_symlink(from));
     if (entry->link.empty() ||
@@ -170,7 +208,8 @@ Result<bool> TarReader::Next(TarEntry* entry) {
   if (entry->size < 0 || entry->uid < 0 || entry->gid < 0) {
     return InvalidArgument("tar: {} has a negative size or owner", Quoted(entry->path));
   }
-  entry->mtime = TimeOf(archive_entry_mtime(from), archive_entry_mtime_nsec(from));
+  if (!state.HasNegativeFraction() || archive_entry_mtime(from) != 0)
+    entry->mtime = TimeOf(archive_entry_mtime(from), archive_entry_mtime_nsec(from));
   if (*type == EntryType::kCharDevice || *type == EntryType::kBlockDevice) {
     entry->device_major = static_cast<uint32_t>(archive_entry_rdevmajor(from));
     entry->device_minor = static_cast<uint32_t>(archive_entry_rdevminor(from));

@@ -4,12 +4,15 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "archive/compression.h"
 #include "archive/filter.h"
+#include "archive/room.h"
 #include "archive/sparse.h"
 #include "archive/tar.h"
 #include "base/strings.h"
@@ -22,36 +25,94 @@ using archive::TarEntry;
 
 constexpr int64_t kInMemory = 1 << 20;
 constexpr size_t kBuffer = 128 << 10;
+// What an inode may take on the disk beside its content.
+constexpr int64_t kEntryBytes = 4096;
+
+// What begins as compressed data does, and as nothing else.
+bool IsSurelyCompressed(std::string_view head) {
+  const bool bzip2 = head.starts_with("BZh") && head.size() >= 10 &&
+                     (head.substr(4, 6) == "1AY&SY" || head.substr(4, 6) == "\x17rE8P\x90");
+  return bzip2 ||
+         head.starts_with(std::string_view("\xfd"
+                                           "7zXZ\0",
+                                           6)) ||
+         archive::SniffCompression(head) != archive::Compression::kNone;
+}
+
+// Remembers how what is read begins, and whether reading failed.
+class WatchedSource final : public archive::ByteSource {
+ public:
+  explicit WatchedSource(archive::ByteSource& from) : from_(from) {}
+
+  Result<size_t> Read(char* buffer, size_t size) override {
+    auto count = from_.Read(buffer, size);
+    if (!count.ok()) {
+      failed_ = true;
+    } else if (head_.size() < kTarBlock) {
+      head_.append(buffer, std::min(*count, kTarBlock - head_.size()));
+    }
+    return count;
+  }
+
+  bool failed() const { return failed_; }
+  // Whether there is a tar's magic where a tar has it.
+  bool LooksLikeTar() const {
+    return head_.size() == kTarBlock && std::string_view(head_).substr(257, 5) == "ustar";
+  }
+
+ private:
+  static constexpr size_t kTarBlock = 512;
+  archive::ByteSource& from_;
+  bool failed_ = false;
+  std::string head_;
+};
 
 // The file's bytes, decompressed by whatever its first bytes call for.
 class Opened {
  public:
-  static Result<std::unique_ptr<Opened>> Open(int fd) {
-    char head[16];
-    ssize_t count = pread(fd, head, sizeof head, 0);
-    if (count < 0) return ErrnoError(errno, "read");
-    auto opened = std::make_unique<Opened>(fd);
-    std::string_view start(head, static_cast<size_t>(count));
-    if (archive::SniffCompression(start) != archive::Compression::kNone) {
-      TRY_ASSIGN(opened->source_, archive::Decompress(opened->file_));
-    } else {
-      TRY_ASSIGN(opened->source_, archive::OpenFiltered(fd));
-    }
-    return opened;
-  }
-  explicit Opened(int fd) : file_(fd) {}
+  explicit Opened(int fd) : file_(fd), fd_(fd) {}
 
-  archive::ByteSource& source() { return *source_; }
+  Status Open() {
+    char head[16];
+    const ssize_t count = pread(fd_, head, sizeof head, 0);
+    if (count < 0) return ErrnoError(errno, "read");
+    const std::string_view start(head, static_cast<size_t>(count));
+    surely_compressed_ = IsSurelyCompressed(start);
+    if (archive::SniffCompression(start) != archive::Compression::kNone) {
+      TRY_ASSIGN(source_, archive::Decompress(file_, std::nullopt, archive::Behind::kIgnored));
+    } else {
+      TRY_ASSIGN(source_, archive::OpenFiltered(fd_));
+    }
+    watched_.emplace(*source_);
+    return OkStatus();
+  }
+
+  archive::ByteSource& source() { return *watched_; }
+
+  // Whether `error`, met before the first entry was read, is one of a damaged archive, or just says
+  // that this is none.
+  bool IsDamage(const Error& error) const {
+    if (!watched_ || watched_->failed()) return surely_compressed_;
+    return error.code() != Code::kDataLoss || watched_->LooksLikeTar();
+  }
 
  private:
   archive::FdSource file_;
+  int fd_;
+  bool surely_compressed_ = false;
   std::unique_ptr<archive::ByteSource> source_;
+  std::optional<WatchedSource> watched_;
 };
 
 class Unpacker {
  public:
   Unpacker(const UnpackRequest& request, store::LayerWriter& writer, archive::TarReader& reader)
-      : request_(request), writer_(writer), reader_(reader) {}
+      : request_(request),
+        writer_(writer),
+        reader_(reader),
+        keep_free_(
+            archive::KeepFree(writer.upper().fd(), archive::DefaultReserve(writer.upper().fd()))),
+        room_(keep_free_) {}
 
   Status Run(TarEntry entry) {
     store::NodeMeta meta{.mode = 0755, .mtime = request_.mtime};
@@ -69,7 +130,7 @@ class Unpacker {
       TRY_ASSIGN(more, reader_.Next(&entry));
     }
     for (auto directory = directories_.rbegin(); directory != directories_.rend(); ++directory)
-      TRY(writer_.SetMeta(directory->first, directory->second));
+      TRY(Finish(directory->first, directory->second));
     return OkStatus();
   }
 
@@ -81,16 +142,26 @@ class Unpacker {
     return meta;
   }
 
-  // The directory an entry stands in, made if the archive never lists it.
-  Result<store::WriterDir*> ParentOf(const std::string& path) {
-    std::string parent = DirName(path);
+  // A later entry may have put something else in a directory's place, or in that of one above it.
+  Status Finish(const std::string& path, const store::NodeMeta& meta) {
+    TRY_ASSIGN(const std::string leads_to, writer_.Resolve(path, store::Follow::kNo));
+    TRY_ASSIGN(const auto found, writer_.Stat(path));
+    if (leads_to != path || !found || !found->info.IsDirectory()) return OkStatus();
+    return writer_.SetMeta(path, meta);
+  }
+
+  // Where the directory an entry stands in is, made if the archive never lists it. Links mean what
+  // they would if the destination were the root.
+  Result<std::string> ParentOf(const std::string& path) {
+    const std::string parent = DirName(path);
     if (!parent_ || parent_path_ != parent) {
       parent_.reset();
-      TRY(writer_.MakeDirs(parent, {.mode = 0755}));
-      TRY_ASSIGN(parent_, writer_.OpenDir(parent));
+      TRY_ASSIGN(const std::string real, writer_.ResolveBelow(dest_, parent));
+      TRY(writer_.MakeDirs(real, {.mode = 0755}));
+      TRY_ASSIGN(parent_, writer_.OpenDir(real));
       parent_path_ = parent;
     }
-    return &*parent_;
+    return parent_->path;
   }
 
   // What is there gives way, unless both are directories.
@@ -104,9 +175,10 @@ class Unpacker {
   }
 
   Status Place(const TarEntry& entry) {
-    std::string path = JoinPath(dest_, entry.path);
+    TRY(room_.Take(kEntryBytes));
+    TRY_ASSIGN(const std::string parent, ParentOf(entry.path));
+    const std::string path = JoinPath(parent, BaseName(entry.path));
     bool exists = false;
-    TRY(ParentOf(path));
     TRY(MakeRoom(path, entry.type == EntryType::kDirectory, &exists));
     store::NodeMeta meta = MetaOf(entry);
     if (entry.type == EntryType::kDirectory) {
@@ -114,7 +186,8 @@ class Unpacker {
       directories_.emplace_back(path, std::move(meta));
       return OkStatus();
     }
-    TRY_ASSIGN(store::WriterDir * dir, ParentOf(path));
+    TRY(ParentOf(entry.path));
+    store::WriterDir* dir = &*parent_;
     std::string name = BaseName(path);
     switch (entry.type) {
       case EntryType::kFile:
@@ -150,6 +223,8 @@ class Unpacker {
       TRY(request_.activity.Check());
       TRY_ASSIGN(size_t count, reader_.Read(buffer.data(), buffer.size()));
       if (count == 0) break;
+      if (!archive::IsHole(entry, {buffer.data(), count}))
+        TRY(room_.Take(static_cast<int64_t>(count)));
       size += static_cast<int64_t>(count);
       if (size > entry.size) return DataLoss("more data than the header says");
       if (spill) {
@@ -165,8 +240,8 @@ class Unpacker {
   }
 
   Status PlaceHardLink(const TarEntry& entry, store::WriterDir& dir, const std::string& name) {
-    TRY_ASSIGN(std::string existing,
-               writer_.Resolve(JoinPath(dest_, entry.link), store::Follow::kNo));
+    TRY_ASSIGN(const std::string existing,
+               writer_.ResolveBelow(dest_, entry.link, store::Follow::kNo));
     TRY_ASSIGN(auto found, writer_.Stat(existing));
     if (!found) return NotFound("hard link to {}: no such file or directory", entry.link);
     if (found->info.IsDirectory())
@@ -186,22 +261,32 @@ class Unpacker {
   const UnpackRequest& request_;
   store::LayerWriter& writer_;
   archive::TarReader& reader_;
+  const archive::RoomFunction keep_free_;
+  archive::RoomTaker room_;
   std::string dest_;
-  std::optional<store::WriterDir> parent_;
-  std::string parent_path_;
+  std::optional<store::WriterDir> parent_;  // of the last entry
+  std::string parent_path_;                 // as the archive names it
   std::vector<std::pair<std::string, store::NodeMeta>> directories_;
 };
 
 }  // namespace
 
 Result<bool> UnpackArchive(UnpackRequest request, store::LayerWriter& writer) {
-  auto opened = Opened::Open(request.file.get());
-  if (!opened.ok()) return false;
-  archive::TarReader reader((*opened)->source());
+  Opened opened(request.file.get());
+  if (auto status = opened.Open(); !status.ok()) {
+    if (opened.IsDamage(status.error()))
+      return std::move(status.error().AddContext(fmt::format("unpacking {}", request.name)));
+    return false;
+  }
+  archive::TarReader reader(opened.source(), {.dots_stay_inside = true});
   TarEntry first;
   auto is_tar = reader.Next(&first);
+  if (!is_tar.ok() && opened.IsDamage(is_tar.error()))
+    return std::move(is_tar.error().AddContext(fmt::format("unpacking {}", request.name)));
   if (!is_tar.ok() || !*is_tar) return false;
   TRY_CTX(Unpacker(request, writer, reader).Run(std::move(first)), "unpacking {}", request.name);
+  // What stands behind the last entry may say that something before it is wrong: a checksum.
+  TRY_CTX(archive::Drain(opened.source()), "unpacking {}", request.name);
   return true;
 }
 
