@@ -449,6 +449,18 @@ def test_a_layout_in_a_folder(build_by, tmp_path):
         assert (unpack(f"oci:{tmp_path}/layout:{tag}", root) / "f").read_text() == f"me/made:{tag}"
 
 
+@pytest.mark.kiln_only
+def test_more_layers_than_docker_loads(build, tmp_path):
+    """They are made, with a warning."""
+    layers = "".join(f"COPY f /{number}\n" for number in range(126))
+    outputs = [f"type=oci,dest={tmp_path}/image.tar"]
+    done = build({"Dockerfile": f"FROM scratch\n{layers}", "f": ""}, outputs=outputs)
+    assert "the image has 126 layers: Docker loads no image with more than 125" in done.stderr
+    fewer = layers.removesuffix("COPY f /125\n")
+    done = build({"Dockerfile": f"FROM scratch\n{fewer}", "f": ""}, outputs=outputs)
+    assert "Docker loads no image" not in done.stderr
+
+
 @by(CLIENTS[:3])
 def test_archives_on_standard_output(client, build, tmp_path):
     build.client = client

@@ -17,6 +17,8 @@ namespace kiln::exporter {
 namespace {
 
 constexpr size_t kParallelPlatforms = 4;
+// More than this many layers Docker does not load; Podman mounts three more.
+constexpr size_t kMostLayersElsewhere = 125;
 constexpr std::string_view kAnnotationPrefix = "annotation";
 
 Document MakeDocument(std::string content, std::string_view media_type) {
@@ -201,6 +203,7 @@ class Writer {
   Status MakeManifest(PlatformImage& image) {
     std::vector<store::LayerBlob> blobs;
     for (const auto& layer : image.layers) blobs.push_back(layer.blob);
+    if (blobs.size() > kMostLayersElsewhere) WarnOfLayers(blobs.size());
     TRY_ASSIGN(
         std::string config,
         MakeImageConfig(MetadataOf(build::kImageConfigKey, image), image.platform.platform, blobs,
@@ -233,6 +236,18 @@ class Writer {
     content.root = content.manifests.back().descriptor;
     Annotate(content.root, Annotation::Target::kIndexDescriptor, nullptr);
     Report("exporting manifest list " + content.root.digest.ToString());
+  }
+
+  void WarnOfLayers(size_t count) const {
+    progress::VertexWarning warning;
+    warning.vertex = vertex_;
+    warning.short_text =
+        fmt::format("the image has {} layers: Docker loads no image with more than {}", count,
+                    kMostLayersElsewhere);
+    warning.detail = {
+        "Podman can load such an image, but not run it. Fewer steps, or a last stage "
+        "that copies from the others, make fewer layers."};
+    activity_.sink->OnWarning(warning);
   }
 
   void Report(std::string id) {

@@ -93,6 +93,12 @@ class LayerTar {
     if (node.IsWhiteout()) {
       return below.node != nullptr || standalone_ ? Whiteout(path, node.name) : OkStatus();
     }
+    if (node.name.starts_with(archive::kWhiteoutPrefix)) {
+      return FailedPrecondition(
+          "/{}: a name that begins with {} says in an image's layer that the file behind it is "
+          "removed, so a file of this name cannot be in one: remove or rename it",
+          path.empty() ? node.name : path + "/" + node.name, archive::kWhiteoutPrefix);
+    }
     TreeEntry entry;
     entry.path = (dir.path == "/" ? "" : dir.path) + "/" + node.name;
     entry.node = &node;
