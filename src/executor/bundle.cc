@@ -85,9 +85,21 @@ Status Bundle::MountRoot() {
   return OkStatus();
 }
 
+// Where the image has a folder, no file can be bound: the step sees the folder.
+Result<bool> Bundle::HasFolder(const std::string& path) const {
+  const auto info = root_->Stat(path, sys::Follow::kYes);
+  if (info.ok()) return info->IsDirectory();
+  if (info.error().code() == Code::kNotFound) return false;
+  return info.error();
+}
+
 Status Bundle::PrepareMounts() {
-  points_ = {{.target = "/etc/resolv.conf", .directory = false, .first = true},
-             {.target = "/etc/hosts", .directory = false, .first = true}};
+  TRY_ASSIGN(hosts_is_folder_, HasFolder("/etc/hosts"));
+  TRY_ASSIGN(resolv_conf_is_folder_, HasFolder("/etc/resolv.conf"));
+  if (!resolv_conf_is_folder_)
+    points_.push_back({.target = "/etc/resolv.conf", .directory = false, .first = true});
+  if (!hosts_is_folder_)
+    points_.push_back({.target = "/etc/hosts", .directory = false, .first = true});
   for (size_t i = 0; i < spec_.mounts.size(); ++i) {
     const StepMount& mount = spec_.mounts[i];
     TRY_ASSIGN_CTX(SpecMount prepared, Prepare(mount, i), "mount {}", mount.target);
@@ -207,8 +219,8 @@ Status Bundle::WriteConfig() {
                      .rootfs = path_ + "/rootfs",
                      .user = user_,
                      .mounts = mounts_,
-                     .resolv_conf = path_ + "/resolv.conf",
-                     .hosts = path_ + "/hosts",
+                     .resolv_conf = resolv_conf_is_folder_ ? "" : path_ + "/resolv.conf",
+                     .hosts = hosts_is_folder_ ? "" : path_ + "/hosts",
                      .cgroups_path = cgroups_path_,
                      .apparmor_profile = settings_.apparmor_profile,
                      .cgroup = settings_.cgroup,

@@ -55,6 +55,7 @@ class Bundle {
 
   Status Fill(const EtcTexts& etc);
   Status MountRoot();
+  Result<bool> HasFolder(const std::string& path) const;
   Status PrepareMounts();
   Result<SpecMount> Prepare(const StepMount& mount, size_t number);
   Result<SpecMount> PrepareSecret(const StepMount& mount, const SecretFile& secret,
@@ -77,6 +78,8 @@ class Bundle {
   bool closed_ = false;
 
   std::optional<sys::RootedPath> root_;
+  bool hosts_is_folder_ = false;
+  bool resolv_conf_is_folder_ = false;
   UserIds user_;
   std::vector<sys::Mount> attached_;  // in the order made
   std::vector<SpecMount> mounts_;

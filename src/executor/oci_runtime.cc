@@ -259,9 +259,10 @@ struct OciRuntime::Impl {
 OciRuntime::OciRuntime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 OciRuntime::~OciRuntime() {
   // Ours when empty, and no loss when somebody else needs it again.
-  if (impl_->options.cgroup_parent.empty() && !impl_->options.rootless) {
-    for (const std::string& root : impl_->cgroup_roots) rmdir((root + "/kiln").c_str());
-  }
+  const std::string path =
+      CgroupsPath(impl_->options.cgroup_parent, "container", impl_->options.rootless);
+  if (!path.starts_with('/')) return;
+  for (const std::string& root : impl_->cgroup_roots) rmdir((root + DirName(path)).c_str());
 }
 
 const std::string& OciRuntime::binary() const { return impl_->binary; }

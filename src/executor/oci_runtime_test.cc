@@ -47,7 +47,8 @@ class OciRuntimeTest : public testing::Test {
   std::unique_ptr<OciRuntime> MakeRuntime() {
     OciRuntimeOptions options{
         .state_dir = dir_ / "state",
-        .environment = {std::string("PATH=") + kDefaultPath, "NOTIFY_SOCKET=/x"}};
+        .environment = {std::string("PATH=") + kDefaultPath, "NOTIFY_SOCKET=/x"},
+        .cgroup_parent = cgroup_};
     auto runtime = OciRuntime::Create(options, kernel_, sys::Mounter({}), sys::TestSpawner());
     EXPECT_TRUE(runtime.ok()) << runtime.error().ToString();
     return runtime.ok() ? std::move(*runtime) : nullptr;
@@ -62,8 +63,11 @@ class OciRuntimeTest : public testing::Test {
     }
     runtime_.reset();
     std::vector<sys::MountInfo> mounts = sys::ReadMountInfo().value();
-    for (const std::string& root : CgroupRoots(mounts))
-      EXPECT_NE(access((root + "/kiln").c_str(), F_OK), 0) << root;
+    for (const std::string& root : CgroupRoots(mounts)) {
+      const std::string parent = root + "/" + cgroup_;
+      EXPECT_NE(access((parent + "/kiln").c_str(), F_OK), 0) << root;
+      rmdir(parent.c_str());
+    }
   }
 
   Result<Outcome> Run() {
@@ -89,6 +93,9 @@ class OciRuntimeTest : public testing::Test {
   static sys::TempDir* base_;
   sys::TempDir dir_;
   sys::KernelFeatures kernel_;
+  // Of this process alone: other engines of this machine, also those that have crashed, leave
+  // theirs under /kiln.
+  const std::string cgroup_ = fmt::format("kiln-test-{}", getpid());
   std::unique_ptr<OciRuntime> runtime_;
   size_t mounts_before_ = 0;
   ProcessSpec spec_;
@@ -327,7 +334,8 @@ TEST_F(OciRuntimeTest, StepsRunSideBySide) {
 // An earlier life: a runtime started with our state, its container still running, nobody left who
 // knows.
 TEST_F(OciRuntimeTest, StaleContainersAreEnded) {
-  BundleSettings settings{.directory = dir_ / "state/containers", .cgroup = kernel_.cgroup};
+  BundleSettings settings{
+      .directory = dir_ / "state/containers", .cgroup = kernel_.cgroup, .cgroup_parent = cgroup_};
   sys::Mounter mounter({});
   spec_.args = {"/bin/sleep", "1000"};
   // Lives until all has been looked at: a killed daemon cleans nothing up.
@@ -346,6 +354,19 @@ TEST_F(OciRuntimeTest, StaleContainersAreEnded) {
   ASSERT_EQ(kill(pid, 0), 0);
   ASSERT_TRUE(runtime_->RecoverStale().ok());
   EXPECT_NE(kill(pid, 0), 0);
+}
+
+// What the image has where files of ours would go is not in the way.
+TEST_F(OciRuntimeTest, HostsMayBeAFolderOrALink) {
+  const std::string etc = dir_ / "upper/etc";
+  ASSERT_EQ(mkdir(etc.c_str(), 0755), 0);
+  ASSERT_EQ(mkdir((etc + "/hosts").c_str(), 0755), 0);
+  ASSERT_TRUE(WriteFileAtomically(etc + "/hosts/own", "own").ok());
+  ASSERT_EQ(symlink("../run/resolv.conf", (etc + "/resolv.conf").c_str()), 0);
+  EXPECT_EQ(Shell("cat /etc/hosts/own; test -e /run/resolv.conf && echo; test -L /etc/resolv.conf "
+                  "&& echo link"),
+            "own\nlink\n");
+  EXPECT_NE(access((dir_ / "upper/run/resolv.conf").c_str(), F_OK), 0);
 }
 
 TEST_F(OciRuntimeTest, AMachineWithoutRuntimeIsTold) {

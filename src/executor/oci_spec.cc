@@ -160,6 +160,7 @@ class SpecBuilder {
         {"/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", access}},
         {"/etc/resolv.conf", "bind", input_.resolv_conf, etc_options},
         {"/etc/hosts", "bind", input_.hosts, etc_options}};
+    std::erase_if(mounts, [](const SpecMount& mount) { return mount.source.empty(); });
     if (input_.cgroup != sys::CgroupMode::kNone) {
       mounts.push_back(
           {"/sys/fs/cgroup", "cgroup", "cgroup", {access, "nosuid", "noexec", "nodev"}});

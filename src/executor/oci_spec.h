@@ -26,7 +26,7 @@ struct OciSpecInput {
   std::string rootfs;  // absolute
   UserIds user;
   std::vector<SpecMount> mounts;  // of the step, and resolv.conf and hosts; any order
-  std::string resolv_conf;        // files of ours
+  std::string resolv_conf;        // files of ours; empty: not bound
   std::string hosts;
   std::string cgroups_path;
   std::string apparmor_profile;
