@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 
@@ -110,6 +111,61 @@ def test_metadata_and_image_id(cli, context, tmp_path):
     descriptor, _ = config_of(tmp_path / "image.tar")
     assert metadata["containerimage.digest"] == descriptor["digest"]
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", (tmp_path / "iid").read_text())
+
+
+@pytest.mark.parametrize("umask", (0o022, 0o077))
+def test_modes_of_what_is_made(cli, tmp_path, umask):
+    """The umask of whoever builds holds for every output, also where the engine in the same process has none."""
+    context = write_context(tmp_path / "context", {"Dockerfile": "FROM scratch\nCOPY f /\n", "f": "f\n"})
+    made = tmp_path / "made"
+    words = ["--iidfile", made / "iid", "--metadata-file", made / "metadata", "-o", f"type=local,dest={made}/a/folder"]
+    words += ["-o", f"type=tar,dest={made}/b/tar", "-o", f"type=oci,dest={made}/c/oci"]
+    words += ["-o", f"type=docker,dest={made}/d/docker", "-o", f"type=oci,tar=false,dest={made}/e/layout"]
+    before = os.umask(umask)
+    try:
+        made.mkdir()
+        cli(*words, context)
+    finally:
+        os.umask(before)
+    modes = {str(path.relative_to(made)): path.stat().st_mode & 0o777 for path in made.rglob("*")}
+    # Of the result itself the image says what it is.
+    assert modes.pop("a/folder/f") == (context / "f").stat().st_mode & 0o777
+    folders = {name for name in modes if (made / name).is_dir()}
+    assert {"a", "a/folder", "b", "c", "d", "e", "e/layout", "e/layout/blobs/sha256"} <= folders
+    assert {"iid", "metadata", "b/tar", "c/oci", "d/docker", "e/layout/index.json"} <= modes.keys() - folders
+    for name, mode in modes.items():
+        assert oct(mode) == oct((0o777 if name in folders else 0o644) & ~umask), name
+
+
+def test_a_user_who_may_not_mount(kiln, tmp_path):
+    """Without a daemon: what to do is said, whichever command it is."""
+    for words in (["build", tmp_path], ["ls"], ["du"], ["prune", "-f"]):
+        done = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", kiln, *words],
+            capture_output=True, text=True, env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"}, cwd="/",
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "run as root, or name a running kilnd with --addr" in done.stderr, done.stderr
+
+
+def test_a_root_that_is_no_mount_point(kiln, tmp_path, busybox_layout, unchanged_host):
+    """As after chroot: kiln makes it one for itself, and nothing of it reaches the machine."""
+    root = tmp_path / "root"
+    for name in ("proc", "sys", "dev", "tmp", "usr", "etc", "run", "var"):
+        (root / name).mkdir(parents=True)
+    for name in ("bin", "sbin", "lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    shutil.copytree(busybox_layout, root / "base")
+    shutil.copy(kiln, root / "kiln")
+    write_context(root / "context", {"Dockerfile": "FROM base\nRUN echo fine >/fine\n"})
+    mounts = ["mount --rbind /dev dev", "mount --rbind /sys sys", "mount -t proc proc proc", "mount --bind /usr usr"]
+    build = "/kiln build --root /state --build-context base=oci-layout:///base:latest -o type=local,dest=/out /context"
+    script = " && ".join([f"cd {root}", *mounts, f"exec chroot . {build}"])
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (root / "out/fine").read_text() == "fine\n"
 
 
 def test_warnings_at_the_end(cli, tmp_path, monkeypatch):

@@ -105,6 +105,8 @@ struct BuildRequest {
   // Serialized moby.buildkit.v1.sourcepolicy.Policy; empty: none.
   std::string source_policy;
   bool internal = false;  // no history record
+  // What modes of files and folders made for outputs lose, beside what the process's umask takes.
+  mode_t umask = 0;
   // Folder of Docker's config.json; empty: $DOCKER_CONFIG, else ~/.docker.
   std::string docker_config_dir;
   // Null: registries whose credentials are kept by a helper are used anonymously.

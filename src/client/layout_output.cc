@@ -39,7 +39,8 @@ std::string LayoutDest(const std::vector<Output>& outputs) {
   return "";
 }
 
-Status NameInLayout(const std::string& folder, const std::map<std::string, std::string>& response) {
+Status NameInLayout(const std::string& folder, const std::map<std::string, std::string>& response,
+                    mode_t mode) {
   const auto found = response.find("containerimage.descriptor");
   const auto text = found == response.end() ? std::nullopt : Base64Decode(found->second);
   if (!text) return Internal("the daemon did not say which image it wrote to {}", folder);
@@ -56,8 +57,8 @@ Status NameInLayout(const std::string& folder, const std::map<std::string, std::
     oci::PutInLayout(index, descriptor, "latest");
   }
   TRY(WriteFileAtomically(folder + "/" + std::string(oci::kLayoutMarkerFile),
-                          oci::EncodeLayoutMarker()));
-  return WriteFileAtomically(index_file, oci::EncodeLayoutIndex(index));
+                          oci::EncodeLayoutMarker(), mode));
+  return WriteFileAtomically(index_file, oci::EncodeLayoutIndex(index), mode);
 }
 
 }  // namespace kiln::client

@@ -4,12 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <filesystem>
-
 #include "base/digest.h"
 #include "base/fd.h"
 #include "base/ids.h"
 #include "base/strings.h"
+#include "client/made_dirs.h"
 #include "oci/layout.h"
 #include "rpc/metadata.h"
 #include "rpc/status.h"
@@ -35,8 +34,10 @@ using WriteStream = grpc::ServerReaderWriter<WriteContentResponse, WriteContentR
 // One blob on its way into a layout: written beside its place, moved there when it is whole.
 class IncomingBlob {
  public:
-  explicit IncomingBlob(std::string path)
-      : path_(std::move(path)), temporary_(fmt::format("{}.{}.tmp", path_, NewId())) {}
+  IncomingBlob(std::string path, mode_t umask)
+      : path_(std::move(path)),
+        umask_(umask),
+        temporary_(fmt::format("{}.{}.tmp", path_, NewId())) {}
   ~IncomingBlob() {
     if (fd_) ::unlink(temporary_.c_str());
   }
@@ -45,10 +46,8 @@ class IncomingBlob {
 
   kiln::Status Begin() {
     if (fd_) return OkStatus();
-    std::error_code error;
-    std::filesystem::create_directories(DirName(path_), error);
-    if (error) return Unknown("mkdir {}: {}", DirName(path_), error.message());
-    TRY_ASSIGN(fd_, OpenFile(temporary_, O_WRONLY | O_CREAT | O_EXCL, 0644));
+    TRY(MakeDirs(DirName(path_), 0777 & ~umask_));
+    TRY_ASSIGN(fd_, OpenFile(temporary_, O_WRONLY | O_CREAT | O_EXCL, 0644 & ~umask_));
     return OkStatus();
   }
   kiln::Status Take(const WriteContentRequest& request) {
@@ -73,6 +72,7 @@ class IncomingBlob {
 
  private:
   const std::string path_;
+  const mode_t umask_;
   const std::string temporary_;
   Fd fd_;
   Sha256 hash_;
@@ -81,9 +81,9 @@ class IncomingBlob {
 
 // Requests are answered one by one; the first names the blob.
 kiln::Status ReceiveBlob(const std::string& path, const Digest& expected,
-                         WriteContentRequest request, WriteStream* stream) {
+                         WriteContentRequest request, WriteStream* stream, mode_t umask) {
   if (::access(path.c_str(), F_OK) == 0) return AlreadyExists("content {}", expected);
-  IncomingBlob blob(path);
+  IncomingBlob blob(path, umask);
   do {
     TRY(blob.Take(request));
     const bool commit = request.action() == COMMIT;
@@ -109,7 +109,7 @@ grpc::Status LayoutService::Write(grpc::ServerContext* context, WriteStream* str
     TRY_ASSIGN(auto path, PathOf(*context, request.expected()));
     if (!path.starts_with(output_ + "/")) return PermissionDenied("read-only content store");
     TRY_ASSIGN(auto expected, Digest::Parse(request.expected()));
-    return ReceiveBlob(path, expected, std::move(request), stream);
+    return ReceiveBlob(path, expected, std::move(request), stream, umask_);
   };
   kiln::Status done = serve();
   if (!done.ok() && done.error().code() != Code::kAlreadyExists) {

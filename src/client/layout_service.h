@@ -16,9 +16,9 @@ namespace kiln::client {
 class LayoutService final : public containerd::services::content::v1::Content::Service {
  public:
   // `layouts`: store id → folder; must outlive this. `output`: folder of the store "export", made
-  // if it is missing; "" for none.
-  LayoutService(const std::map<std::string, std::string>& layouts, std::string output)
-      : layouts_(layouts), output_(std::move(output)) {}
+  // if it is missing; "" for none. `umask`: as BuildRequest's.
+  LayoutService(const std::map<std::string, std::string>& layouts, std::string output, mode_t umask)
+      : layouts_(layouts), output_(std::move(output)), umask_(umask) {}
 
   grpc::Status Info(grpc::ServerContext* context,
                     const containerd::services::content::v1::InfoRequest* request,
@@ -41,6 +41,7 @@ class LayoutService final : public containerd::services::content::v1::Content::S
 
   const std::map<std::string, std::string>& layouts_;
   const std::string output_;
+  const mode_t umask_;
   mutable Mutex mutex_;
   kiln::Status status_ GUARDED_BY(mutex_);
 };

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/ids.h"
 #include "base/strings.h"
+#include "client/made_dirs.h"
 #include "client/services.h"
 #include "filesync/receiver.h"
 #include "rpc/metadata.h"
@@ -50,15 +51,6 @@ class BufferPackets final : public filesync::PacketStream {
   Stream* stream_;
 };
 
-Status MakeDirs(const std::string& path) {
-  if (path.empty() || path == "/" || path == ".") return OkStatus();
-  if (mkdir(path.c_str(), 0777) == 0 || errno == EEXIST) return OkStatus();
-  if (errno != ENOENT) return ErrnoError(errno, "mkdir {}", path);
-  TRY(MakeDirs(DirName(path)));
-  if (mkdir(path.c_str(), 0777) == 0 || errno == EEXIST) return OkStatus();
-  return ErrnoError(errno, "mkdir {}", path);
-}
-
 // What the daemon did not list goes. Links are not followed.
 Status RemoveOthers(const std::string& dest, const std::vector<filesync::Entry>& entries) {
   std::unordered_set<std::string> listed;
@@ -80,13 +72,13 @@ Status RemoveOthers(const std::string& dest, const std::vector<filesync::Entry>&
 }
 
 Status ReceiveFolder(const progress::Activity& activity, const Output& output, Stream* stream,
-                     bool all_platforms) {
+                     bool all_platforms, mode_t umask) {
   const std::string& dest = output.dest;
   const auto mode = output.attrs.find("mode");
   const bool deletes = mode != output.attrs.end() && mode->second == "delete";
   if (deletes && !all_platforms)
     return FailedPrecondition("mode=delete is not served by this daemon");
-  TRY(MakeDirs(dest));
+  TRY(MakeDirs(dest, 0777 & ~umask));
   TRY_ASSIGN(const Fd root, OpenFile(dest, O_RDONLY | O_DIRECTORY));
   BufferPackets packets(stream);
   filesync::ReceiveOptions options;
@@ -122,9 +114,10 @@ Status ReceiveInto(OutputSink& sink, Stream* stream, const grpc::ServerContext& 
   return sink.Finish();
 }
 
-Status ReceiveFile(const std::string& dest, Stream* stream, const grpc::ServerContext& context) {
+Status ReceiveFile(const std::string& dest, Stream* stream, const grpc::ServerContext& context,
+                   mode_t umask) {
   if (dest == "-") return ReceiveBytes(STDOUT_FILENO, stream);
-  TRY(MakeDirs(DirName(dest)));
+  TRY(MakeDirs(DirName(dest), 0777 & ~umask));
   struct stat info{};
   if (stat(dest.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
     if (S_ISDIR(info.st_mode)) return InvalidArgument("destination {} is a directory", dest);
@@ -132,7 +125,7 @@ Status ReceiveFile(const std::string& dest, Stream* stream, const grpc::ServerCo
     return ReceiveBytes(fd.get(), stream);
   }
   const std::string temporary = fmt::format("{}.{}.tmp", dest, NewId());
-  TRY_ASSIGN(Fd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666));
+  TRY_ASSIGN(Fd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666 & ~umask));
   Status received = ReceiveBytes(fd.get(), stream);
   if (received.ok() && context.IsCancelled()) received = Cancelled("context canceled");
   fd.Reset();
@@ -145,8 +138,8 @@ Status ReceiveFile(const std::string& dest, Stream* stream, const grpc::ServerCo
 }  // namespace
 
 OutputsService::OutputsService(const std::vector<Output>& outputs,
-                               const progress::Activity& activity)
-    : outputs_(outputs), activity_(activity) {
+                               const progress::Activity& activity, mode_t umask)
+    : outputs_(outputs), activity_(activity), umask_(umask) {
   AddMethod(new grpc::internal::RpcServiceMethod(
       "/moby.filesync.v1.FileSend/DiffCopy", grpc::internal::RpcMethod::BIDI_STREAMING,
       new grpc::internal::BidiStreamingHandler<OutputsService, grpc::ByteBuffer, grpc::ByteBuffer>(
@@ -167,9 +160,10 @@ grpc::Status OutputsService::DiffCopy(grpc::ServerContext* context, Stream* stre
   const bool all_platforms =
       rpc::MetadataValue(context->client_metadata(), rpc::kMultiPlatformKey).has_value();
   stream->SendInitialMetadata();
-  Status done = output.sink              ? ReceiveInto(*output.sink, stream, *context)
-                : output.type == "local" ? ReceiveFolder(activity_, output, stream, all_platforms)
-                                         : ReceiveFile(output.dest, stream, *context);
+  Status done = output.sink ? ReceiveInto(*output.sink, stream, *context)
+                : output.type == "local"
+                    ? ReceiveFolder(activity_, output, stream, all_platforms, umask_)
+                    : ReceiveFile(output.dest, stream, *context, umask_);
   if (!done.ok()) {
     MutexLock lock(mutex_);
     if (status_.ok()) status_ = done.error();

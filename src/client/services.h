@@ -37,7 +37,9 @@ class FilesService final : public moby::filesync::v1::FileSync::Service {
 // bytes.
 class OutputsService final : public grpc::Service {
  public:
-  OutputsService(const std::vector<Output>& outputs, const progress::Activity& activity);
+  // `umask`: as BuildRequest's.
+  OutputsService(const std::vector<Output>& outputs, const progress::Activity& activity,
+                 mode_t umask);
 
   Status status() const;
 
@@ -47,6 +49,7 @@ class OutputsService final : public grpc::Service {
 
   const std::vector<Output>& outputs_;
   const progress::Activity& activity_;
+  const mode_t umask_;
   mutable Mutex mutex_;
   Status status_ GUARDED_BY(mutex_);
 };

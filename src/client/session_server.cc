@@ -32,11 +32,11 @@ class TunnelledSession final : public SessionServer {
       : connection_(connection),
         trees_(request.local_dirs),
         files_(trees_, activity),
-        outputs_(request.outputs, activity),
+        outputs_(request.outputs, activity, request.umask),
         auth_(std::move(config), request.fetch_token, activity),
         secrets_(request.secrets),
         ssh_(request.ssh_agents),
-        layouts_(request.oci_layouts, LayoutDest(request.outputs)),
+        layouts_(request.oci_layouts, LayoutDest(request.outputs), request.umask),
         uploads_(request.upload) {}
 
   Status Begin(const BuildRequest& request) {

@@ -65,11 +65,12 @@ bool WantsWarnings() {
 }
 
 Status WriteFiles(const BuildFlags& flags, const client::BuildReport& report,
-                  const std::vector<progress::VertexWarning>& warnings) {
+                  const std::vector<progress::VertexWarning>& warnings, mode_t umask) {
+  const mode_t mode = 0644 & ~umask;
   if (!flags.iid_file.empty())
-    TRY(WriteFileAtomically(flags.iid_file, ImageId(report.exporter_response)));
+    TRY(WriteFileAtomically(flags.iid_file, ImageId(report.exporter_response), mode));
   if (!flags.metadata_file.empty())
-    TRY(WriteFileAtomically(flags.metadata_file, MetadataJson(report, warnings)));
+    TRY(WriteFileAtomically(flags.metadata_file, MetadataJson(report, warnings), mode));
   return OkStatus();
 }
 
@@ -104,6 +105,7 @@ Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* sp
   // Outlives the engine, which may have to wait for others.
   InterruptWatcher watcher([&](int) { cancel.Cancel(Cancelled("context canceled")); });
   TRY_ASSIGN(auto engine, OpenEngine(choice, spawner));
+  prepared.request.umask = choice.umask;
   RegistryLogins logins(*spawner, engine->registries());
   prepared.request.credential_helper = logins.helper();
   prepared.request.fetch_token = logins.fetcher();
@@ -131,7 +133,8 @@ Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* sp
     return std::move(report).error();
   }
   const bool list = !is_call && WantsWarnings();
-  TRY(WriteFiles(flags, *report, list ? warnings->All() : std::vector<progress::VertexWarning>()));
+  TRY(WriteFiles(flags, *report, list ? warnings->All() : std::vector<progress::VertexWarning>(),
+                 choice.umask));
   if (is_call) {
     const CallReport called = ReportCall(prepared.call, report->metadata, ShownName(flags));
     Print(called.out);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,6 +41,9 @@ struct EngineChoice {
   std::string root;
   std::string config_file;  // of an embedded engine; empty: DefaultConfigFile(), if there is one
   std::optional<client::DaemonTls> tls;  // for a daemon at a tcp address
+  // What modes of files made for the user lose, beside what this process's own umask takes: a
+  // process with an engine in it has none.
+  mode_t umask = 0;
 };
 // The first that applies: `addr`, KILN_HOST, BUILDKIT_HOST, the default socket if something answers
 // there, the private socket of whoever holds `root` (default: DefaultRoot()), else embedded.

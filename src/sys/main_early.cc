@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -49,6 +50,31 @@ void LimitHeaps() {
   mallopt(M_ARENA_MAX, static_cast<int>(std::clamp(cpus, 2L, 64L)));
 }
 
+Error RootIsNoMount(int error_number) {
+  return ErrnoError(error_number,
+                    "keep mounts private: the root directory is no mount point (after chroot), and "
+                    "cannot be made one with the help of /proc; bind it over itself before chroot "
+                    "(mount --bind DIR DIR)");
+}
+
+// In a chroot the mount that holds the root cannot be named, and so not be made private. A private
+// copy of what can be seen takes its place. It has to lie on some mount that can be named: /proc.
+Status MakeRootAMount() {
+  Fd copy(static_cast<int>(
+      syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)));
+  if (!copy) return RootIsNoMount(errno);
+  mount_attr slave{};
+  slave.propagation = MS_SLAVE;
+  if (mount_setattr(copy.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &slave, sizeof slave) != 0)
+    return RootIsNoMount(errno);
+  if (mount(nullptr, "/proc", nullptr, MS_PRIVATE, nullptr) != 0 ||
+      move_mount(copy.get(), "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH) != 0 ||
+      fchdir(copy.get()) != 0 || chroot(".") != 0) {
+    return RootIsNoMount(errno);
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<size_t> ThreadCount() {
@@ -59,18 +85,18 @@ Result<size_t> ThreadCount() {
 
 Status EnterPrivateMountNamespace() {
   if (unshare(CLONE_NEWNS) != 0) return ErrnoError(errno, "enter a private mount namespace");
-  if (mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) {
-    return ErrnoError(errno, "keep mounts private");
-  }
-  return OkStatus();
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) == 0) return OkStatus();
+  if (errno == EINVAL) return MakeRootAMount();
+  return ErrnoError(errno, "keep mounts private");
 }
 
-Result<std::unique_ptr<Spawner>> MainEarly(const MainEarlyOptions& options) {
+Result<Early> MainEarly(const MainEarlyOptions& options) {
   TRY_ASSIGN(size_t threads, ThreadCount());
   if (threads != 1)
     return FailedPrecondition("start-up: {} threads run already, there must be one", threads);
   LimitHeaps();
-  umask(0);
+  Early early;
+  early.umask = umask(0);
   std::signal(SIGPIPE, SIG_IGN);
   TRY(FillStandardDescriptors());
   if (options.private_mount_namespace) {
@@ -79,9 +105,9 @@ Result<std::unique_ptr<Spawner>> MainEarly(const MainEarlyOptions& options) {
       return std::move(entered).error();
     }
   }
-  TRY_ASSIGN(std::unique_ptr<Spawner> spawner, Spawner::StartEarly());
+  TRY_ASSIGN(early.spawner, Spawner::StartEarly());
   RaiseDescriptorLimit();
-  return spawner;
+  return early;
 }
 
 }  // namespace kiln::sys

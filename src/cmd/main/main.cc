@@ -48,6 +48,13 @@ int Fail(const char* program, const Error& error) {
   return 1;
 }
 
+// What takes a mount namespace of its own says what to do where there may be none.
+Error WithAdvice(Error error, const char* advice) {
+  if (error.code() != Code::kPermissionDenied) return error;
+  return PermissionDenied("building takes the right to mount, which this process has not: {} ({})",
+                          advice, error.message());
+}
+
 int DaemonMain(int argc, char** argv) {
   CLI::App app{"kilnd, the build daemon", "kilnd"};
   app.set_version_flag("--version", "kilnd kiln " + ProtocolVersion());
@@ -56,10 +63,17 @@ int DaemonMain(int argc, char** argv) {
   if (auto status = Parse(app, argc, argv)) return *status;
   auto config = ConfigOf(flags);
   if (!config.ok()) return Fail("kilnd", config.error());
-  auto spawner = sys::MainEarly();
-  if (!spawner.ok()) return Fail("kilnd", spawner.error());
+  auto early = sys::MainEarly();
+  if (!early.ok()) return Fail("kilnd", WithAdvice(early.error(), "run kilnd as root"));
   BlockInterrupts();
-  return RunDaemon(*config, **spawner);
+  return RunDaemon(*config, *early->spawner);
+}
+
+// A client keeps the umask it has.
+Result<sys::Early> ClientEarly() {
+  sys::Early early;
+  TRY_ASSIGN(early.spawner, sys::Spawner::StartEarly());
+  return early;
 }
 
 // A command of `kiln`: where its engine is, and what it does there.
@@ -78,10 +92,14 @@ int RunSubcommand(const Subcommand& command) {
   choice.tls = *std::move(tls);
   // A client needs a spawner too: for credential helpers.
   (void)::signal(SIGPIPE, SIG_IGN);
-  auto spawner = choice.address.empty() ? sys::MainEarly() : sys::Spawner::StartEarly();
-  if (!spawner.ok()) return Fail("kiln", spawner.error());
+  auto early = choice.address.empty() ? sys::MainEarly() : ClientEarly();
+  if (!early.ok()) {
+    return Fail("kiln",
+                WithAdvice(early.error(), "run as root, or name a running kilnd with --addr"));
+  }
+  choice.umask = early->umask;
   BlockInterrupts();
-  return command.run(choice, spawner->get());
+  return command.run(choice, early->spawner.get());
 }
 
 void AddDebugFlag(CLI::App& app, bool& debug) {

@@ -9,12 +9,12 @@
 #include "sys/testing/test_spawner.h"
 
 int main(int argc, char** argv) {
-  auto spawner = kiln::sys::MainEarly({.mount_namespace_optional = true});
-  if (!spawner.ok()) {
-    fmt::print(stderr, "{}\n", spawner.error());
+  auto early = kiln::sys::MainEarly({.mount_namespace_optional = true});
+  if (!early.ok()) {
+    fmt::print(stderr, "{}\n", early.error());
     return 1;
   }
-  kiln::sys::SetTestSpawner(spawner->get());
+  kiln::sys::SetTestSpawner(early->spawner.get());
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }
