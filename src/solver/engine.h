@@ -68,6 +68,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void ClaimRecord(RecordInfo record, progress::Activity activity, Callback<StoredResultPtr> done);
   void WhenDrained(std::function<void()> done);
   SolverStats Stats() const;
+  // When all that was asked before has been worked off.
+  void AnswerStats(std::function<void(SolverStats)> done);
 
   // --- for tests
   const std::map<VertexId, std::unique_ptr<Vertex>>& vertices() const { return vertices_; }

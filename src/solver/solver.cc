@@ -82,7 +82,7 @@ void Solver::Drain(std::function<void()> done) {
 }
 
 void Solver::Stats(std::function<void(SolverStats)> done) {
-  engine_->Post([engine = engine_.get(), done = std::move(done)] { done(engine->Stats()); });
+  engine_->Post([engine = engine_.get(), done = std::move(done)] { engine->AnswerStats(done); });
 }
 
 void Engine::ClaimRecord(RecordInfo record, progress::Activity activity,
@@ -101,6 +101,10 @@ void Engine::ClaimRecord(RecordInfo record, progress::Activity activity,
 }
 
 void Engine::WhenDrained(std::function<void()> done) { drain_waiters_.push_back(std::move(done)); }
+
+void Engine::AnswerStats(std::function<void(SolverStats)> done) {
+  answers_.push_back([this, done = std::move(done)] { done(Stats()); });
+}
 
 SolverStats Engine::Stats() const {
   SolverStats stats;
