@@ -449,6 +449,12 @@ def test_help(kiln, words):
         assert "/var/lib/kiln" in done.stdout and "/etc/kiln/kilnd.toml" in done.stdout
 
 
+def test_help_of_the_daemon():
+    said = subprocess.run([paths.kilnd(), "--help"], capture_output=True, text=True, check=True).stdout
+    for word in ("/etc/kiln/kilnd.toml", "/var/lib/kiln", "/run/kiln/kilnd.sock", "Examples:", "Exit status: 0"):
+        assert word in said, said
+
+
 def test_context_that_is_not_there(cli, tmp_path):
     done = cli(tmp_path / "nowhere", check=False)
     assert done.returncode != 0

@@ -110,13 +110,16 @@ Status Serve(const control::Config& config, sys::Spawner& spawner) {
 
 void AddDaemonOptions(CLI::App& app, DaemonFlags& flags) {
   app.add_option("--config", flags.config_file,
-                 "Configuration file (buildkitd.toml's keys; or set BUILDKITD_CONFIG)");
-  app.add_option("--root", flags.root, "State folder");
-  app.add_option("--addr", flags.addresses, "Listen here: unix://PATH, tcp://HOST:PORT or fd://")
+                 "Configuration file with buildkitd.toml's keys (default: BUILDKITD_CONFIG, or " +
+                     DefaultConfigFile() + ", if it is there)");
+  app.add_option("--root", flags.root, "State folder (default: " + DefaultRoot() + ")");
+  app.add_option(
+         "--addr", flags.addresses,
+         "Listen here: unix://PATH, tcp://HOST:PORT or fd:// (default: " + DefaultAddress() + ")")
       ->allow_extra_args(false)
       ->take_all();
   app.add_option("--group", flags.group, "Group of the unix sockets");
-  app.add_option("--log-level", flags.log_level, "debug, info, warn or error")
+  app.add_option("--log-level", flags.log_level, "debug, info, warn or error (default: info)")
       ->envname("BUILDKITD_LOG_LEVEL");
   app.add_option("--log-format", flags.log_format, "text or json");
   app.add_flag("--debug,--trace", flags.debug, "Same as --log-level debug");
@@ -153,6 +156,12 @@ void AddDaemonOptions(CLI::App& app, DaemonFlags& flags) {
   app.add_option("--drain-timeout", flags.drain_timeout,
                  "What running builds have to end after SIGTERM (default 5m)");
   AddOthers(app);
+  app.footer(R"(Examples:
+  kilnd
+  kilnd --group builders --oci-max-parallelism 4
+  kilnd --addr tcp://0.0.0.0:1234 --tlscert cert.pem --tlskey key.pem --tlscacert clients.pem
+
+Exit status: 0 after SIGTERM or SIGINT, 1 for a failure, 2 for a wrong command line.)");
 }
 
 Result<control::Config> ConfigOf(const DaemonFlags& flags) {
