@@ -41,7 +41,7 @@ std::string Escaped(std::string_view text, LogFormat format) {
     } else if (c == '\t' && !json) {
       out += c;
     } else if (byte < 0x20 || byte == 0x7f) {
-      out += fmt::format(json ? "\\u{:04x}" : "\\x{:02x}", byte);
+      out += json ? fmt::format("\\u{:04x}", byte) : fmt::format("\\x{:02x}", byte);
     } else {
       if (json && (c == '"' || c == '\\')) out += '\\';
       out += c;
