@@ -22,6 +22,10 @@ from kilntest.registry import Registry  # noqa: E402
 
 SEED = int(os.environ.get("KILN_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
 
+DAEMONS = {"daemon", "new_daemon", "daemon_program"}  # fixtures
+# About time and memory, which a sanitizer changes, or about how the shipped program is linked.
+NOT_SANITIZED = ("test_endurance.py", "test_faults.py", "test_shutdown.py", "test_static.py")
+
 
 def pytest_addoption(parser):
     parser.addoption(
@@ -36,7 +40,6 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "heavy: takes minutes, and the package registries; make soak runs it")
-    config.addinivalue_line("markers", "not_sanitized: about time or memory, which a sanitizer changes")
     config.addinivalue_line("markers", "kiln_only: about what buildkitd does otherwise, or not at all")
 
 
@@ -44,8 +47,8 @@ def pytest_collection_modifyitems(config, items):
     wanted = []
     if config.getoption("--daemon") != "kilnd":
         wanted.append(lambda item: not item.get_closest_marker("kiln_only"))
-    if "asan" in paths.kiln().parts:
-        wanted.append(lambda item: not item.get_closest_marker("not_sanitized"))
+    if paths.is_sanitized():
+        wanted.append(lambda item: DAEMONS & set(item.fixturenames) and item.path.name not in NOT_SANITIZED)
     if config.getoption("--share"):
         number, _, of = config.getoption("--share").partition("/")
         wanted.append(lambda item: zlib.crc32(item.nodeid.encode()) % int(of) == int(number))

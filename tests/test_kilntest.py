@@ -1,10 +1,14 @@
 """The building blocks themselves, against the real programs they stand for."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
+import tempfile
 
-from kilntest import busybox, hoststate, oci
+import pytest
+from kilntest import busybox, hoststate, oci, reports
 
 
 def test_layout_is_the_same_bytes_every_time(tmp_path, busybox_layout):
@@ -65,6 +69,87 @@ def test_host_state_sees_mounts_children_and_files(tmp_path):
         child.wait()
         subprocess.run(["umount", tmp_path], check=True)
     assert not hoststate.differences(host, hoststate.HostState.take())
+
+
+def test_mounts_of_other_programs_do_not_count():
+    host = hoststate.HostState.take()
+    daemon = hoststate.DaemonState.take(os.getpid())
+    with tempfile.TemporaryDirectory(prefix="another-") as folder:
+        subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
+        try:
+            assert not hoststate.differences(host, hoststate.HostState.take())
+            assert not [line for line in hoststate.differences(daemon, hoststate.DaemonState.take(os.getpid()))
+                        if line.startswith("mounts")]  # fmt: skip
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
+@contextlib.contextmanager
+def cgroup(parent):
+    """A new cgroup in some hierarchy; what it is called."""
+    top = hoststate.CGROUPS / "pids" if (hoststate.CGROUPS / "pids").is_dir() else hoststate.CGROUPS
+    folder = top / parent / f"test-{os.getpid()}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        for path in (folder, *folder.parents):
+            if path == top:
+                break
+            with contextlib.suppress(OSError):  # there are others in it
+                path.rmdir()
+
+
+@contextlib.contextmanager
+def process_in(folder):
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        (folder / "cgroup.procs").write_text(str(process.pid))
+        yield
+        process.stdin.close()
+
+
+def test_cgroups_of_other_programs_do_not_count():
+    with cgroup(f"{hoststate.CGROUP_PARENT}/kiln") as folder:
+        assert str(folder) in hoststate.cgroups()
+    with cgroup("kiln") as folder:
+        assert str(folder) in hoststate.cgroups()
+        with process_in(folder):
+            assert str(folder) not in hoststate.cgroups()
+    assert str(folder) not in hoststate.cgroups()
+
+
+def test_containers_of_other_programs_do_not_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(hoststate, "RUNTIMES", (tmp_path / "runc",))
+    for name, bundle in (("ours", tmp_path / "bundle"), ("another", "/var/lib/another/bundle")):
+        (tmp_path / "runc" / name).mkdir(parents=True)
+        (tmp_path / "runc" / name / "state.json").write_text(json.dumps({"bundle": str(bundle)}))
+    assert hoststate.containers() == [str(tmp_path / "runc/ours")]
+
+
+def test_sockets_are_told_apart(tmp_path):
+    before = hoststate.DaemonState.take(os.getpid())
+    path = tmp_path / "socket"
+    with contextlib.ExitStack() as opened:
+        listener = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+        opened.enter_context(socket.create_connection(listener.getsockname()))
+        opened.enter_context(listener.accept()[0])
+        for one in socket.socketpair():
+            opened.enter_context(one)
+        unix = opened.enter_context(socket.socket(socket.AF_UNIX))
+        unix.bind(str(path))
+        opened.callback(os.close, os.eventfd(0))
+        seen = hoststate.differences(before, hoststate.DaemonState.take(os.getpid()))
+    new = [line.removeprefix("open_files: + ") for line in seen]
+    assert sorted(new) == [
+        *("anon_inode:[eventfd]", "socket tcp in", "socket tcp listening", "socket tcp out"),
+        *(f"socket unix {path}", "socket unix pair", "socket unix pair"),
+    ]
+
+
+def test_a_report_in_a_log_fails_the_test(tmp_path):
+    reports.check("kilnd", "all is well\n")
+    with pytest.raises(AssertionError, match="broken invariant: a == b"):
+        reports.check("kilnd", "starts\nsrc/x.cc:1: broken invariant: a == b \n")
 
 
 def test_real_clients_are_the_pinned_versions(clients):

@@ -8,7 +8,7 @@ import pytest
 from kilntest import wait
 from kilntest.nameworld import PORT, NameWorld
 
-pytestmark = [pytest.mark.kiln_only, pytest.mark.not_sanitized]
+pytestmark = pytest.mark.kiln_only
 
 BARE = """\
 mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount -t tmpfs tmpfs "$0/tmp" &&

@@ -12,7 +12,13 @@ def kiln():
 
 
 def kilnd():
-    return kiln().with_name("kilnd")
+    named = os.environ.get("KILN_DAEMON")
+    return pathlib.Path(named) if named else kiln().with_name("kilnd")
+
+
+def is_sanitized():
+    """Whether the daemon is the one of the tree with AddressSanitizer."""
+    return "asan" in kilnd().parts
 
 
 def _printed_by(script):

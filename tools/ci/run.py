@@ -1,9 +1,10 @@
 """The stages behind `make test`, `make lint` and .ci/run: runs them in order, says how long each took, and closes with
 one line, `N passed, N failed`. A stage that cannot run counts as one failure; the others run all the same.
 
-usage: run.py [--made SECONDS] [newcomer] [test] [lint] [fuzz]
+usage: run.py [--made SECONDS] [newcomer] [test] [sanitized] [lint] [fuzz]
   --made     `make run` was done before and took so long; -1: it failed
   newcomer   `make run` in a root that has nothing, if what matters for that has changed
+  sanitized  a third of the end-to-end tests with the daemon of the tree `asan`
   fuzz       the fuzz targets alone, KILN_FUZZ_SECONDS each"""
 
 import argparse
@@ -24,7 +25,7 @@ FUZZ_SECONDS = os.environ.get("KILN_FUZZ_SECONDS", "4")  # for each target
 UNSTABLE_CASES = 3  # as many may fail once in a run and pass when run again; they are shown, to be mended
 # Nothing is run again there: what shows once under a sanitizer is there always.
 SANITIZED = ("asan", "tsan")
-# Which end-to-end tests a daemon under AddressSanitizer runs, of all: tests/README.md.
+# Which of the end-to-end tests that have a daemon run it under AddressSanitizer, by a hash of their names.
 ASAN_SHARE = "0/3"
 LATE_LINTS = ("clang_tidy",)  # minutes where the sources have changed; all others take seconds and come first
 ENVIRONMENT = {
@@ -109,7 +110,8 @@ class Run:
         if clients is None or venv is None:
             return False
         self.environment["KILN_CLIENTS"] = clients
-        self.environment["KILN_BINARY"] = str(BUILD / tree / "kiln")
+        if tree != "release":
+            self.environment["KILN_DAEMON"] = str(BUILD / tree / "kilnd")
         stage = "tests" if tree == "release" else f"tests, {tree}"
         found = self._pytest(venv, stage, *which)
         if found.failures and tree not in SANITIZED and not found.is_final():
@@ -155,7 +157,6 @@ class Run:
                 self.stage("release: end to end", self.end_to_end)
             if tree == "asan":
                 self.stage("asan: fuzzing", self.fuzz)
-                self.stage("asan: end to end", lambda: self.end_to_end("asan", "--share", ASAN_SHARE))
         if len(self.total.unstable) > UNSTABLE_CASES:
             self.total.failures.append(f"more than {UNSTABLE_CASES} cases passed only when they were run again")
         for skip in tally.forbidden_skips(self.total.skips, ROOT / "tests/allowed_skips"):
@@ -194,10 +195,10 @@ class Run:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--made", type=float)
-    parser.add_argument("wanted", nargs="*", metavar="newcomer|test|lint|fuzz")
+    parser.add_argument("wanted", nargs="*", metavar="newcomer|test|sanitized|lint|fuzz")
     arguments = parser.parse_args()
     wanted = arguments.wanted or ["test", "lint"]
-    unknown = set(wanted) - {"newcomer", "test", "lint", "fuzz"}
+    unknown = set(wanted) - {"newcomer", "test", "sanitized", "lint", "fuzz"}
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     (BUILD / "ci").mkdir(parents=True, exist_ok=True)
@@ -211,6 +212,8 @@ def main():
         run.newcomer()
     if "test" in wanted:
         run.tests()
+    if "sanitized" in wanted and run.stage("asan: build", lambda: run.build("asan")) is True:
+        run.stage("asan: end to end", lambda: run.end_to_end("asan", "--share", ASAN_SHARE))
     if "fuzz" in wanted and run.stage("asan: build", lambda: run.build("asan")) is True:
         run.stage("asan: fuzzing", run.fuzz)
     if "lint" in wanted:
