@@ -10,6 +10,13 @@
 #define KILN_THREAD_ATTRIBUTE(x)
 #endif
 
+// Abseil, which comes with gRPC's headers, has some of the names and means the same by them.
+#undef GUARDED_BY
+#undef PT_GUARDED_BY
+#undef ACQUIRED_BEFORE
+#undef ACQUIRED_AFTER
+#undef NO_THREAD_SAFETY_ANALYSIS
+
 #define CAPABILITY(x) KILN_THREAD_ATTRIBUTE(capability(x))
 #define SCOPED_CAPABILITY KILN_THREAD_ATTRIBUTE(scoped_lockable)
 // Read and written only while the lock is held; PT_: what the pointer points to.
