@@ -1,6 +1,7 @@
 #include "control/cache_collector.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/log.h"
 #include "store/store.h"
@@ -34,18 +35,25 @@ Status CacheCollector::Prune(const progress::Activity& activity, const store::Pr
 
 void CacheCollector::Poke() {
   if (parts_.rules.empty()) return;
-  nanoseconds delay = kDelay;
-  {
-    MutexLock lock(mutex_);
-    if (scheduled_ || stopped_) return;
-    scheduled_ = true;
-    if (last_ != SteadyTime())
-      delay = std::max<nanoseconds>(delay, last_ + kInterval - parts_.clock->Steady());
+  MutexLock lock(mutex_);
+  if (stopped_) return;
+  if (running_) {
+    again_ = true;  // it may be past what this is about
+  } else {
+    Schedule();
   }
+}
+
+void CacheCollector::Schedule() {
+  if (scheduled_) return;
+  scheduled_ = true;
+  nanoseconds delay = kDelay;
+  if (last_ != SteadyTime())
+    delay = std::max<nanoseconds>(delay, last_ + kInterval - parts_.clock->Steady());
   parts_.timers->PostAfter(delay, [this] {
     MutexLock lock(mutex_);
     scheduled_ = false;
-    if (stopped_ || running_) return;
+    if (stopped_) return;
     running_ = true;
     parts_.blocking->Submit([this] { Collect(); });
   });
@@ -62,6 +70,7 @@ void CacheCollector::Collect() {
   MutexLock lock(mutex_);
   last_ = parts_.clock->Steady();
   running_ = false;
+  if (std::exchange(again_, false) && !stopped_) Schedule();
   idle_.NotifyAll();
 }
 

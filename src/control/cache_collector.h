@@ -40,7 +40,8 @@ class CacheCollector final : public Collector {
   void Stop();
 
  private:
-  void Collect();
+  void Schedule() REQUIRES(mutex_);
+  void Collect() EXCLUDES(mutex_);
 
   const Parts parts_;
   CancelSource cancel_;
@@ -48,6 +49,7 @@ class CacheCollector final : public Collector {
   CondVar idle_;
   bool scheduled_ GUARDED_BY(mutex_) = false;
   bool running_ GUARDED_BY(mutex_) = false;
+  bool again_ GUARDED_BY(mutex_) = false;  // poked while running
   bool stopped_ GUARDED_BY(mutex_) = false;
   SteadyTime last_ GUARDED_BY(mutex_){};
 };
