@@ -224,7 +224,7 @@ Status Records::LearnDiffId(const RecordPtr& record, const Digest& diff_id) {
   });
 }
 
-Status Records::InsertNamed(RecordRow row, const std::string& key) {
+Status Records::InsertNamed(const RecordRow& row, const std::string& key) {
   const int64_t seq = root_->NextSeq();
   return root_->database().Write(
       [&](SqliteConnection& db) { return InsertRecord(db, row, std::nullopt, key, seq); });

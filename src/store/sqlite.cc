@@ -235,7 +235,9 @@ Status Database::Read(const Work& work) {
 
 Status Database::Scan(const Work& work) {
   MutexLock lock(scanner_mutex_);
-  if (scanner_ == nullptr) TRY_ASSIGN(scanner_, SqliteConnection::Open(path_));
+  if (scanner_ == nullptr) {
+    TRY_ASSIGN(scanner_, SqliteConnection::Open(path_));
+  }
   return work(*scanner_);
 }
 

@@ -40,7 +40,8 @@ struct Store::Impl {
   Views views{&root, &indexes};
   Layers layers{&root, &records, &rows, &indexes, &blobs, &fetcher, &views};
   Snapshots snapshots{&root, &records, &rows, &views, &layers};
-  LayerBlobs layer_blobs{&root, &records, &rows, &views, &blobs, &fetcher, &layers, &snapshots};
+  store::LayerBlobs layer_blobs{&root,  &records, &rows,   &views,
+                                &blobs, &fetcher, &layers, &snapshots};
   NamedDirs named{&root, &records, &views, &layers};
   Collection collection{&root, &records, &blobs, &indexes};
   bool recovered = false;
