@@ -1,5 +1,6 @@
 #include "store/store.h"
 
+#include "store/schema.h"
 #include "store/sqlite.h"
 #include "store/testing/store_fixture.h"
 
@@ -130,6 +131,44 @@ TEST_F(StoreTest, APowerCutDropsWhatWasNotSynced) {
   EXPECT_FALSE(Must(store_->IsLocal(lazy)));
   Must(store_->EnsureLocal(Activity(), lazy));
   EXPECT_EQ(Shown(lazy), Mounted(lazy));
+}
+
+// Nobody can say then whether the power went.
+TEST_F(StoreTest, WithoutABootIdOnlyCleanStopsAreTrusted) {
+  store_.reset();
+  boot_id_file_ = temp_ / "none";
+  Open();
+  const std::string closed = CommitFiles(*store_, {}, Files{{"/a", "1"}}).id();
+  Reopen();
+  EXPECT_TRUE(store_->Claim(closed).ok());
+  const std::string open = CommitFiles(*store_, {}, Files{{"/b", "1"}}).id();
+  Crash();
+  EXPECT_FALSE(store_->Claim(open).ok());
+}
+
+TEST_F(StoreTest, StoresOfVersion1AreBroughtUp) {
+  auto db = Must(SqliteConnection::Open(temp_ / "old.db"));
+  Must(db->Migrate(std::span(kStoreMigrations).first(1)));
+  Must(
+      db->Exec("INSERT INTO records(num,id,kind,local,type,description,created,size,seq) VALUES"
+               "(1,'lazy',0,0,'regular','',0,7,1),(2,'here',0,1,'regular','',0,7,2);"
+               "INSERT INTO blobs VALUES(x'03',1,0,1),(x'05',1,0,1);"
+               "INSERT INTO layer_blobs VALUES(1,x'01',0,1,''),(1,x'02',1,1,''),"
+               "(2,x'03',0,1,''),(2,x'04',1,2,''),(2,x'05',2,2,''),(2,x'06',3,17,'');"
+               "INSERT INTO locators VALUES(x'01','registry','a'),(x'02','registry','b'),"
+               "(x'05','registry','c');"
+               "INSERT INTO blob_labels VALUES(x'01','n','v'),(x'04','n','v');"));
+  Must(db->Migrate(kStoreMigrations));
+  const auto text = [&](std::string_view sql) {
+    auto query = Must(db->Prepare(sql));
+    Must(query.Step());
+    return query.Text(0);
+  };
+  // What nobody can have verified is gone, and what was known about it.
+  EXPECT_EQ(text("SELECT group_concat(hex(digest)) FROM layer_blobs"), "01,03,05,06");
+  EXPECT_EQ(text("SELECT group_concat(value) FROM locators"), "a,c");
+  EXPECT_EQ(text("SELECT group_concat(hex(digest)) FROM blob_labels"), "01");
+  EXPECT_EQ(text("SELECT count(*) FROM records WHERE size IS NULL AND linked=0"), "2");
 }
 
 TEST_F(StoreTest, NewerStoresAreRefused) {

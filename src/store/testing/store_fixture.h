@@ -59,6 +59,7 @@ class StoreTest : public ::testing::Test {
     options.max_mount_layers = max_layers_;
     options.sync_delay = std::chrono::hours(1);
     options.kept_free_bytes = kept_free_bytes_;
+    if (!boot_id_file_.empty()) options.boot_id_file = boot_id_file_;
     store_ = Must(Store::Open(options));
     store_->AddBlobSource("fake", &source_);
   }
@@ -132,6 +133,7 @@ class StoreTest : public ::testing::Test {
   FakeSource source_;
   size_t max_layers_ = 500;
   uint64_t kept_free_bytes_ = 0;
+  std::string boot_id_file_;
   std::unique_ptr<Store> store_;
 };
 
