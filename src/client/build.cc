@@ -108,7 +108,7 @@ class Building {
     report_.ref = ref_;
     if (const std::string folder = LayoutDest(request_.outputs); !folder.empty()) {
       const auto& response = solve_response_.exporterresponse();
-      TRY(NameInLayout(folder, {response.begin(), response.end()}, 0644 & ~request.umask));
+      TRY(NameInLayout(folder, {response.begin(), response.end()}, 0644 & ~request_.umask));
     }
     for (const auto& [key, value] : solve_response_.exporterresponse())
       report_.exporter_response[key] = value;

@@ -19,7 +19,7 @@ namespace {
 std::string Page(const std::string& name) {
   auto text = ReadFile("docs/" + name, size_t{1} << 20);
   EXPECT_TRUE(text.ok()) << "run from the top of the tree";
-  return text.value_or(std::string());
+  return text.ok() ? *text : std::string();
 }
 
 // The flags in the tables of a section of compatibility.md, with what is said of them.

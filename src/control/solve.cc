@@ -61,7 +61,7 @@ Status BuildSolver::Solve(const LiveJobPtr& job, const pb::SolveRequest& request
   const CancelLink link(job, build);
   for (const UnservedCache& cache : UnservedCachesOf(request)) {
     progress::VertexScope step(job->progress, *parts_.environment->clock, cache.step);
-    step.Finish(cache.why);
+    (void)step.Finish(cache.why);  // what it says is for readers of the progress alone
   }
   const auto gateway =
       std::make_shared<frontend::Gateway>(*parts_.frontends, build, request.session());
