@@ -10,11 +10,11 @@ namespace kiln::store::lock_order {
 class CAPABILITY("line of the order") Line {};
 
 // Above: what is held for as long as a whole operation takes (pruning, importing a chain).
-inline constexpr Line kOperations;
+inline constexpr Line kOperations{};
 // Above: a room's own books (named directories, indexes).
-inline constexpr Line kRooms ACQUIRED_AFTER(kOperations);
+inline constexpr Line kRooms ACQUIRED_AFTER(kOperations){};
 // Above: who holds which record or blob. Below: what one object keeps (a record, a layer's index),
 // and the queues of the database, the janitor and the gates, which hold nothing else.
-inline constexpr Line kRecords ACQUIRED_AFTER(kRooms);
+inline constexpr Line kRecords ACQUIRED_AFTER(kRooms){};
 
 }  // namespace kiln::store::lock_order
