@@ -9,7 +9,7 @@ debian gcc-12=12.2.0-14+deb12u1 libc6-dev binutils
 cat >"$root/user.c" <<'C'
 #include <nss.h>
 #include <pwd.h>
-#include <stdio.h>
+#include <stddef.h>
 int main(int argc, char** argv) {
   (void)argv;
   if (argc > 1) __nss_configure_lookup("passwd", "files");
@@ -18,13 +18,15 @@ int main(int argc, char** argv) {
 C
 # A module that offers nothing but the news that it is loaded.
 cat >"$root/module.c" <<'C'
-#include <stdio.h>
-__attribute__((constructor)) static void loaded(void) { puts("loaded"); }
+#include <unistd.h>
+__attribute__((constructor)) static void loaded(void) {
+  if (write(1, "loaded\n", 7) != 7) _exit(2);
+}
 C
 inside gcc-12 -static /user.c -o /user 2>/dev/null
 inside gcc-12 -shared -fPIC /module.c -o /usr/lib/x86_64-linux-gnu/libnss_finding.so.2
 echo "passwd: files finding" >"$root/etc/nsswitch.conf"
 say "glibc $(inside dpkg-query -W libc6)"
 say "expected: nothing is loaded by a program of which ldd says: $(inside ldd /user 2>&1 | xargs || true)"
-expect "getpwnam in a static program" "$(inside /user)" "loaded"
-expect "the same after __nss_configure_lookup" "$(inside /user fixed)" ""
+expect "getpwnam in a static program" "$(inside /user || true)" "loaded"
+expect "the same after __nss_configure_lookup" "$(inside /user fixed || true)" ""
