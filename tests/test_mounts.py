@@ -482,6 +482,24 @@ def test_cache_from_another_stage(build):
     assert build.read("seen") == "given\ndeep\nchanged\ngiven\n"
 
 
+@pytest.mark.parametrize("begins", ["", "mode=755", "uid=1000", "from=seed"])
+def test_cache_that_a_build_without_cache_empties_once(build, begins):
+    """Its steps share the mount, and find nothing of an earlier build."""
+    mount = f"--mount=type=cache,target=/c,id=once{begins.replace('=', '')}" + (begins and f",{begins}")
+    text = (
+        "FROM scratch AS seed\nCOPY Dockerfile /d\n"
+        f"FROM base\nRUN {mount} ls /c >/before; touch /c/x{{turn}}\nRUN {mount} ls /c >/after\n"
+    )
+    given = ["d"] if "from" in begins else []
+    for turn in (1, 2):
+        build(text.format(turn=turn), no_cache=True)
+        assert build.read("before").split() == given
+        assert build.read("after").split() == [*given, f"x{turn}"]
+    if not given:  # else another result of that stage begins another mount
+        build(text.format(turn=3))
+        assert build.read("after").split() == ["x2", "x3"]
+
+
 def test_cache_that_is_read_only(build):
     build(
         "FROM base\nRUN --mount=type=cache,id=r,target=/c echo kept >/c/file\n"

@@ -16,6 +16,9 @@ std::string CacheId(const pb::Mount& mount) {
   return mount.cacheopt().id().empty() ? mount.dest() : mount.cacheopt().id();
 }
 
+// Of its directory; one that begins with the content of an input has that one's id behind it.
+std::string CacheKey(const pb::Mount& mount) { return "cache:" + CacheId(mount); }
+
 store::Sharing SharingOf(const pb::Mount& mount) {
   switch (mount.cacheopt().sharing()) {
     case pb::PRIVATE:
@@ -37,14 +40,8 @@ std::string CacheLockName(const pb::Mount& mount) { return "cache mount " + Cach
 Status RenewCaches(store::Store& store, const llb::Vertex& vertex) {
   if (!vertex.metadata.ignore_cache()) return OkStatus();
   for (const pb::Mount& mount : vertex.op.exec().mounts()) {
-    if (mount.mounttype() != pb::CACHE || mount.input() != kNone) continue;
-    const store::NamedDirOptions options{
-        .key = "cache:" + CacheId(mount),
-        .description = fmt::format("cached mount {} from exec {}", mount.dest(),
-                                   fmt::join(vertex.op.exec().meta().args(), " ")),
-        .keep_if_dirty = true,
-        .renew = true};
-    TRY(store.OpenNamedDir({}, options));
+    if (mount.mounttype() != pb::CACHE) continue;
+    TRY(store.RetireNamedDirs(CacheKey(mount), /*for_any_initial=*/mount.input() != kNone));
   }
   return OkStatus();
 }
@@ -138,7 +135,7 @@ class ExecMounts::Preparer {
   Status Cache(const pb::Mount& mount) {
     TRY_ASSIGN(store::SnapshotRef input, Input(mount));
     if (HasOutput(mount) && mount.input() != kNone) out_.outputs_.emplace_back(input);
-    std::string key = "cache:" + CacheId(mount);
+    std::string key = CacheKey(mount);
     if (!input.is_scratch()) key += ":" + input.id();
     auto found = out_.caches_.find(key);
     if (found == out_.caches_.end()) {
@@ -147,9 +144,7 @@ class ExecMounts::Preparer {
           .description = fmt::format("cached mount {} from exec {}", mount.dest(), Command()),
           .sharing = SharingOf(mount),
           .keep_if_dirty = true,
-          .initial = input,
-          // Others were renewed when the definition was loaded.
-          .renew = !input.is_scratch() && out_.vertex_->metadata.ignore_cache()};
+          .initial = input};
       TRY_ASSIGN(store::NamedDir dir, store_.OpenNamedDir(activity_, options));
       found = out_.caches_.emplace(key, std::move(dir)).first;
     }

@@ -33,6 +33,26 @@ Result<std::vector<NamedRow>> RowsOf(Database& database, const std::string& key)
   return rows;
 }
 
+// The keys that are `key`, ":" and an id.
+Result<std::vector<int64_t>> RecordsWithInitial(Database& database, const std::string& key) {
+  constexpr int64_t kIdSize = 25;  // base/ids.h; what is longer or shorter is another's key
+  const std::string first = key + ":";
+  const std::string end = key + ";";  // the character after ':'
+  std::vector<int64_t> nums;
+  TRY(database.Read([&](SqliteConnection& db) -> Status {
+    TRY_ASSIGN(SqliteStatement query,
+               db.Prepare("SELECT num FROM records WHERE named_key>? AND named_key<? AND "
+                          "length(CAST(named_key AS BLOB))=? ORDER BY num"));
+    query.Bind(first).Bind(end).Bind(static_cast<int64_t>(first.size()) + kIdSize);
+    while (true) {
+      TRY_ASSIGN(const bool row, query.Step());
+      if (!row) return OkStatus();
+      nums.push_back(query.Int(0));
+    }
+  }));
+  return nums;
+}
+
 }  // namespace
 
 std::shared_ptr<NamedState> NamedDirs::NewState(const RecordRow& row,
@@ -119,24 +139,28 @@ Status NamedDirs::Fill(const progress::Activity& activity, const NamedState& sta
   return OkStatus();
 }
 
-// Directories of that name are not found any more; idle ones go now, used ones with their last
-// user.
-Status NamedDirs::Retire(const std::string& key) {
-  TRY_ASSIGN(const std::vector<NamedRow> rows, RowsOf(root_->database(), key));
-  for (const NamedRow& row : rows) {
-    std::shared_ptr<NamedState> state;
-    {
-      const MutexLock lock(mutex_);
-      const auto found = live_.find(row.num);
-      if (found != live_.end()) state = found->second.lock();
-      if (state != nullptr) condemned_.insert(row.num);
-    }
-    if (state != nullptr) {
-      state->discard = true;
-    } else {
-      TRY(records_->Remove(row.num));
-    }
+Status NamedDirs::RetireOne(int64_t num) {
+  std::shared_ptr<NamedState> state;
+  {
+    const MutexLock lock(mutex_);
+    const auto found = live_.find(num);
+    if (found != live_.end()) state = found->second.lock();
+    if (state != nullptr) condemned_.insert(num);
   }
+  if (state == nullptr) {
+    TRY(records_->Remove(num));
+    return OkStatus();
+  }
+  state->discard = true;
+  return OkStatus();
+}
+
+Status NamedDirs::Retire(const std::string& key, bool for_any_initial) {
+  TRY_ASSIGN(const std::vector<NamedRow> rows, RowsOf(root_->database(), key));
+  for (const NamedRow& row : rows) TRY(RetireOne(row.num));
+  if (!for_any_initial) return OkStatus();
+  TRY_ASSIGN(const std::vector<int64_t> nums, RecordsWithInitial(root_->database(), key));
+  for (const int64_t num : nums) TRY(RetireOne(num));
   return OkStatus();
 }
 
@@ -173,14 +197,12 @@ Result<NamedDir> NamedDirs::Open(const progress::Activity& activity,
     const MutexLock lock(mutex_);
     released_.NotifyAll();
   });
-  bool retire = options.renew;
   while (true) {
     TRY(activity.Check());
     const uint64_t releases = Releases();
     bool busy = false;
     {
       TRY_ASSIGN(const KeyedGate::Ticket opening, opening_.Enter(activity, options.key));
-      if (std::exchange(retire, false)) TRY(Retire(options.key));
       TRY_ASSIGN(std::shared_ptr<NamedState> state, Take(options, &busy));
       if (state == nullptr && !(options.sharing == Sharing::kLocked && busy)) {
         TRY_ASSIGN(state, Make(activity, options));

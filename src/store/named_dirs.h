@@ -21,6 +21,8 @@ class NamedDirs {
   // Store::OpenNamedDir.
   Result<NamedDir> Open(const progress::Activity& activity, const NamedDirOptions& options)
       EXCLUDES(mutex_);
+  // Store::RetireNamedDirs.
+  Status Retire(const std::string& key, bool for_any_initial) EXCLUDES(mutex_);
   // Store::Freeze.
   Result<SnapshotRef> Freeze(const NamedDir& dir, bool received);
   // Removes what its last holder left dirty and could not remove, on a full disk.
@@ -38,7 +40,7 @@ class NamedDirs {
                                            const NamedDirOptions& wanted) EXCLUDES(mutex_);
   Status Fill(const progress::Activity& activity, const NamedState& state,
               const SnapshotRef& initial);
-  Status Retire(const std::string& key) EXCLUDES(mutex_);
+  Status RetireOne(int64_t num) EXCLUDES(mutex_);
   std::shared_ptr<NamedState> NewState(const RecordRow& row, const NamedDirOptions& wanted) const;
   uint64_t Releases() EXCLUDES(mutex_);
   void WaitForRelease(const progress::Activity& activity, uint64_t since) EXCLUDES(mutex_);

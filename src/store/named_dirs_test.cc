@@ -1,6 +1,7 @@
 #include "store/named_dirs.h"
 
 #include <future>
+#include <map>
 #include <thread>
 
 #include "store/testing/store_fixture.h"
@@ -50,12 +51,11 @@ TEST_F(StoreTest, PrivateDirectoriesMultiplyAndLockedOnesWait) {
   cancelled.join();
 }
 
-TEST_F(StoreTest, RenewingLeavesTheOldOneToItsUsers) {
+TEST_F(StoreTest, RetiringLeavesTheOldOneToItsUsers) {
   std::optional<NamedDir> old =
       Must(store_->OpenNamedDir(Activity(), Named("c", Sharing::kShared)));
-  NamedDirOptions options = Named("c", Sharing::kShared);
-  options.renew = true;
-  const NamedDir fresh = Must(store_->OpenNamedDir(Activity(), options));
+  Must(store_->RetireNamedDirs("c", /*for_any_initial=*/false));
+  const NamedDir fresh = Must(store_->OpenNamedDir(Activity(), Named("c", Sharing::kShared)));
   EXPECT_NE(fresh.path(), old->path());
   const std::string path = old->path();
   EXPECT_EQ(access(path.c_str(), F_OK), 0);
@@ -63,6 +63,21 @@ TEST_F(StoreTest, RenewingLeavesTheOldOneToItsUsers) {
   EXPECT_NE(access(path.c_str(), F_OK), 0);
   const NamedDir again = Must(store_->OpenNamedDir(Activity(), Named("c", Sharing::kShared)));
   EXPECT_EQ(again.path(), fresh.path());
+}
+
+TEST_F(StoreTest, RetiringForAnyInitialContent) {
+  const std::string id(25, 'a');
+  std::map<std::string, std::string> before;
+  const auto path_of = [&](const std::string& key) {
+    return Must(store_->OpenNamedDir(Activity(), Named(key, Sharing::kShared))).path();
+  };
+  const std::vector<std::string> keys = {"c", "c:" + id, "c:other:" + id, "c:short", "cc:" + id};
+  for (const std::string& key : keys) before[key] = path_of(key);
+  Must(store_->RetireNamedDirs("c", /*for_any_initial=*/true));
+  std::vector<std::string> renewed;
+  for (const std::string& key : keys)
+    if (path_of(key) != before[key]) renewed.push_back(key);
+  EXPECT_EQ(renewed, (std::vector<std::string>{"c", "c:" + id}));
 }
 
 TEST_F(StoreTest, DirtyContextsAreThrownAway) {

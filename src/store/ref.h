@@ -109,9 +109,6 @@ struct NamedDirOptions {
   bool keep_if_dirty = false;
   // Content of a new directory; null: empty 0755 root:root. Copied.
   SnapshotRef initial;
-  // Do not use what is there: the old directory goes when its users are gone (an exec under
-  // ignore-cache).
-  bool renew = false;
 };
 
 // A mutable directory that outlives builds: a cache mount, a local context, a bare git repository.

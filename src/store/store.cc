@@ -214,6 +214,10 @@ Result<NamedDir> Store::OpenNamedDir(const progress::Activity& activity,
   return impl_->named.Open(activity, options);
 }
 
+Status Store::RetireNamedDirs(const std::string& key, bool for_any_initial) {
+  return impl_->named.Retire(key, for_any_initial);
+}
+
 Result<SnapshotRef> Store::Freeze(NamedDir dir, bool received) {
   return impl_->named.Freeze(dir, received);
 }

@@ -130,6 +130,10 @@ class Store {
 
   // Waits (kLocked) until free, or Cancelled with the activity's reason.
   Result<NamedDir> OpenNamedDir(const progress::Activity& activity, const NamedDirOptions& options);
+  // Directories of that key are not found any more: idle ones go now, used ones with their last
+  // user. `for_any_initial`: also those of keys that are this one, ":" and the id of what their
+  // content began as.
+  Status RetireNamedDirs(const std::string& key, bool for_any_initial);
   // The directory as a snapshot: nobody writes it while the returned hold or a copy lives.
   // `received`: its root header hashes as sha256("") (local transfers). Exclusive holders only (not
   // kShared).
