@@ -85,14 +85,8 @@ class Looker {
   Fd dir_;
 };
 
-Digest DigestOf(const filesync::Entry& entry, const Listing& before) {
+Digest DigestOf(const filesync::Entry& entry) {
   if (entry.IsRegular()) return entry.digest;
-  if (entry.IsDirectory()) {
-    const auto old = before.directories.find(entry.path);
-    if (old != before.directories.end() && old->second.digest != Digest()) {
-      return old->second.digest;
-    }
-  }
   return store::EntryHasher(NodeForHash(entry), XattrsOf(entry)).Finish();
 }
 
@@ -130,7 +124,7 @@ Status UpdateIndex(store::LayerTree& index, const filesync::ReceiveReport& repor
   for (const uint32_t at : report.changed) {
     const filesync::Entry& entry = report.entries[at];
     TRY_ASSIGN(store::TreeNode node, looker.Look(entry.path));
-    TRY(index.Put(entry.path, std::move(node), DigestOf(entry, before)));
+    TRY(index.Put(entry.path, std::move(node), DigestOf(entry)));
     if (entry.IsHardLink()) link_targets.insert(entry.linkname);
   }
   // The number of names of a file that got another one, and times of directories, are no changes to
@@ -144,11 +138,13 @@ Status UpdateIndex(store::LayerTree& index, const filesync::ReceiveReport& repor
     bool stale = relist && link_targets.contains(entry.path);
     if (entry.IsDirectory() && !changed) {
       const auto old = before.directories.find(entry.path);
-      stale = old == before.directories.end() || old->second.mtime_ns != entry.mtime_ns;
+      // Earlier versions kept a digest while mode and owner changed.
+      stale = old == before.directories.end() || old->second.mtime_ns != entry.mtime_ns ||
+              old->second.digest != DigestOf(entry);
     }
     if (!stale) continue;
     TRY_ASSIGN(store::TreeNode node, looker.Look(entry.path));
-    TRY(index.Put(entry.path, std::move(node), DigestOf(entry, before)));
+    TRY(index.Put(entry.path, std::move(node), DigestOf(entry)));
   }
   return OkStatus();
 }

@@ -28,9 +28,7 @@ Result<Listing> ListingOf(const store::LayerTree& index);
 // The entry hash of BuildKit's contenthash, made while a file arrives.
 std::unique_ptr<filesync::EntryHasher> MakeEntryHasher(const filesync::Entry& entry);
 
-// Brings the index to what the transfer made of the directory. A directory that was one before
-// keeps its digest, whatever its mode and owner are now: upstream's cache overlooks that, and so
-// must ours to take the same steps from it.
+// Brings the index to what the transfer made of the directory.
 Status UpdateIndex(store::LayerTree& index, const filesync::ReceiveReport& report,
                    const Listing& before);
 
