@@ -29,6 +29,12 @@ bool IsTarHeader(std::string_view block) {
   return sum == *said;
 }
 
+// A frame of zstd that holds no data: a number from 0x184D2A50 to …5F, little-endian, and a size.
+bool IsSkippableFrame(std::string_view begin) {
+  return begin.size() >= 8 && (static_cast<unsigned char>(begin[0]) & 0xF0U) == 0x50U &&
+         begin.substr(1, 3) == "\x2a\x4d\x18"sv;
+}
+
 }  // namespace
 
 bool LooksLikeArchive(std::string_view begin) {
@@ -38,7 +44,7 @@ bool LooksLikeArchive(std::string_view begin) {
                                        "\x28\xb5\x2f\xfd"sv}) {
     if (begin.starts_with(magic)) return true;
   }
-  return IsTarHeader(begin);
+  return IsSkippableFrame(begin) || IsTarHeader(begin);
 }
 
 }  // namespace kiln

@@ -110,24 +110,25 @@ Result<nanoseconds> ParseDuration(std::string_view text) {
   if (negative || rest.starts_with('+')) rest.remove_prefix(1);
   if (rest == "0") return nanoseconds(0);
   double seconds = 0;
-  bool good = !rest.empty();
-  while (good && !rest.empty()) {
-    size_t digits = rest.find_first_not_of("0123456789.");
-    if (digits == 0 || digits == std::string_view::npos) {
-      good = false;
-      break;
-    }
-    std::string number(rest.substr(0, digits));
+  const auto bad = [&] { return InvalidArgument("invalid duration {}", Quoted(text)); };
+  if (rest.empty()) return bad();
+  while (!rest.empty()) {
+    const size_t digits = std::min(rest.find_first_not_of("0123456789."), rest.size());
+    const std::string number(rest.substr(0, digits));
+    if (number.find_first_not_of('.') == std::string::npos) return bad();
     rest.remove_prefix(digits);
-    size_t letters = rest.find_first_of("0123456789.");
-    double unit = UnitSeconds(rest.substr(0, letters));
-    char* end = nullptr;
-    double value = std::strtod(number.c_str(), &end);
-    good = unit > 0 && *end == '\0' && number != ".";
-    seconds += value * unit;
-    rest.remove_prefix(letters == std::string_view::npos ? rest.size() : letters);
+    if (rest.empty() || std::count(number.begin(), number.end(), '.') > 1)
+      return InvalidArgument("missing unit in duration {}", Quoted(text));
+    const size_t letters = std::min(rest.find_first_of("0123456789."), rest.size());
+    const double unit = UnitSeconds(rest.substr(0, letters));
+    if (unit <= 0) {
+      return InvalidArgument("unknown unit {} in duration {}", Quoted(rest.substr(0, letters)),
+                             Quoted(text));
+    }
+    seconds += std::strtod(number.c_str(), nullptr) * unit;
+    rest.remove_prefix(letters);
   }
-  if (!good || seconds > 9.2e9) return InvalidArgument("invalid duration {}", Quoted(text));
+  if (seconds > 9.2e9) return bad();
   auto nanos = nanoseconds(static_cast<int64_t>(std::llround(seconds * 1e9)));
   return negative ? -nanos : nanos;
 }

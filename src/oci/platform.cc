@@ -80,15 +80,35 @@ Platform DetectHost() {
   return host;
 }
 
+bool IsOsName(std::string_view text) {
+  return IsComponent(text) && text.find('.') == std::string_view::npos;
+}
+
+bool IsOsOption(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '_' || c == '.' || c == '%' || c == '-';
+  });
+}
+
+Error BadOs(std::string_view part, std::string_view whole) {
+  return InvalidArgument(
+      "{} is an invalid OS component of {}: OSAndVersion specifier component must match {}: "
+      "invalid argument",
+      Quoted(part), Quoted(whole),
+      Quoted(R"(^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?$)"));
+}
+
 // `os(version+feature+feature)`.
 Status ParseOs(std::string_view part, std::string_view whole, Platform& platform) {
   std::string_view os = part;
   const size_t open = part.find('(');
   if (open != std::string_view::npos) {
-    if (!part.ends_with(')'))
-      return InvalidArgument("\"{}\" is an invalid OS component of \"{}\"", part, whole);
+    if (!part.ends_with(')')) return BadOs(part, whole);
     os = part.substr(0, open);
     std::string_view rest = part.substr(open + 1, part.size() - open - 2);
+    for (const std::string_view option : Split(rest, '+'))
+      if (!IsOsOption(option)) return BadOs(part, whole);
+    if (rest.ends_with('+') || rest.find("++") != std::string_view::npos) return BadOs(part, whole);
     const size_t plus = rest.find('+');
     platform.os_version = rest.substr(0, plus);
     while (rest.find('+') != std::string_view::npos) {
@@ -98,8 +118,7 @@ Status ParseOs(std::string_view part, std::string_view whole, Platform& platform
     }
     std::sort(platform.os_features.begin(), platform.os_features.end());
   }
-  if (!IsComponent(os))
-    return InvalidArgument("\"{}\" is an invalid OS component of \"{}\"", part, whole);
+  if (!IsOsName(os)) return BadOs(part, whole);
   platform.os = NormalizeOs(os);
   return OkStatus();
 }
@@ -108,8 +127,8 @@ Status ParseOs(std::string_view part, std::string_view whole, Platform& platform
 Result<Platform> ParseSingle(std::string_view text) {
   Platform platform;
   const std::string word = NormalizeOs(text.substr(0, text.find('(')));
+  TRY(ParseOs(text, text, platform));
   if (Contains(kKnownOs, word)) {
-    TRY(ParseOs(text, text, platform));
     platform.architecture = HostPlatform().architecture;
     if (platform.architecture == "arm" && HostPlatform().variant != "v7")
       platform.variant = HostPlatform().variant;
@@ -120,6 +139,7 @@ Result<Platform> ParseSingle(std::string_view text) {
     return InvalidArgument("\"{}\": unknown operating system or architecture: invalid argument",
                            text);
   }
+  platform = Platform();
   platform.os = HostPlatform().os;
   platform.architecture = arch;
   if (arch != "arm" || variant != "v7") platform.variant = variant;
@@ -217,8 +237,8 @@ Result<Platform> ParsePlatform(std::string_view text) {
     return InvalidArgument("\"{}\": wildcards not yet supported: invalid argument", text);
   }
   const std::vector<std::string_view> parts = Split(text, '/');
-  if (parts.size() > 3)
-    return InvalidArgument("\"{}\": cannot parse platform specifier: invalid argument", text);
+  Platform platform;
+  TRY(ParseOs(parts[0], text, platform));
   for (size_t i = 1; i < parts.size(); ++i) {
     if (!IsComponent(parts[i])) {
       return InvalidArgument(
@@ -227,9 +247,9 @@ Result<Platform> ParsePlatform(std::string_view text) {
           parts[i], text);
     }
   }
+  if (parts.size() > 3)
+    return InvalidArgument("\"{}\": cannot parse platform specifier: invalid argument", text);
   if (parts.size() == 1) return ParseSingle(text);
-  Platform platform;
-  TRY(ParseOs(parts[0], text, platform));
   std::tie(platform.architecture, platform.variant) =
       NormalizeArch(parts[1], parts.size() == 3 ? parts[2] : std::string_view());
   if (parts.size() == 2 && platform.architecture == "arm" && platform.variant == "v7")

@@ -161,13 +161,20 @@ Result<Reference> Reference::ParseNormalized(std::string_view text) {
   const size_t slash = parts.path.find('/');
   std::string_view domain = kDefaultDomain;
   std::string path(parts.path);
+  std::string_view rest = text;
   if (slash != std::string_view::npos && LooksLikeDomain(parts.path.substr(0, slash))) {
     domain = parts.path.substr(0, slash);
     path = parts.path.substr(slash + 1);
+    rest = text.substr(slash + 1);
     if (domain == kLegacyDefaultDomain) domain = kDefaultDomain;
   }
-  if (domain == kDefaultDomain && path.find('/') == std::string::npos)
-    path = std::string(kOfficialPrefix) + path;
+  const bool official = domain == kDefaultDomain && path.find('/') == std::string::npos;
+  if (official) path = std::string(kOfficialPrefix) + path;
+  // Said first, whatever else is wrong.
+  if (rest = rest.substr(0, rest.find(':')); HasUpper(rest)) {
+    return InvalidArgument("invalid reference format: repository name ({}{}) must be lowercase",
+                           official ? kOfficialPrefix : "", rest);
+  }
   TRY_ASSIGN(Reference reference, Make(domain, path));
   const bool has_tag = parts.path.size() < text.size() && text[parts.path.size()] == ':';
   if (has_tag) {
