@@ -222,12 +222,18 @@ bool IsPlain(const ContentSelector& selector) {
 std::vector<ContentSelector> DedupeSelectors(const std::vector<ContentSelector>& all) {
   std::vector<std::string> plain;
   std::vector<std::string> followed;
-  for (const ContentSelector& selector : all)
-    if (IsPlain(selector)) (selector.follow_links ? followed : plain).push_back(selector.path);
+  std::set<std::string> copied;
+  for (const ContentSelector& selector : all) {
+    if (!IsPlain(selector)) continue;
+    (selector.follow_links ? followed : plain).push_back(selector.path);
+    if (selector.of_copy) copied.insert(selector.path);
+  }
   std::vector<ContentSelector> result;
   for (std::string& path : DedupePaths(plain)) result.push_back({.path = std::move(path)});
-  for (std::string& path : DedupePaths(followed))
-    result.push_back({.path = std::move(path), .follow_links = true});
+  for (std::string& path : DedupePaths(followed)) {
+    const bool of_copy = copied.contains(path);
+    result.push_back({.path = std::move(path), .follow_links = true, .of_copy = of_copy});
+  }
   for (const ContentSelector& selector : all)
     if (!IsPlain(selector)) result.push_back(selector);
   std::sort(result.begin(), result.end(), [](const auto& a, const auto& b) {
@@ -251,6 +257,7 @@ void AddOwnerSelectors(const pb::ChownOpt& owner, SelectorMap& selectors) {
 void AddActionSelectors(const pb::FileAction& action, int64_t input_count, SelectorMap& selectors) {
   if (action.has_mkdir()) AddOwnerSelectors(action.mkdir().owner(), selectors);
   if (action.has_mkfile()) AddOwnerSelectors(action.mkfile().owner(), selectors);
+  if (action.has_symlink()) AddOwnerSelectors(action.symlink().owner(), selectors);
   if (!action.has_copy()) return;
   const pb::FileActionCopy& copy = action.copy();
   AddOwnerSelectors(copy.owner(), selectors);
@@ -261,7 +268,8 @@ void AddActionSelectors(const pb::FileAction& action, int64_t input_count, Selec
        .follow_links = copy.followsymlink(),
        .include_patterns = {copy.include_patterns().begin(), copy.include_patterns().end()},
        .exclude_patterns = {copy.exclude_patterns().begin(), copy.exclude_patterns().end()},
-       .required_paths = {copy.required_paths().begin(), copy.required_paths().end()}});
+       .required_paths = {copy.required_paths().begin(), copy.required_paths().end()},
+       .of_copy = true});
 }
 
 std::vector<KeyInput> FileInputs(const Vertex& vertex) {

@@ -25,6 +25,7 @@ struct ContentSelector {
   std::vector<std::string> include_patterns;
   std::vector<std::string> exclude_patterns;
   std::vector<std::string> required_paths;
+  bool of_copy = false;  // the source of a copy action: links are followed as that does
   friend bool operator==(const ContentSelector&, const ContentSelector&) = default;
 };
 

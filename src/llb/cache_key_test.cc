@@ -110,8 +110,9 @@ TEST(CacheKeyTest, FileCopy) {
   EXPECT_FALSE(map.inputs[0].selector.has_value());
   EXPECT_FALSE(map.inputs[0].content);
   EXPECT_EQ(*map.inputs[1].selector, Sha256Of("/a/b.txt"));
-  EXPECT_EQ(map.inputs[1].selectors,
-            (std::vector<ContentSelector>{{.path = "/a/b.txt", .follow_links = true}}));
+  EXPECT_EQ(
+      map.inputs[1].selectors,
+      (std::vector<ContentSelector>{{.path = "/a/b.txt", .follow_links = true, .of_copy = true}}));
 }
 
 TEST(CacheKeyTest, FileSelectorsAreJoinedDescendingAndDeduped) {
@@ -122,7 +123,27 @@ TEST(CacheKeyTest, FileSelectorsAreJoinedDescendingAndDeduped) {
   KeyMap map = KeyMapOf(LastVertex(File(Base(), actions))).value();
   EXPECT_EQ(*map.inputs[1].selector, Sha256Of(std::string_view("/c*\0/a/b\0/a", 11)));
   EXPECT_EQ(map.inputs[1].selectors,
-            (std::vector<ContentSelector>{{.path = "/a"}, {.path = "/c*", .wildcard = true}}));
+            (std::vector<ContentSelector>{{.path = "/a"},
+                                          {.path = "/c*", .wildcard = true, .of_copy = true}}));
+}
+
+TEST(CacheKeyTest, OwnersOfEveryActionAreLookedUp) {
+  const Owner bob{.user = "bob", .group = "staff"};
+  for (const FileAction& action :
+       {FileAction(MkdirAction{.path = "/d", .owner = bob}),
+        FileAction(MkfileAction{.path = "/f", .owner = bob}),
+        FileAction(SymlinkAction{.old_path = "/f", .new_path = "/l", .owner = bob})}) {
+    Vertex vertex = LastVertex(File(Base(), {action}));
+    // Another input than the one that is worked on: that one counts as a whole.
+    pb::FileAction& worked = *vertex.op.mutable_file()->mutable_actions(0);
+    *vertex.op.add_inputs() = vertex.op.inputs(0);
+    worked.set_input(1);
+    const KeyMap map = KeyMapOf(vertex).value();
+    EXPECT_TRUE(map.inputs[0].content);
+    EXPECT_EQ(map.inputs[0].selectors,
+              (std::vector<ContentSelector>{{.path = "/etc/group", .follow_links = true},
+                                            {.path = "/etc/passwd", .follow_links = true}}));
+  }
 }
 
 TEST(CacheKeyTest, Merge) {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/glob.h"
+#include "base/pattern_matcher.h"
 #include "base/strings.h"
 #include "ops/file_actions.h"
 #include "ops/symbolic_mode.h"
@@ -58,6 +59,10 @@ class Copier {
     options_.replace_existing = action_.alwaysreplaceexistingdestpaths();
     options_.allow_links = context_.source_is_never_written;
     options_.blocks_as_chars = true;
+    options_.follow_named_folders = action_.followsymlink();
+    if (!options_.exclude.empty()) {
+      TRY_ASSIGN_CTX(exclude_, PatternMatcher::Create(options_.exclude), "exclude patterns");
+    }
     parents_ = {.mode = 0755, .mtime = options_.mtime};
     parents_.uid = options_.uid.value_or(0);
     parents_.gid = options_.gid.value_or(0);
@@ -88,7 +93,7 @@ class Copier {
       return NotFound("{} not found", action_.src());
     for (TreeEntry& match : matches) {
       std::string matched = match.path;
-      if (action_.followsymlink() && match.node->IsSymlink()) {
+      if (match.node->IsSymlink()) {
         TRY_ASSIGN(match, Find(matched));
       }
       sources.push_back({std::move(matched), std::move(match)});
@@ -96,11 +101,13 @@ class Copier {
     return sources;
   }
 
+  // A link that leads nowhere is copied as what it is.
   Result<TreeEntry> Find(const std::string& path) {
     auto entry = context_.source.Lookup(path, follow());
-    if (!entry.ok() && entry.error().code() == Code::kNotFound)
-      return NotFound("lstat {}: no such file or directory", path);
-    return entry;
+    if (entry.ok() || entry.error().code() != Code::kNotFound) return entry;
+    auto link = context_.source.Lookup(path, Follow::kNo);
+    if (link.ok()) return link;
+    return NotFound("lstat {}: no such file or directory", path);
   }
 
   // mkdir -p. What it makes gets its time again at the end, when nothing more is put into it.
@@ -113,6 +120,12 @@ class Copier {
   }
 
   Status CopyOne(const Source& source) {
+    // Patterns are relative to a folder that is copied; of a file that is named itself its name
+    // counts.
+    if (exclude_ && !source.entry.node->IsDirectory() &&
+        exclude_->MatchesOrParentMatches(BaseName(source.path))) {
+      return OkStatus();
+    }
     if (action_.attemptunpackdockercompatibility()) {
       TRY_ASSIGN(bool unpacked, Unpack(source));
       if (unpacked) return OkStatus();
@@ -149,9 +162,11 @@ class Copier {
   }
 
   Result<bool> Unpack(const Source& source) {
-    TRY_ASSIGN(TreeEntry entry, context_.source.Lookup(source.path, Follow::kYes));
-    if (!entry.node->IsRegular()) return false;
-    TRY_ASSIGN(Fd file, context_.source.Open(entry));
+    auto entry = context_.source.Lookup(source.path, Follow::kYes);
+    if (!entry.ok() && entry.error().code() == Code::kNotFound) return false;
+    if (!entry.ok()) return std::move(entry).error();
+    if (!entry->node->IsRegular()) return false;
+    TRY_ASSIGN(Fd file, context_.source.Open(*entry));
     return UnpackArchive({.activity = context_.activity,
                           .file = std::move(file),
                           .name = source.path,
@@ -164,6 +179,7 @@ class Copier {
   const CopyContext& context_;
   const pb::FileActionCopy& action_;
   store::CopyOptions options_;
+  std::optional<PatternMatcher> exclude_;
   store::NodeMeta parents_;
   std::vector<std::string> touched_;
 };

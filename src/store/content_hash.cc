@@ -9,6 +9,7 @@
 #include "base/glob.h"
 #include "base/pattern_matcher.h"
 #include "base/strings.h"
+#include "store/copy.h"
 
 namespace kiln::store {
 namespace {
@@ -109,6 +110,11 @@ class Filters {
                                            &state->exclude);
   }
 
+  // Of a file that the path itself names: there is no directory that patterns were relative to.
+  bool ExcludesName(std::string_view name) const {
+    return exclude_ && exclude_->MatchesOrParentMatches(name);
+  }
+
  private:
   std::optional<PatternMatcher> include_;
   std::optional<PatternMatcher> exclude_;
@@ -140,6 +146,8 @@ class Collector {
         filters_(std::move(filters)) {
     const std::string clean = CleanAbsolute(selector.path);
     pattern_ = clean == "/" ? "" : clean;
+    if (selector.follow_links && selector.follows_as_copies_do)
+      named_folders_ = NamedFolders(selector.include);
     skips_base_header_ = selector.path.ends_with('/');
   }
 
@@ -177,6 +185,10 @@ class Collector {
  private:
   // `name` is the path as the pattern sees it.
   Status Visit(const TreeEntry& entry, const std::string& name) {
+    if (entry.node->IsSymlink() && named_folders_.contains(Relative(name))) {
+      TRY_ASSIGN(const std::optional<TreeEntry> target, Target(entry));
+      if (target && target->node->IsDirectory()) return Visit(*target, name);
+    }
     if (!entry.node->IsDirectory()) return VisitLeaf(entry, name);
     TRY(activity_.Check());
     const size_t depth = open_.size();
@@ -208,19 +220,33 @@ class Collector {
     TRY_ASSIGN(const bool candidate, IsCandidate(name));
     if (!candidate) return OkStatus();
     FilterState state;
-    if (!filters_.Selects(Relative(name), open_.empty() ? nullptr : &open_.back().state, &state))
+    const std::string relative = Relative(name);
+    if (!filters_.Selects(relative, open_.empty() ? nullptr : &open_.back().state, &state))
       return OkStatus();
+    if (relative.empty() && filters_.ExcludesName(BaseName(name))) return OkStatus();
     const bool follow = selector_.follow_links && open_.empty() && entry.node->IsSymlink();
     TakeOpen();
     Digest digest;
+    std::optional<TreeEntry> target;
     if (follow) {
-      TRY_ASSIGN(const TreeEntry target, tree_.Lookup(entry.path, Follow::kYes));
-      TRY_ASSIGN(digest, hasher_.Whole(target));
+      TRY_ASSIGN(target, Target(entry));
+    }
+    if (target) {
+      TRY_ASSIGN(digest, hasher_.Whole(*target));
     } else {
       TRY_ASSIGN(digest, tree_.EntryDigest(entry));
     }
     selected_.push_back({name, digest});
     return OkStatus();
+  }
+
+  // Where a link leads; nullopt: nowhere, and the link stands for itself.
+  Result<std::optional<TreeEntry>> Target(const TreeEntry& link) const {
+    auto target = tree_.Lookup(link.path, Follow::kYes);
+    if (target.ok()) return std::optional<TreeEntry>(std::move(target).value());
+    if (selector_.follows_as_copies_do && target.error().code() == Code::kNotFound)
+      return std::optional<TreeEntry>();
+    return std::move(target).error();
   }
 
   // With a wildcard: the whole pattern matches, or what it matched before contains this.
@@ -254,6 +280,7 @@ class Collector {
   TreeHasher hasher_;
   const HashSelector& selector_;
   Filters filters_;
+  std::set<std::string, std::less<>> named_folders_;
   std::string pattern_;
   std::string prefix_;
   std::string matched_;
@@ -315,9 +342,14 @@ Result<Digest> HashPath(const progress::Activity& activity, const TreeView& tree
   if (selector.wildcard || !selector.include.empty() || !selector.exclude.empty()) {
     return HashFiltered(activity, tree, selector);
   }
-  TRY_ASSIGN(const TreeEntry entry,
-             tree.Lookup(selector.path, selector.follow_links ? Follow::kYes : Follow::kNo));
-  return TreeHasher(activity, tree).Whole(entry);
+  auto entry = tree.Lookup(selector.path, selector.follow_links ? Follow::kYes : Follow::kNo);
+  if (!entry.ok() && entry.error().code() == Code::kNotFound && selector.follow_links &&
+      selector.follows_as_copies_do) {
+    auto link = tree.Lookup(selector.path, Follow::kNo);
+    if (link.ok()) entry = std::move(link);
+  }
+  if (!entry.ok()) return std::move(entry).error();
+  return TreeHasher(activity, tree).Whole(*entry);
 }
 
 Result<Digest> ContentDigest(const progress::Activity& activity, const TreeView& tree,

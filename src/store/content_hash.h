@@ -33,6 +33,10 @@ struct HashSelector {
   std::vector<std::string> include;  // patternmatcher, relative to `path`
   std::vector<std::string> exclude;
   std::vector<std::string> required_paths;
+  // For links that are followed: one that leads nowhere counts as itself, where a path or a
+  // wildcard names it, and those of `include`'s folders that are links to folders are walked as
+  // these.
+  bool follows_as_copies_do = false;
 };
 
 // Digest of one selection. Missing: NotFound with message `"/x": not found`.

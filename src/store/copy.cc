@@ -53,6 +53,7 @@ class Copier {
   Result<CopyStats> Run(const TreeEntry& source, std::string_view destination) {
     if (!options_.include.empty()) {
       TRY_ASSIGN_CTX(include_, PatternMatcher::Create(options_.include), "include patterns");
+      if (options_.follow_named_folders) named_folders_ = NamedFolders(options_.include);
     }
     if (!options_.exclude.empty()) {
       TRY_ASSIGN_CTX(exclude_, PatternMatcher::Create(options_.exclude), "exclude patterns");
@@ -155,8 +156,12 @@ class Copier {
       const std::string path =
           relative.empty() ? child.node->name : relative + "/" + child.node->name;
       if (child.node->IsDirectory()) {
-        TRY(CopyDirectory(child, level, path));
+        TRY(CopyDirectory(child, child.node->name, level, path));
         continue;
+      }
+      if (child.node->IsSymlink() && named_folders_.contains(path)) {
+        TRY_ASSIGN(const bool copied, CopyNamedFolder(child, level, path));
+        if (copied) continue;
       }
       if (options_.skip_sockets && S_ISSOCK(child.node->mode)) continue;
       PatternMatcher::MatchInfo include;
@@ -169,11 +174,21 @@ class Copier {
     return OkStatus();
   }
 
-  Status CopyDirectory(const TreeEntry& source, Level& parent, const std::string& path) {
+  // A link that stands where a pattern has a directory on its way. False: it leads to none.
+  Result<bool> CopyNamedFolder(const TreeEntry& link, Level& level, const std::string& path) {
+    auto target = tree_.Lookup(link.path, Follow::kYes);
+    if (!target.ok() && target.error().code() != Code::kNotFound) return std::move(target).error();
+    if (!target.ok() || !target->node->IsDirectory()) return false;
+    TRY(CopyDirectory(*target, link.node->name, level, path));
+    return true;
+  }
+
+  Status CopyDirectory(const TreeEntry& source, const std::string& name, Level& parent,
+                       const std::string& path) {
     Level level;
     level.parent = &parent;
     level.source = &source;
-    level.name = source.node->name;
+    level.name = name;
     level.selected = Selects(path, parent, &level.include, &level.exclude);
     if (!level.selected && !MayHoldSelected(path, level)) return OkStatus();
     TRY_ASSIGN(level.meta, MetaFor(source));
@@ -289,6 +304,7 @@ class Copier {
   const CopyOptions& options_;
   std::optional<PatternMatcher> include_;
   std::optional<PatternMatcher> exclude_;
+  std::set<std::string, std::less<>> named_folders_;
   CopyStats stats_;
   CopiedLinks own_links_;
   CopiedLinks& copied_;
@@ -337,6 +353,21 @@ Result<CopyStats> CopyTree(const progress::Activity& activity, const TreeView& t
                            const TreeEntry& source, LayerWriter& writer,
                            std::string_view destination, const CopyOptions& options) {
   return Copier(activity, tree, writer, options).Run(source, destination);
+}
+
+std::set<std::string, std::less<>> NamedFolders(const std::vector<std::string>& patterns) {
+  std::set<std::string, std::less<>> folders;
+  for (const std::string& pattern : patterns) {
+    if (pattern.starts_with('!')) continue;
+    const std::string clean = CleanAbsolute(pattern);
+    for (size_t slash = clean.find('/', 1); slash != std::string::npos;
+         slash = clean.find('/', slash + 1)) {
+      const std::string_view folder = std::string_view(clean).substr(1, slash - 1);
+      if (HasGlobMeta(folder) || folder.find('\\') != std::string_view::npos) break;
+      folders.emplace(folder);
+    }
+  }
+  return folders;
 }
 
 Result<std::vector<TreeEntry>> MatchWildcard(const TreeView& tree, std::string_view pattern,

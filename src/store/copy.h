@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,9 @@ struct CopyOptions {
   bool keep_existing_root = true;
   bool skip_sockets = false;     // below the source; else they become empty files
   bool blocks_as_chars = false;  // block devices become character devices, as upstream has it
+  // Directories that `include` names without wildcards may be links to directories, which are
+  // walked as if they were these: see NamedFolders.
+  bool follow_named_folders = false;
   // For several copies out of one view that are one whole: hard links between them stay. Null: a
   // copy stands alone.
   CopiedLinks* links = nullptr;
@@ -57,6 +61,10 @@ struct CopyStats {
 Result<CopyStats> CopyTree(const progress::Activity& activity, const TreeView& tree,
                            const TreeEntry& source, LayerWriter& writer,
                            std::string_view destination, const CopyOptions& options);
+
+// The directories on the way to what `patterns` name, as far as they are written without wildcards:
+// "a" and "a/b" of "a/b/c" and of "a/b/*/d".
+std::set<std::string, std::less<>> NamedFolders(const std::vector<std::string>& patterns);
 
 // The entries that a copy's wildcard path names, sorted: components before the first one with * ? [
 // are resolved (the last of them followed only with `follow`), the rest is matched with Go
