@@ -5,6 +5,14 @@
 namespace kiln::ops {
 namespace {
 
+constexpr size_t kMaxText = 4096;
+
+// A file's content is not made text to be hashed.
+std::string TextOf(const pb::FileAction& action) {
+  if (action.ByteSizeLong() <= kMaxText) return action.ShortDebugString();
+  return Sha256Of(action.SerializeAsString()).ToString();
+}
+
 void AddExecParts(const pb::ExecOp& exec, std::vector<solver::KeyPart>& parts) {
   const pb::Meta& meta = exec.meta();
   parts.push_back({"command", fmt::format("{}", fmt::join(meta.args(), " "))});
@@ -34,8 +42,7 @@ std::vector<solver::KeyPart> KeyPartsOf(const llb::Vertex& vertex) {
       break;
     case llb::OpKind::kFile:
       for (int i = 0; i < vertex.op.file().actions_size(); ++i)
-        parts.push_back(
-            {fmt::format("action {}", i), vertex.op.file().actions(i).ShortDebugString()});
+        parts.push_back({fmt::format("action {}", i), TextOf(vertex.op.file().actions(i))});
       break;
     case llb::OpKind::kMerge:
     case llb::OpKind::kDiff:
@@ -45,7 +52,7 @@ std::vector<solver::KeyPart> KeyPartsOf(const llb::Vertex& vertex) {
       break;
   }
   for (solver::KeyPart& part : parts)
-    if (part.value.size() > 4096) part.value = Sha256Of(part.value).ToString();
+    if (part.value.size() > kMaxText) part.value = Sha256Of(part.value).ToString();
   return parts;
 }
 

@@ -20,7 +20,8 @@ std::vector<store::HashSelector> ToHashSelectors(
                       .follow_links = selector.follow_links,
                       .include = selector.include_patterns,
                       .exclude = selector.exclude_patterns,
-                      .required_paths = selector.required_paths});
+                      .required_paths = selector.required_paths,
+                      .follows_as_copies_do = selector.of_copy});
   return result;
 }
 
@@ -30,6 +31,8 @@ std::string LabelOf(const llb::KeyInput& input) {
   for (const llb::ContentSelector& selector : input.selectors) paths.push_back(selector.path);
   return "content of " + Join(paths, ", ");
 }
+
+bool IsLarge(const pb::Op& op) { return op.ByteSizeLong() > (64 << 10); }
 
 }  // namespace
 
@@ -62,6 +65,7 @@ SnapshotOp::SnapshotOp(const Services& services, llb::Vertex vertex, OpOptions o
       vertex_(std::move(vertex)),
       options_(std::move(options)),
       key_(std::move(key)),
+      large_parts_(IsLarge(vertex_.op) ? KeyPartsOf(vertex_) : std::vector<solver::KeyPart>()),
       output_count_(static_cast<int>(llb::OutputCount(vertex_.op))) {}
 
 solver::OpIdentity SnapshotOp::identity() const {
@@ -75,12 +79,15 @@ void SnapshotOp::KeyMap(int /*part*/, progress::Activity /*activity*/,
                         solver::Callback<solver::KeyMapPart> done) {
   solver::KeyMapPart part;
   part.digest = key_.digest.ToString();
-  part.parts = KeyPartsOf(vertex_);
   for (const llb::KeyInput& input : key_.inputs)
     part.inputs.push_back({.selector = input.selector ? input.selector->ToString() : "",
                            .has_content_digest = input.content,
                            .label = LabelOf(input)});
   done(std::move(part));
+}
+
+std::vector<solver::KeyPart> SnapshotOp::KeyParts() const {
+  return large_parts_.empty() ? KeyPartsOf(vertex_) : large_parts_;
 }
 
 Result<std::string> SnapshotOp::DigestOf(int input, const solver::ResultHandle& result,

@@ -37,6 +37,7 @@ class SnapshotOp : public solver::Op, public std::enable_shared_from_this<Snapsh
   solver::OpIdentity identity() const override;
   void KeyMap(int part, progress::Activity activity,
               solver::Callback<solver::KeyMapPart> done) override;
+  std::vector<solver::KeyPart> KeyParts() const override;
   void ContentDigest(int input, solver::ResultHandle result, progress::Activity activity,
                      solver::Callback<std::string> done) override;
   // Makes the input local, unless ReadsInput says it is not read.
@@ -65,6 +66,8 @@ class SnapshotOp : public solver::Op, public std::enable_shared_from_this<Snapsh
   const llb::Vertex vertex_;
   const OpOptions options_;
   const llb::KeyMap key_;
+  // Of an op that is large: the loop is no place to make them.
+  const std::vector<solver::KeyPart> large_parts_;
   const int output_count_;
 };
 
@@ -77,7 +80,7 @@ Status EnsureLocal(store::Store& store, const progress::Activity& activity,
 // step is Unknown. Kept: cancelled, deadline, exhausted, internal, unavailable, and lost data.
 Error AsStepError(Error error);
 
-// What D was made from, in people's words.
+// What D was made from, in people's words; the digest of what is long.
 std::vector<solver::KeyPart> KeyPartsOf(const llb::Vertex& vertex);
 
 }  // namespace kiln::ops

@@ -194,6 +194,7 @@ MissReport Engine::MissOf(const Edge& edge) const {
   else if (edge.importer_late)
     miss.reason = MissReason::kImporterLate;
   miss.identity = vertex.op->identity();
+  miss.parts = vertex.op->KeyParts();
   for (const KeyMapPart& part : vertex.parts) {
     miss.parts.insert(miss.parts.end(), part.parts.begin(), part.parts.end());
   }

@@ -83,6 +83,10 @@ class Op {
   virtual void KeyMap(int part, progress::Activity activity, Callback<KeyMapPart> done) = 0;
   virtual bool ShowsKeyMap() const { return false; }
 
+  // What the key map's digest was made from, if KeyMap does not say so: asked for only when nothing
+  // was found, on the loop.
+  virtual std::vector<KeyPart> KeyParts() const { return {}; }
+
   // The content digest ("sha256:…") of what this op reads of that input. Called where the key map
   // says has_content_digest; holds a slot of kind kHash.
   virtual void ContentDigest(int input, ResultHandle result, progress::Activity activity,
