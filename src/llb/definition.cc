@@ -38,6 +38,18 @@ Result<std::vector<std::vector<uint32_t>>> ResolveInputs(const RawGraph& raw) {
   return inputs;
 }
 
+// Errors of a step show where it was written.
+Status CheckLocations(const pb::Source& source) {
+  for (const auto& [digest, locations] : source.locations()) {
+    for (const pb::Location& location : locations.locations()) {
+      const int index = location.sourceindex();
+      if (index < 0 || index >= source.infos_size())
+        return Unknown("invalid source index {} for vertex {}", index, digest);
+    }
+  }
+  return OkStatus();
+}
+
 // What `root` needs, inputs before their users, `root` last. With sha256 a cycle cannot be written
 // down, but this does not depend on it.
 Result<std::vector<uint32_t>> InputsFirst(const std::vector<std::vector<uint32_t>>& inputs,
@@ -191,6 +203,7 @@ Result<RawGraph> Parse(const pb::Definition& definition, const Limits& limits) {
 }
 
 Result<Graph> Link(RawGraph raw, const pb::Definition& definition) {
+  TRY(CheckLocations(definition.source()));
   TRY_ASSIGN(auto inputs, ResolveInputs(raw));
   if (raw.ops.size() < 2) return Unknown("invalid LLB with {} vertexes", raw.ops.size());
   auto terminal = static_cast<uint32_t>(raw.ops.size() - 1);

@@ -75,6 +75,49 @@ TEST(DefinitionTest, NormalisesPlatforms) {
   EXPECT_EQ(graph->vertices[0].platform(), oci::HostPlatform());
 }
 
+TEST(DefinitionTest, InputsInsideAndOutside) {
+  const pb::Op image = SourceNamed("docker-image://docker.io/library/alpine:latest");
+  const auto with_input = [&](pb::Op op, int count = 1) {
+    for (int i = 0; i < count; ++i)
+      op.add_inputs()->set_digest(Sha256Of(EncodeOp(image)).ToString());
+    return op;
+  };
+  const auto error_of = [&](const pb::Op& op) { return ErrorOf(Raw({image, op, TerminalOf(op)})); };
+  EXPECT_EQ(error_of(with_input(SourceNamed("git://example.com/a"))),
+            "invalid source op with 1 inputs");
+  pb::Op merge;
+  merge.mutable_merge()->add_inputs()->set_input(0);
+  EXPECT_EQ(error_of(with_input(merge, 2)),
+            "invalid merge op with 1 inner inputs and 2 outer inputs");
+  pb::Op diff;
+  diff.mutable_diff()->mutable_lower()->set_input(0);
+  diff.mutable_diff()->mutable_upper()->set_input(-1);
+  EXPECT_EQ(error_of(with_input(diff, 2)),
+            "invalid diff op with 1 inner inputs and 2 outer inputs");
+  pb::Op file;
+  pb::FileAction& action = *file.mutable_file()->add_actions();
+  action.set_secondaryinput(-1);
+  action.mutable_mkdir()->set_path("/d");
+  for (const int64_t index : {-1, 2, 7}) {
+    auto& named = *action.mutable_mkdir()->mutable_owner()->mutable_group()->mutable_byname();
+    named.set_input(index);
+    EXPECT_EQ(error_of(with_input(file)), "invalid user index: " + std::to_string(index));
+  }
+}
+
+TEST(DefinitionTest, LocationsNameSourcesThatAreThere) {
+  pb::Definition definition = Made(Alpine());
+  definition.mutable_source()->add_infos()->set_filename("Dockerfile");
+  auto& locations = (*definition.mutable_source()->mutable_locations())["sha256:x"];
+  pb::Location& location = *locations.add_locations();
+  EXPECT_EQ(ErrorOf(definition), "");
+  for (const int index : {1, -1}) {
+    location.set_sourceindex(index);
+    EXPECT_EQ(ErrorOf(definition),
+              "invalid source index " + std::to_string(index) + " for vertex sha256:x");
+  }
+}
+
 TEST(DefinitionTest, RefusesWhatIsNoGraph) {
   EXPECT_EQ(ErrorOf({}), "invalid empty definition");
   pb::Definition garbage;

@@ -110,6 +110,11 @@ Status ValidateDiff(const pb::Op& op) {
   for (int64_t input : {diff.lower().input(), diff.upper().input()})
     if (input != kEmpty && (input < 0 || input >= op.inputs_size()))
       return Unknown("invalid diff input index {}", input);
+  const int inner = (diff.lower().input() != kEmpty) + (diff.upper().input() != kEmpty);
+  if (inner != op.inputs_size()) {
+    return Unknown("invalid diff op with {} inner inputs and {} outer inputs", inner,
+                   op.inputs_size());
+  }
   return OkStatus();
 }
 
@@ -124,6 +129,31 @@ Status CheckActionIndex(int64_t index, int64_t input_count, int64_t action, int6
   return OkStatus();
 }
 
+// What names are looked up in is an input or an action's result.
+Status CheckOwner(const pb::ChownOpt& owner, int64_t count) {
+  for (const pb::UserOpt* user : {&owner.user(), &owner.group()}) {
+    if (!user->has_byname()) continue;
+    const int64_t index = user->byname().input();
+    if (index < 0 || index >= count) return Unknown("invalid user index: {}", index);
+  }
+  return OkStatus();
+}
+
+Status CheckOwner(const pb::FileAction& action, int64_t count) {
+  switch (action.action_case()) {
+    case pb::FileAction::kCopy:
+      return CheckOwner(action.copy().owner(), count);
+    case pb::FileAction::kMkfile:
+      return CheckOwner(action.mkfile().owner(), count);
+    case pb::FileAction::kMkdir:
+      return CheckOwner(action.mkdir().owner(), count);
+    case pb::FileAction::kSymlink:
+      return CheckOwner(action.symlink().owner(), count);
+    default:
+      return OkStatus();
+  }
+}
+
 }  // namespace
 
 Status ValidateFileIndices(const pb::FileOp& op, int64_t input_count) {
@@ -135,6 +165,7 @@ Status ValidateFileIndices(const pb::FileOp& op, int64_t input_count) {
     if (action.action_case() == pb::FileAction::ACTION_NOT_SET)
       return Unknown("invalid file action {}: no action", i);
     TRY(CheckActionTexts(action));
+    TRY(CheckOwner(action, input_count + action_count));
     TRY(CheckActionIndex(action.input(), input_count, i, action_count));
     TRY(CheckActionIndex(action.secondaryinput(), input_count, i, action_count));
     if (action.output() == kEmpty) continue;
@@ -170,8 +201,15 @@ Status Validate(const pb::Op& op) {
       return ValidatePassthrough(op);
     case pb::Op::kMerge:
       if (op.inputs().empty()) return Unknown("invalid merge op with no inputs");
+      if (op.merge().inputs_size() != op.inputs_size()) {
+        return Unknown("invalid merge op with {} inner inputs and {} outer inputs",
+                       op.merge().inputs_size(), op.inputs_size());
+      }
       return OkStatus();
     case pb::Op::kSource:
+      if (!op.inputs().empty())
+        return Unknown("invalid source op with {} inputs", op.inputs_size());
+      return OkStatus();
     case pb::Op::kBuild:
       return OkStatus();
     case pb::Op::OP_NOT_SET:
