@@ -3,8 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <mutex>
 
+#include "base/mutex.h"
 #include "base/strings.h"
 #include "ops/exec_mounts.h"
 #include "ops/snapshot_op.h"
@@ -125,7 +125,7 @@ class ExecOp final : public SnapshotOp {
     const auto* other = dynamic_cast<const ExecOp*>(&twin);
     if (other == nullptr || other == this) return;
     executor::ResourceLimits theirs = other->limits();
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     limits_ = Looser(limits_, theirs);
   }
 
@@ -156,12 +156,13 @@ class ExecOp final : public SnapshotOp {
   const pb::ExecOp& op() const { return vertex().op.exec(); }
 
   executor::ResourceLimits limits() const {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return limits_;
   }
 
   std::string QuotedCommand() const {
-    return Quoted(fmt::format("{}", fmt::join(op().meta().args(), " ")), SIZE_MAX);
+    constexpr size_t kShown = 4096;  // a script may be long
+    return Quoted(fmt::format("{}", fmt::join(op().meta().args(), " ")), kShown);
   }
 
   Result<executor::ProcessSpec> MakeSpec(const progress::Activity& activity) const {
@@ -263,8 +264,8 @@ class ExecOp final : public SnapshotOp {
   }
 
   const ExecServices exec_;
-  mutable std::mutex mutex_;
-  executor::ResourceLimits limits_;
+  mutable Mutex mutex_;
+  executor::ResourceLimits limits_ GUARDED_BY(mutex_);
 };
 
 }  // namespace
