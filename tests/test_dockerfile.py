@@ -4,6 +4,7 @@ import os
 import pathlib
 import stat
 import tarfile
+import time
 
 import pytest
 from kilntest import oci, plain
@@ -266,3 +267,189 @@ def test_onbuild_and_entrypoint_of_a_parent(build, registry, tmp_path):
     )
     build(f"FROM {name}\n")
     assert build.read("seen") == "triggered\n"
+
+
+FILES = {"hom.txt": "t", "hom.c": "c", "d/a.txt": "a", "d/b.c": "b"}
+
+
+@pytest.mark.kiln_only  # buildkitd applies it to what is in folders only
+@pytest.mark.parametrize(
+    "instruction, names",
+    [
+        ("COPY --exclude=*.txt hom* /", ["hom.c"]),
+        ("COPY --exclude=*.txt hom.txt hom.c /", ["hom.c"]),
+        ("COPY --exclude=*.txt hom* d /", ["b.c", "hom.c"]),
+        ("COPY --exclude=*.txt --exclude=!hom.txt hom* d /", ["b.c", "hom.c", "hom.txt"]),
+        ("ADD --exclude=hom.txt hom.* /x/", ["x/hom.c"]),
+        ("COPY --exclude=*.txt hom.txt /x/\nCOPY hom.c /", ["hom.c"]),
+        ("COPY --exclude=*.txt <<hom.txt /\nhom.txt", ["hom.txt"]),
+        ("FROM scratch AS s\nCOPY hom* d /\nFROM scratch\nCOPY --from=s --exclude=*.txt /* /", ["b.c", "hom.c"]),
+    ],
+)
+def test_exclude_of_files_that_are_named(build, instruction, names):
+    build({**FILES, "Dockerfile": f"FROM scratch\n{instruction}\n"})
+    assert files_in(build.out) == names
+
+
+@pytest.mark.kiln_only  # buildkitd's key holds what is excluded
+def test_what_is_excluded_is_no_reason_to_copy_again(build):
+    text = "FROM base\nCOPY --exclude=*.txt hom* d /x/\nRUN date +%N >/ran\n"
+    build({**FILES, "Dockerfile": text})
+    ran = build.read("ran")
+    build({**FILES, "hom.txt": "another", "d/a.txt": "another", "Dockerfile": text})
+    assert build.read("ran") == ran
+    build({**FILES, "hom.c": "another", "Dockerfile": text})
+    assert build.read("ran") != ran
+
+
+@pytest.mark.kiln_only  # variables are text to buildkitd there
+@pytest.mark.parametrize(
+    "arguments, flags, names",
+    [
+        ("ARG X=hom.txt", "--exclude=$X", ["hom.c"]),
+        ("ARG X=txt", "--exclude=hom.${X}", ["hom.c"]),
+        ("ARG X", "--exclude=$X --exclude=${X:-hom.c}", ["hom.txt"]),
+        ("ENV X=*.c", "--exclude=$X", ["hom.txt"]),
+        ("ARG X=hom.txt", "--exclude='\\\\$X'", ["hom.c", "hom.txt"]),
+    ],
+)
+def test_exclude_with_variables(build, arguments, flags, names):
+    files = {name: text for name, text in FILES.items() if "/" not in name}
+    build({**files, "Dockerfile": f"FROM scratch\n{arguments}\nCOPY {flags} --exclude=Dockerfile . /\n"})
+    assert files_in(build.out) == names
+
+
+@pytest.mark.kiln_only  # buildkitd finds them in folders only
+@pytest.mark.parametrize("paths", ["d /t", "d/* /t/", "d/link /t/link", "d/link d/f /t/"])
+@pytest.mark.parametrize("source", ["context", "stage"])
+def test_links_that_lead_nowhere(build, tmp_path, paths, source):
+    request = build.request({"d/f": "f", "Dockerfile": ""})
+    (pathlib.Path(request.context) / "d/link").symlink_to("/nowhere")
+    lines = ["FROM scratch AS made", "COPY d /d", "FROM scratch"] if source == "stage" else ["FROM scratch"]
+    copy = f"COPY --from=made {paths}" if source == "stage" else f"COPY {paths}"
+    (pathlib.Path(request.context) / "Dockerfile").write_text("\n".join([*lines, copy, ""]))
+    build.client.build(request)
+    assert (build.out / "t/link").readlink() == pathlib.Path("/nowhere")
+
+
+@pytest.mark.kiln_only  # buildkitd finds nothing below a link
+@pytest.mark.parametrize(
+    "paths, names",
+    [
+        ("soft/out/f", ["o/soft/out/f"]),
+        ("soft/out", ["o/soft/out/f", "o/soft/out/g"]),
+        ("soft/*/f", ["o/soft/out/f"]),
+        ("./soft/./out/f", ["o/out/f"]),
+        ("soft/inner/g real/out/f", ["o/real/out/f", "o/soft/inner/g"]),
+    ],
+)
+def test_parents_through_links(build, paths, names):
+    request = build.request({"real/out/f": "f", "real/out/g": "g", "Dockerfile": ""})
+    context = pathlib.Path(request.context)
+    (context / "soft").symlink_to("real")
+    (context / "real/inner").symlink_to("out")
+    (context / "real/loop").symlink_to("../soft")
+    (context / "Dockerfile").write_text(f"FROM scratch\nCOPY --parents {paths} /o/\n")
+    build.client.build(request)
+    assert files_in(build.out) == names
+
+
+def test_parents_of_a_link_itself(build):
+    request = build.request({"real/f": "f", "Dockerfile": "FROM scratch\nCOPY --parents soft /o/\n"})
+    (pathlib.Path(request.context) / "soft").symlink_to("real")
+    build.client.build(request)
+    assert (build.out / "o/soft").readlink() == pathlib.Path("real")
+
+
+@pytest.mark.kiln_only  # buildkitd keeps the folder that it had
+def test_another_mode_of_a_folder_is_another_folder(build):
+    request = build.request({"common/sub/file": "s", "Dockerfile": "FROM scratch\nCOPY common /c/\n"})
+    folder = pathlib.Path(request.context) / "common/sub"
+
+    def mode_after(mode):
+        folder.chmod(mode)
+        build.client.build(request)
+        return stat.S_IMODE((build.out / "c/sub").stat().st_mode)
+
+    assert mode_after(0o755) == 0o755
+    assert mode_after(0o700) == 0o700
+    (folder / "new").write_text("n")
+    assert mode_after(0o750) == 0o750
+    (folder / "new").unlink()
+    assert mode_after(0o750) == 0o750
+
+
+def test_a_folder_named_as_the_ignore_file(build):
+    build({".dockerignore/a.txt": "x", "b": "b", "Dockerfile": "FROM scratch\nCOPY . /\n"})
+    assert files_in(build.out) == [".dockerignore/a.txt", "Dockerfile", "b"]
+
+
+def said(build, text):
+    """What the only step of a Dockerfile wrote to /said."""
+    build("FROM base\n" + text)
+    return build.read("said")
+
+
+@pytest.mark.kiln_only  # buildkitd takes the words for something else
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        ("RUN cat <<- EOF >/said\n\thello\nEOF\n", "hello\n"),
+        ("RUN <<- EOF\n\techo hi >/said\n\tEOF\n", "hi\n"),
+        ("RUN echo $((1 <<2)) >/said\n", "4\n"),
+        ("RUN echo $(( (1 <<2) + 1 )) >/said; cat <<E >>/said\nx\nE\n", "5\nx\n"),
+        ('COPY <<"my file" /d/\nx\nmy file\nRUN ls /d >/said\n', "my file\n"),
+        ("COPY << one <<- two /d/\n1\none\n\t2\n\ttwo\nRUN cat /d/one /d/two >/said\n", "1\n2\n"),
+    ],
+)
+def test_heredocs_that_look_otherwise(build, text, wanted):
+    assert said(build, text) == wanted
+
+
+@pytest.mark.kiln_only  # buildkitd gives the carriage returns to the shell
+def test_heredocs_of_a_file_with_carriage_returns(build):
+    text = "FROM base\nRUN <<EOF\nset -eu\necho hi >/said\nEOF\nRUN cat <<A >>/said\nyou\nA\n"
+    build((text + "COPY <<B /kept\nb\nB\n").replace("\n", "\r\n"))
+    assert build.read("said") == "hi\nyou\n"
+    assert (build.out / "kept").read_bytes() == b"b\r\n"
+
+
+@pytest.mark.kiln_only  # the kernel takes no such argument
+@pytest.mark.parametrize("shell", ["", 'SHELL ["/bin/sh", "-eu", "-c"]\n'])
+def test_commands_that_are_longer_than_an_argument(build, shell):
+    comment = "\n".join("# " + "z" * 100 for _ in range(2000))
+    assert said(build, f"{shell}RUN <<E\n{comment}\necho ran $0 >/said\nE\n").startswith("ran ")
+    lines = "\n".join(f"{i:0100}" for i in range(2000))
+    assert len(said(build, f"{shell}RUN cat <<E >/said\n{lines}\nE\n")) == 202_000
+    assert not (build.out / "dev/pipes").exists()
+
+
+def test_a_large_heredoc(build):
+    """More than a word may be: what is written to a file has the limit of the Dockerfile itself."""
+    lines = "\n".join("z" * 1023 for _ in range(1100))
+    done = build(f"FROM scratch\nARG X=1\nCOPY <<E /f\n{lines}\n$X\nE\n")
+    assert len(build.read("f")) == 1100 * 1024 + 2
+    assert len(done.stderr) < 10_000
+
+
+@pytest.mark.kiln_only  # buildkitd shows all of it
+def test_an_error_in_a_large_heredoc_shows_little_of_it(build):
+    lines = "\n".join("z" * 1023 for _ in range(1100))
+    done = build(f"FROM scratch\nCOPY <<E /f\n{lines}\n${{X:?none}}\nE\n", check=False)
+    assert done.returncode != 0
+    assert "X: none" in done.stderr
+    assert len(done.stderr) < 100_000
+    done = build(f"FROM base\nRUN <<E\nfalse\n{lines}\nfalse\nE\n", check=False)
+    assert done.returncode != 0
+    assert "exit code: 1" in done.stderr
+    assert len(done.stderr) < 200_000
+
+
+@pytest.mark.kiln_only  # buildkitd mounts no chain as long as that
+def test_a_thousand_copies(build):
+    """Five seconds on a quiet machine."""
+    lines = "".join(f"COPY a /f{number}\n" for number in range(1000))
+    start = time.monotonic()
+    build({"a": "a", "Dockerfile": f"FROM scratch\n{lines}"})
+    assert time.monotonic() - start < 20
+    assert len(files_in(build.out)) == 1000

@@ -173,6 +173,9 @@ struct Dockerfile {
   std::vector<Instruction> global_args;  // ARG before the first FROM
   std::vector<Stage> stages;
   std::vector<LineRange> empty_continuations;  // last lines of instructions continued over blanks
+  // What ends a file before its end: an instruction that cannot be parsed, or stands where it must
+  // not. Of the former only what its words say is known.
+  std::optional<Instruction> failed;
 };
 
 }  // namespace kiln::dockerfile

@@ -22,4 +22,12 @@ Result<std::vector<std::string>> ParseDockerignore(std::string_view data) {
   return patterns;
 }
 
+Result<std::optional<std::string>> ReadIgnoreFile(Host& host, const llb::Output& tree,
+                                                  const std::string& path) {
+  auto text = host.ReadIfShared(tree, path);  // whether the folder is needed shows later
+  if (!text.ok() && text.error().message().ends_with("not a regular file"))
+    return std::optional<std::string>();
+  return text;
+}
+
 }  // namespace kiln::dockerfile

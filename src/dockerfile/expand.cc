@@ -16,12 +16,14 @@ namespace {
 bool IsDigit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
 bool IsNameChar(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 
-// Text under construction, and its words.
+// The words of a text under construction, if they are wanted.
 class Words {
  public:
+  explicit Words(bool wanted) : wanted_(wanted) {}
+
   // Blanks end the current word.
   void Split(std::string_view text) {
-    while (!text.empty()) {
+    while (wanted_ && !text.empty()) {
       const std::size_t blank = BlankAt(text);
       if (blank > 0) {
         Flush();
@@ -31,7 +33,9 @@ class Words {
       text.remove_prefix(std::max<std::size_t>(blank, 1));
     }
   }
-  void Keep(std::string_view text) { word_ += text; }
+  void Keep(std::string_view text) {
+    if (wanted_) word_ += text;
+  }
   std::vector<std::string> Take() {
     Flush();
     return std::move(words_);
@@ -43,9 +47,14 @@ class Words {
     word_.clear();
   }
 
+  const bool wanted_;
   std::string word_;
   std::vector<std::string> words_;
 };
+
+// What becomes of escape characters: kept for a pattern, those in quotes are doubled, so that they
+// are literal there.
+enum class Escapes { kRemoved, kKept, kPattern };
 
 class Expansion {
  public:
@@ -53,8 +62,9 @@ class Expansion {
       : text_(text), lookup_(lookup), options_(options) {}
 
   Result<Expanded> Run() {
-    Words words;
-    TRY_ASSIGN(out_.text, Until(0, options_.keep_escapes, &words));
+    Words words(!options_.literal_quotes);
+    const Escapes escapes = options_.keep_escapes ? Escapes::kKept : Escapes::kRemoved;
+    TRY_ASSIGN(out_.text, Until(0, escapes, &words));
     out_.words = words.Take();
     return std::move(out_);
   }
@@ -69,18 +79,18 @@ class Expansion {
   }
 
   // Everything up to `stop`, which is taken; 0 means the end of the text.
-  Result<std::string> Until(char stop, bool keep_escapes, Words* words) {
+  Result<std::string> Until(char stop, Escapes escapes, Words* words) {
     if (++depth_ > kMaxExpansionDepth) return Unknown("substitutions are nested too deeply");
     std::string result;
-    Words unused;
+    Words unused(false);
     Words& sink = words != nullptr ? *words : unused;
     while (!AtEnd()) {
       if (stop != 0 && Take(stop)) {
         --depth_;
         return result;
       }
-      TRY(Piece(keep_escapes, result, sink));
-      if (result.size() > kMaxExpansionBytes) return Unknown("the text becomes too long");
+      TRY(Piece(escapes, result, sink));
+      if (result.size() > options_.max_bytes) return Unknown("the text becomes too long");
     }
     if (stop != 0) {
       return Unknown("unexpected end of statement while looking for matching {}", stop);
@@ -90,7 +100,7 @@ class Expansion {
   }
 
   // One character, quoted part or substitution.
-  Status Piece(bool keep_escapes, std::string& result, Words& words) {
+  Status Piece(Escapes escapes, std::string& result, Words& words) {
     const char c = text_[at_];
     if (c == '$') {
       TRY_ASSIGN(const std::string value, Dollar());
@@ -99,39 +109,51 @@ class Expansion {
       return OkStatus();
     }
     if (!options_.literal_quotes && (c == '\'' || c == '"')) {
-      TRY_ASSIGN(const std::string value, c == '"' ? DoubleQuoted(keep_escapes) : SingleQuoted());
+      TRY_ASSIGN(const std::string value, c == '"' ? DoubleQuoted(escapes) : SingleQuoted(escapes));
       result += value;
       words.Keep(value);
       return OkStatus();
     }
     if (c != options_.escape) {
-      const std::string_view whole = CharacterAt(at_);
-      at_ += whole.size();
-      result += whole;
-      words.Split(whole);
+      const std::string_view plain = PlainText();
+      result += plain;
+      words.Split(plain);
       return OkStatus();
     }
     ++at_;
     std::string kept;
-    if (keep_escapes) kept += c;
+    if (escapes != Escapes::kRemoved) kept += c;
     if (!AtEnd()) kept += text_[at_++];
     result += kept;
     words.Keep(kept);
     return OkStatus();
   }
 
-  Result<std::string> SingleQuoted() {
+  // Takes one character, and those behind it that mean nothing, not even an end.
+  std::string_view PlainText() {
+    constexpr std::string_view kSpecial = "$'\"}/";
+    const std::size_t begin = at_;
+    do {
+      ++at_;
+    } while (!AtEnd() && text_[at_] != options_.escape &&
+             kSpecial.find(text_[at_]) == std::string_view::npos);
+    return text_.substr(begin, at_ - begin);
+  }
+
+  Result<std::string> SingleQuoted(Escapes escapes) {
     const auto end = text_.find('\'', at_ + 1);
     if (end == std::string_view::npos) {
       at_ = text_.size();
       return Unknown("unexpected end of statement while looking for matching single-quote");
     }
-    const std::string_view inner = text_.substr(at_ + 1, end - at_ - 1);
+    std::string inner(text_.substr(at_ + 1, end - at_ - 1));
     at_ = end + 1;
-    return options_.keep_quotes ? fmt::format("'{}'", inner) : std::string(inner);
+    const std::string escape(1, options_.escape);
+    if (escapes == Escapes::kPattern) inner = ReplaceAll(inner, escape, escape + escape);
+    return options_.keep_quotes ? fmt::format("'{}'", inner) : inner;
   }
 
-  Result<std::string> DoubleQuoted(bool keep_escapes) {
+  Result<std::string> DoubleQuoted(Escapes escapes) {
     std::string result;
     ++at_;
     if (options_.keep_quotes) result += '"';
@@ -153,7 +175,10 @@ class Expansion {
       }
       const char next = Peek();
       const bool special = !AtEnd() && (next == '"' || next == '$' || next == options_.escape);
-      if (keep_escapes || !special) result += c;
+      const bool kept = escapes != Escapes::kRemoved;
+      if (kept || !special) result += c;
+      // What is literal in quotes is so for who reads the text once more.
+      if (!special && kept && (!options_.keep_quotes || escapes == Escapes::kPattern)) result += c;
       if (special) {
         result += next;
         ++at_;
@@ -242,8 +267,8 @@ class Expansion {
   static Error MissingBrace() { return Unknown("syntax error: missing '}}'"); }
 
   // A word inside braces, up to `stop`. An end before it is a missing brace or slash.
-  Result<std::string> Word(char stop, bool keep_escapes) {
-    Result<std::string> word = Until(stop, keep_escapes, nullptr);
+  Result<std::string> Word(char stop, Escapes escapes) {
+    Result<std::string> word = Until(stop, escapes, nullptr);
     if (word.ok() || !AtEnd() || word.error().message().starts_with("substitutions are nested") ||
         word.error().message().starts_with("the text becomes")) {
       return word;
@@ -256,9 +281,9 @@ class Expansion {
     const std::string_view written = CharacterAt(at_ - 1);
     if (op == '#' || op == '%') return Unsupported(":", written);
     at_ += written.size() - 1;
-    TRY_ASSIGN(std::string word, Word('}', /*keep_escapes=*/false));
-    if (op != '-' && op != '+' && op != '?') return Unsupported(":", written);
+    TRY_ASSIGN(std::string word, Word('}', Escapes::kRemoved));
     const auto value = Get(name);
+    if (op != '-' && op != '+' && op != '?') return Unsupported(":", written);
     if (!value && options_.keep_unset) {
       return fmt::format("${{{}{}{}{}}}", name, empty_is_unset ? ":" : "", op, word);
     }
@@ -271,7 +296,7 @@ class Expansion {
   }
 
   Result<std::string> Trimmed(const std::string& name, char op) {
-    TRY_ASSIGN(const std::string word, Word('}', /*keep_escapes=*/true));
+    TRY_ASSIGN(const std::string word, Word('}', Escapes::kPattern));
     const auto value = Get(name);
     if (!value && options_.keep_unset) return fmt::format("${{{}{}{}}}", name, op, word);
     const bool longest = word.starts_with(op);
@@ -282,26 +307,15 @@ class Expansion {
 
   Result<std::string> Replaced(const std::string& name) {
     const bool all = Take('/');
-    TRY_ASSIGN(const std::string word, Word('/', /*keep_escapes=*/true));
-    TRY_ASSIGN(std::string with, Word('}', /*keep_escapes=*/true));
+    TRY_ASSIGN(const std::string word, Word('/', Escapes::kPattern));
+    // Its escapes stay where they are.
+    TRY_ASSIGN(const std::string with, Word('}', Escapes::kKept));
     const auto value = Get(name);
     if (!value && options_.keep_unset) {
       return fmt::format("${{{}/{}{}/{}}}", name, all ? "/" : "", word, with);
     }
     TRY_ASSIGN(const ShellPattern pattern, ShellPattern::Compile(word));
-    return pattern.Replace(value.value_or(""), Unescaped(with), all);
-  }
-
-  // A replacement is text: an escape before a delimiter or another escape only shields it.
-  std::string Unescaped(std::string_view text) const {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-      const char next = i + 1 < text.size() ? text[i + 1] : '\0';
-      if (text[i] == options_.escape && (next == '}' || next == '/' || next == options_.escape))
-        ++i;
-      out += text[i];
-    }
-    return out;
+    return pattern.Replace(value.value_or(""), with, all);
   }
 
   std::string_view text_;
@@ -313,6 +327,13 @@ class Expansion {
 };
 
 }  // namespace
+
+ExpandOptions PatternOptions() {
+  ExpandOptions options;
+  options.keep_escapes = true;
+  options.literal_quotes = true;
+  return options;
+}
 
 Result<Expanded> Expand(std::string_view text, const VariableLookup& lookup,
                         const ExpandOptions& options) {

@@ -15,13 +15,20 @@ namespace kiln::dockerfile {
 // nullopt: the variable is not set.
 using VariableLookup = std::function<std::optional<std::string_view>(std::string_view)>;
 
+inline constexpr std::size_t kMaxExpansionBytes = 1 << 20;
+inline constexpr int kMaxExpansionDepth = 64;
+
 struct ExpandOptions {
   char escape = '\\';
   bool keep_quotes = false;     // quotes stay in the text
   bool keep_escapes = false;    // escape characters stay in the text
   bool keep_unset = false;      // `$X` stays as written if X is not set
   bool literal_quotes = false;  // quotes are ordinary characters (heredoc bodies)
+  std::size_t max_bytes = kMaxExpansionBytes;
 };
+
+// For the patterns of files: their escapes are their own.
+ExpandOptions PatternOptions();
 
 struct Expanded {
   std::string text;
@@ -29,9 +36,6 @@ struct Expanded {
   std::set<std::string, std::less<>> used;
   std::set<std::string, std::less<>> missing;
 };
-
-inline constexpr std::size_t kMaxExpansionBytes = 1 << 20;
-inline constexpr int kMaxExpansionDepth = 64;
 
 // Errors are wrapped `failed to process "…"`. Bounded in depth, size and work.
 Result<Expanded> Expand(std::string_view text, const VariableLookup& lookup,

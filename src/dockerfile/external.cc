@@ -223,8 +223,9 @@ Status Externals::OpenLocal(External& external, const std::string& name) {
   ignore.differ = llb::Differ::kNone;
   llb::VertexOptions vertex;
   vertex.name = fmt::format("[context {}] load .dockerignore", external.context_key);
-  TRY_ASSIGN(const auto text,
-             host_.ReadFile(llb::Source(llb::Format(ignore), std::move(vertex)), ".dockerignore"));
+  TRY_ASSIGN(
+      const auto text,
+      ReadIgnoreFile(host_, llb::Source(llb::Format(ignore), std::move(vertex)), ".dockerignore"));
   LocalTree::Spec spec;
   spec.name = name;
   spec.label = fmt::format("[context {}] load from client", external.context_key);

@@ -26,17 +26,15 @@ Status Define(const Options& options, const Dockerfile& file, const Arg& arg,
               Variables& variables) {
   ExpandOptions expand;
   expand.escape = file.escape;
-  // All items of one instruction see the variables as they were before it.
-  Variables fresh;
+  // Every item sees those before it.
   for (const Arg::Item& item : arg.items) {
     if (const auto given = options.BuildArg(item.key)) {
-      fresh[item.key] = *given;
+      variables[item.key] = *given;
     } else if (item.value) {
       TRY_ASSIGN(Expanded value, Expand(*item.value, LookupIn(variables), expand));
-      fresh[item.key] = std::move(value.text);
+      variables[item.key] = std::move(value.text);
     }
   }
-  for (auto& [key, value] : fresh) variables[key] = std::move(value);
   return OkStatus();
 }
 

@@ -1,5 +1,6 @@
 #include "dockerfile/heredoc.h"
 
+#include <algorithm>
 #include <cctype>
 
 #include "base/strings.h"
@@ -9,8 +10,36 @@ namespace {
 
 bool IsBlank(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
 
+// No arithmetic is longer: looking for its end takes no more time than that.
+constexpr std::size_t kMaxArithmetic = 4096;
+
+// Where the arithmetic `$((…))` that begins at `at` ends. `at` itself: there is none. Parentheses
+// that close apart are those of commands.
+std::size_t EndOfArithmetic(std::string_view line, std::size_t at) {
+  constexpr std::string_view kOpen = "$((";
+  if (!line.substr(at).starts_with(kOpen)) return at;
+  int depth = 2;
+  const std::size_t end = std::min(line.size(), at + kMaxArithmetic);
+  for (std::size_t i = at + kOpen.size(); i < end; ++i) {
+    if (line[i] == '(') ++depth;
+    if (line[i] != ')') continue;
+    if (depth == 2) return line.substr(i).starts_with("))") ? i + 2 : at;
+    --depth;
+  }
+  return at;
+}
+
+// How long the `<<`, `<<-` and the blanks behind it are that begin at `at`.
+std::size_t OperatorSize(std::string_view line, std::size_t at) {
+  std::size_t end = at + 2;
+  if (end < line.size() && line[end] == '-') ++end;
+  while (end < line.size() && (line[end] == ' ' || line[end] == '\t' || line[end] == '\r')) ++end;
+  return end - at;
+}
+
 // Splits at blanks outside quotes; quotes and escapes stay in the words. Blanks right after `<<`
-// belong to the word, so that `<< EOF` is one. nullopt on an open quote.
+// belong to the word, so that `<< EOF` is one; a shift in arithmetic is none. nullopt on an open
+// quote.
 std::optional<std::vector<std::string>> RawWords(std::string_view line) {
   std::vector<std::string> words;
   std::string word;
@@ -33,12 +62,13 @@ std::optional<std::vector<std::string>> RawWords(std::string_view line) {
       if (end >= line.size()) return std::nullopt;
       word += line.substr(i, end - i + 1);
       i = end + 1;
+    } else if (const std::size_t end = EndOfArithmetic(line, i); end > i) {
+      word += line.substr(i, end - i);
+      i = end;
     } else if (line.substr(i).starts_with("<<")) {
-      word += "<<";
-      i += 2;
-      while (i < line.size() && (line[i] == ' ' || line[i] == '\t' || line[i] == '\r')) {
-        word += line[i++];
-      }
+      const std::size_t size = OperatorSize(line, i);
+      word += line.substr(i, size);
+      i += size;
     } else {
       word += c;
       ++i;
@@ -108,6 +138,34 @@ std::vector<Heredoc> HeredocsOf(std::string_view line) {
     if (auto heredoc = ParseHeredocWord(word)) heredocs.push_back(std::move(*heredoc));
   }
   return heredocs;
+}
+
+std::vector<std::string> PathWords(std::string_view text) {
+  std::vector<std::string> words;
+  std::size_t i = 0;
+  while (true) {
+    while (i < text.size() && IsBlank(text[i])) ++i;
+    if (i == text.size()) return words;
+    const std::size_t begin = i;
+    while (i < text.size() && std::isdigit(static_cast<unsigned char>(text[i])) != 0) ++i;
+    const bool document = text.substr(i).starts_with("<<");
+    if (document) i += OperatorSize(text, i);
+    for (char quote = 0; i < text.size() && (quote != 0 || !IsBlank(text[i])); ++i) {
+      // Quotes of paths mean nothing.
+      const bool mark = document && (text[i] == '\'' || text[i] == '"');
+      if (mark) quote = quote == 0 ? text[i] : quote == text[i] ? 0 : quote;
+    }
+    words.emplace_back(text.substr(begin, i - begin));
+  }
+}
+
+std::string ScriptText(const std::string& text) {
+  std::size_t end = text.find('\n');
+  if (end == std::string::npos) return text;
+  for (; end != std::string::npos; end = text.find('\n', end + 1)) {
+    if (end == 0 || text[end - 1] != '\r') return text;
+  }
+  return ReplaceAll(text, "\r\n", "\n");
 }
 
 std::string HeredocText(const Heredoc& heredoc) {

@@ -26,6 +26,13 @@ bool MayHoldHeredoc(std::string_view text, char escape) {
   return json.ok() && !json->has_value();
 }
 
+// Words are text, in which what is no UTF-8 becomes U+FFFD. What a shell gets are bytes, and such
+// that no definition can hold.
+bool IsRun(std::string_view text) {
+  const auto end = text.find_first_of(" \t\v\f\r\n");
+  return EqualsIgnoreCase(text.substr(0, end), "RUN");
+}
+
 class Lexer {
  public:
   explicit Lexer(std::string_view data) : left_(data) {
@@ -77,7 +84,7 @@ class Lexer {
       if (comment.empty()) {
         comments_.clear();
       } else {
-        comments_.emplace_back(comment);
+        comments_.push_back(ToValidUtf8(comment));
       }
       return OkStatus();
     }
@@ -103,7 +110,7 @@ class Lexer {
       logical.text += next;
     }
     logical.text = std::string(TrimBlanks(logical.text));
-    if (!IsValidUtf8(logical.text)) return Unknown("instruction is not valid UTF-8");
+    if (!IsRun(logical.text)) logical.text = ToValidUtf8(logical.text);
     TRY(CheckGrammar(logical.text, out_.escape));
     if (gap) out_.empty_continuations.push_back({start_, number_});
     if (logical.text.find("<<") != std::string::npos && MayHoldHeredoc(logical.text, out_.escape)) {
@@ -126,7 +133,7 @@ class Lexer {
       const std::string_view line = *next;
       std::string_view end = TrimLineEnd(line);
       while (heredoc.strip_tabs && end.starts_with('\t')) end.remove_prefix(1);
-      if (end == heredoc.name) return OkStatus();
+      if (end == heredoc.name || ToValidUtf8(end) == heredoc.name) return OkStatus();
       heredoc.content += line;
     }
     return Unknown("unterminated heredoc");

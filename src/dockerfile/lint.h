@@ -92,6 +92,7 @@ class Linter final : public LowerObserver {
 
   // lint_file.cc
   void CheckParsed(const Instruction& instruction);
+  void CheckFromWords(const From& from, const Instruction& instruction);
   void CheckDescription(const Instruction& instruction, const std::vector<std::string>& names);
   void CheckStageNames(const Dockerfile& file);
   void CheckKeywordCasing(const Dockerfile& file);
@@ -101,8 +102,8 @@ class Linter final : public LowerObserver {
   bool CheckFrom(const Stage& stage, char escape, const Variables& globals,
                  const std::set<std::string>& known);
   void CheckPlatform(const Stage& stage, const Expanded& platform, const Variables& globals);
-  void ReportUndefinedInFrom(const Stage& stage, const Expanded& expanded,
-                             const std::set<std::string>& known);
+  Result<Expanded> ExpandOfFrom(const Stage& stage, const std::string& text, char escape,
+                                const Variables& globals, const std::set<std::string>& known);
 
   // lint_steps.cc
   void Check(const Step& step, const Env& env);
@@ -121,13 +122,15 @@ class Linter final : public LowerObserver {
   template <typename Other>
   void Check(const Step&, const Other&) {}
 
-  Result<std::string> Word(const Step& step, std::string_view text, bool heredoc = false);
+  Result<std::string> Word(const Step& step, std::string_view text);
+  Result<std::string> Word(const Step& step, std::string_view text, const ExpandOptions& options);
   bool Words(const Step& step, const std::vector<std::string>& texts,
              std::vector<std::string>* out = nullptr);
   void ReportUndefined(const Step& step, const std::set<std::string>& missing);
   void CheckCommand(const Step& step, const CommandText& command);
   void CheckOnce(const Step& step, std::optional<LineRange>& earlier);
   void CheckSecret(const Step& step, std::string_view instruction, const std::string& key);
+  bool MayHoldException(const std::string& path) const;
   void CheckIgnored(const Step& step, const Copy& copy, const std::string& source);
   bool CheckPort(const Step& step, const std::string& port);
 

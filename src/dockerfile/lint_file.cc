@@ -35,6 +35,7 @@ void Linter::CheckFile(const Options& options, const SourceFile& source, const D
   }
   for (const Instruction& instruction : file.global_args) CheckParsed(instruction);
   ForEachOfStages(file, [this](const Instruction& instruction) { CheckParsed(instruction); });
+  if (file.failed) CheckParsed(*file.failed);
   if (!complete) return;
   CheckStageNames(file);
   CheckKeywordCasing(file);
@@ -48,30 +49,33 @@ void Linter::CheckParsed(const Instruction& instruction) {
     Report(Rule::kMaintainerDeprecated, instruction.lines,
            "Maintainer instruction is deprecated in favor of using label", instruction.comments);
   }
-  if (const auto* from = std::get_if<From>(&instruction.body)) {
-    if (from->name_as_written.empty()) return;
-    if (!IsLower(from->name_as_written)) {
-      Report(Rule::kStageNameCasing, instruction.lines,
-             fmt::format("Stage name '{}' should be lowercase", from->name_as_written),
-             instruction.comments);
-    }
-    const std::string keyword = WrittenKeyword(instruction);
-    // A keyword of mixed case is another rule's.
-    const bool fits = IsLower(keyword)   ? IsLower(from->as_keyword)
-                      : IsUpper(keyword) ? IsUpper(from->as_keyword)
-                                         : true;
-    if (!fits) {
-      Report(Rule::kFromAsCasing, instruction.lines,
-             fmt::format("'{}' and '{}' keywords' casing do not match", from->as_keyword, keyword),
-             instruction.comments);
-    }
-    CheckDescription(instruction, {from->name});
-  }
+  if (const auto* from = std::get_if<From>(&instruction.body)) CheckFromWords(*from, instruction);
   if (const auto* arg = std::get_if<Arg>(&instruction.body)) {
     std::vector<std::string> names;
     for (const Arg::Item& item : arg->items) names.push_back(item.key);
     CheckDescription(instruction, names);
   }
+}
+
+// Of a FROM that cannot be parsed, too: then nothing is known but its words.
+void Linter::CheckFromWords(const From& from, const Instruction& instruction) {
+  if (!from.name_as_written.empty() && !IsLower(from.name_as_written)) {
+    Report(Rule::kStageNameCasing, instruction.lines,
+           fmt::format("Stage name '{}' should be lowercase", from.name_as_written),
+           instruction.comments);
+  }
+  if (from.as_keyword.empty()) return;
+  const std::string keyword = WrittenKeyword(instruction);
+  // A keyword of mixed case is another rule's.
+  const bool fits = IsLower(keyword)   ? IsLower(from.as_keyword)
+                    : IsUpper(keyword) ? IsUpper(from.as_keyword)
+                                       : true;
+  if (!fits) {
+    Report(Rule::kFromAsCasing, instruction.lines,
+           fmt::format("'{}' and '{}' keywords' casing do not match", from.as_keyword, keyword),
+           instruction.comments);
+  }
+  if (!from.name.empty()) CheckDescription(instruction, {from.name});
 }
 
 // The last comment before a definition describes it if it begins with its name.
@@ -156,16 +160,11 @@ void Linter::CheckFroms(const Dockerfile& file, const Variables& globals) {
 
 bool Linter::CheckFrom(const Stage& stage, char escape, const Variables& globals,
                        const std::set<std::string>& known) {
-  ExpandOptions options;
-  options.escape = escape;
-  const auto base = Expand(stage.from.base, LookupIn(globals), options);
-  if (!base.ok()) return false;
-  ReportUndefinedInFrom(stage, *base, known);
-  if (base->text.empty()) return false;
+  const auto base = ExpandOfFrom(stage, stage.from.base, escape, globals, known);
+  if (!base.ok() || base->text.empty()) return false;
   if (stage.from.platform.empty()) return true;
-  const auto platform = Expand(stage.from.platform, LookupIn(globals), options);
+  const auto platform = ExpandOfFrom(stage, stage.from.platform, escape, globals, known);
   if (!platform.ok()) return false;
-  ReportUndefinedInFrom(stage, *platform, known);
   CheckPlatform(stage, *platform, globals);
   return oci::ParsePlatform(platform->text).ok();
 }
@@ -197,15 +196,28 @@ void Linter::CheckPlatform(const Stage& stage, const Expanded& platform, const V
       fmt::format("FROM --platform flag should not use constant value {}", Quoted(platform.text)));
 }
 
-void Linter::ReportUndefinedInFrom(const Stage& stage, const Expanded& expanded,
-                                   const std::set<std::string>& known) {
-  for (const std::string& name : expanded.missing) {
+// Reports what is not defined, also of a text that does not expand.
+Result<Expanded> Linter::ExpandOfFrom(const Stage& stage, const std::string& text, char escape,
+                                      const Variables& globals,
+                                      const std::set<std::string>& known) {
+  ExpandOptions options;
+  options.escape = escape;
+  std::set<std::string> missing;
+  const VariableLookup lookup = [&](std::string_view name) -> std::optional<std::string_view> {
+    const auto found = globals.find(name);
+    if (found != globals.end()) return found->second;
+    missing.emplace(name);
+    return std::nullopt;
+  };
+  auto expanded = Expand(text, lookup, options);
+  for (const std::string& name : missing) {
     if (known.contains(name) || reported_ >= kMaxFindings) continue;
     std::string message = fmt::format("FROM argument '{}' is not declared", name);
     const std::string nearest = Nearest(name, {known.begin(), known.end()});
     if (!nearest.empty()) message += fmt::format(" (did you mean {}?)", nearest);
     Report(Rule::kUndefinedArgInFrom, stage.head.lines, std::move(message), stage.head.comments);
   }
+  return expanded;
 }
 
 }  // namespace kiln::dockerfile

@@ -7,6 +7,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/glob.h"
 #include "base/strings.h"
 #include "dockerfile/git_ref.h"
 #include "dockerfile/heredoc.h"
@@ -63,8 +64,7 @@ void Linter::SetIgnored(const std::vector<std::string>& patterns) {
   ignored_ = patterns;
   auto matcher = PatternMatcher::Create(patterns);
   matcher_.reset();
-  // With exceptions nobody can say from a name alone what is left of a folder.
-  if (!matcher.ok() || matcher->empty() || matcher->has_exceptions()) return;
+  if (!matcher.ok() || matcher->empty()) return;
   matcher_ = std::make_unique<PatternMatcher>(std::move(matcher).value());
 }
 
@@ -93,10 +93,14 @@ void Linter::Before(const Instruction& instruction, LineRange lines, const Stage
 }
 
 // Expands one word and reports what is not defined. An error is the conversion's to report.
-Result<std::string> Linter::Word(const Step& step, std::string_view text, bool heredoc) {
+Result<std::string> Linter::Word(const Step& step, std::string_view text) {
   ExpandOptions options;
-  options.escape = heredoc ? '\\' : escape_;
-  options.literal_quotes = heredoc;
+  options.escape = escape_;
+  return Word(step, text, options);
+}
+
+Result<std::string> Linter::Word(const Step& step, std::string_view text,
+                                 const ExpandOptions& options) {
   // Counted here: of a word that fails nothing else is known.
   std::set<std::string> missing;
   const VariableLookup lookup = [&](std::string_view name) {
@@ -178,13 +182,28 @@ void Linter::Check(const Step& step, const Arg& arg) {
 void Linter::Check(const Step& step, const Copy& copy) {
   std::vector<std::string> sources;
   if (!Words(step, {copy.chown, copy.chmod})) return;
+  for (const std::string& pattern : copy.exclude) {
+    if (!Word(step, pattern, PatternOptions()).ok()) return;
+  }
   if (copy.add && !Words(step, {copy.checksum})) return;
   if (!Words(step, copy.sources, &sources) || !Words(step, {copy.dest})) return;
   for (const Heredoc& heredoc : copy.inline_files) {
-    if (heredoc.expand && !Word(step, HeredocText(heredoc), /*heredoc=*/true).ok()) return;
+    if (!heredoc.expand) continue;
+    const std::string text = HeredocText(heredoc);
+    ExpandOptions options;
+    options.literal_quotes = true;
+    options.max_bytes = text.size() + kMaxExpansionBytes;
+    if (!Word(step, text, options).ok()) return;
   }
   if (!copy.from.empty()) return;
   for (const std::string& source : sources) CheckIgnored(step, copy, source);
+}
+
+// Whether exceptions may bring back something of what is ignored: nobody can say that from a
+// folder's name or a wildcard alone.
+bool Linter::MayHoldException(const std::string& path) const {
+  return path == "." || path == "/" || HasGlobMeta(path) ||
+         matcher_->ExceptionCouldMatchBelow(path);
 }
 
 void Linter::CheckIgnored(const Step& step, const Copy& copy, const std::string& source) {
@@ -193,6 +212,7 @@ void Linter::CheckIgnored(const Step& step, const Copy& copy, const std::string&
   if (!git.ok() || git->has_value()) return;
   const std::string path = CleanPath(source);
   bool ignored = false;
+  if (matcher_->has_exceptions() && MayHoldException(path)) return;
   if (path == "." || path == "/") {
     ignored = std::any_of(ignored_.begin(), ignored_.end(), [](const std::string& pattern) {
       return Contains(kEverything, pattern);

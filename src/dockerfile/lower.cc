@@ -101,13 +101,15 @@ class Lowering {
     work.base_stage = names_.Before(work.base, stage.index).value_or(-1);
     work.platform = in_.platform;
     if (stage.from.platform.empty()) return OkStatus();
-    TRY_ASSIGN(const Expanded platform, Expand(stage.from.platform, LookupIn(globals_), options));
+    TRY_ASSIGN_CTX(const Expanded platform,
+                   Expand(stage.from.platform, LookupIn(globals_), options),
+                   "failed to process arguments for platform ");
     if (platform.text.empty()) {
       return Unknown("empty platform value from expression {}{}", stage.from.platform,
                      NearestGlobal(platform.missing));
     }
     TRY_ASSIGN_CTX(work.platform, oci::ParsePlatform(platform.text), "failed to parse platform {}",
-                   platform.text);
+                   stage.from.platform);
     work.platform = oci::Normalize(std::move(work.platform));
     return OkStatus();
   }
@@ -316,6 +318,7 @@ class Lowering {
     StageState kept;
     kept.tree = state.tree;
     kept.local = state.local;
+    kept.tree_has_platform = state.tree_has_platform;
     state = std::move(kept);
   }
 
@@ -356,6 +359,7 @@ class Lowering {
     if (external.name == "scratch" && !context_tree) {
       // Nothing has no platform of its own: what is built on it is the target's.
       state.platform = in_.platform;
+      state.tree_has_platform = false;
       state.image = oci::DefaultImageConfig(in_.platform);
       return AdoptImageConfig(state);
     }
@@ -376,6 +380,7 @@ class Lowering {
       return OkStatus();  // no step of it is lowered: PATH is for those who build on it
     }
     state.base_image = external.config;
+    state.tree_has_platform = context_tree || !external.scratch;
     if (context_tree) state.base_image->created.clear();
     TRY(AdoptImageConfig(state));
     std::string name = "FROM " + external.ref;

@@ -105,32 +105,28 @@ Status StageLowering::Do(const Env& env) {
 }
 
 Status StageLowering::Do(const Arg& arg) {
-  std::vector<Arg::Item> items;
   std::string text = "ARG";
-  for (const Arg::Item& item : arg.items) {
+  for (const Arg::Item& item : arg.items) {  // every item sees those before it
     Arg::Item known{item.key, std::nullopt};
-    if (item.value) {
-      TRY_ASSIGN(known.value, Word(*item.value));
-    }
     auto given = context_.options.BuildArg(item.key);
     if (given && item.key == kEpochArg) {  // what it stands for
       given = context_.epoch ? std::optional(fmt::format("{}", *context_.epoch)) : std::nullopt;
     }
+    // The default of what is given counts for nothing, even if it cannot be expanded.
     if (given) {
       known.value = *given;
-    } else if (!item.value) {
+    } else if (item.value) {
+      TRY_ASSIGN(known.value, Word(*item.value));
+    } else {
       const auto global = context_.globals.find(item.key);
       if (global != context_.globals.end()) known.value = global->second;
     }
     text += known.value ? fmt::format(" {}={}", known.key, *known.value) : " " + known.key;
-    items.push_back(std::move(known));
-  }
-  for (Arg::Item& item : items) {
-    if (item.value && !IsScanSwitch(item.key)) state_.env.Set(item.key, *item.value);
-    const auto [place, added] = state_.arg_places.emplace(item.key, state_.distinct_args.size());
+    if (known.value && !IsScanSwitch(known.key)) state_.env.Set(known.key, *known.value);
+    const auto [place, added] = state_.arg_places.emplace(known.key, state_.distinct_args.size());
     if (added) state_.distinct_args.emplace_back();
     state_.distinct_args[place->second] = state_.args.size();
-    state_.args.push_back(std::move(item));
+    state_.args.push_back(std::move(known));
   }
   AddHistory(std::move(text), /*layer=*/false);
   return OkStatus();
@@ -173,6 +169,7 @@ Status StageLowering::Do(const Workdir& workdir) {
     if (context_.epoch) mkdir.timestamp_ns = *context_.epoch * 1000000000;
     llb::VertexOptions options = StepOptions(name);
     options.ignore_cache = false;
+    state_.tree_has_platform = true;
     state_.tree = llb::File(state_.tree, {std::move(mkdir)}, std::move(options));
   }
   AddHistory("WORKDIR " + path, /*layer=*/true);

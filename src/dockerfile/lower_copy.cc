@@ -73,7 +73,10 @@ Status StageLowering::Do(const Copy& copy) {
   llb::CopyAction common;
   common.dest = paths.dest;
   common.create_dest_path = true;
-  common.exclude_patterns = copy.exclude;
+  for (const std::string& written : copy.exclude) {
+    TRY_ASSIGN(std::string pattern, Pattern(written));
+    if (!pattern.empty()) common.exclude_patterns.push_back(std::move(pattern));
+  }
   if (!paths.chown.empty()) {
     TRY_ASSIGN(common.owner, ParseOwner(paths.chown));
     if (copy.link && HasName(*common.owner)) {
@@ -106,6 +109,7 @@ Status StageLowering::Do(const Copy& copy) {
     llb::VertexOptions merge = options;
     merge.name = prefix + "LINK " + shown;
     llb::Output layer = llb::File({}, std::move(paths.actions), std::move(options));
+    state_.tree_has_platform = state_.tree_has_platform || state_.tree.scratch();
     state_.tree = state_.tree.scratch()
                       ? std::move(layer)
                       : llb::Merge({state_.tree, std::move(layer)}, std::move(merge));
@@ -197,9 +201,11 @@ Status StageLowering::AddInlineFile(const Heredoc& heredoc, llb::CopyAction acti
   if (heredoc.expand) {
     ExpandOptions options;
     options.literal_quotes = true;
+    options.max_bytes = file.data.size() + kMaxExpansionBytes;
     TRY_ASSIGN(Expanded expanded, Expand(file.data, Lookup(), options));
-    file.data = std::move(expanded.text);
+    file.data = ToValidUtf8(expanded.text);
   }
+  action.exclude_patterns.clear();  // whoever writes a file here wants it
   action.src = file.path;
   llb::VertexOptions options;
   options.name = "[internal] preparing inline document";

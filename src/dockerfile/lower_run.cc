@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <cctype>
 #include <map>
 #include <utility>
 
@@ -7,11 +10,59 @@
 #include "dockerfile/heredoc.h"
 #include "dockerfile/host.h"
 #include "dockerfile/lower_stage.h"
+#include "dockerfile/os_path.h"
 
 namespace kiln::dockerfile {
 namespace {
 
 constexpr std::string_view kPipeFolder = "/dev/pipes/";
+// Of what a kernel passes on as one argument, its end included.
+constexpr std::size_t kMaxArgument = 128 << 10;
+// Programs that read commands from a file that is named after ".".
+constexpr std::array<std::string_view, 7> kShells = {"sh",  "ash", "bash",   "dash",
+                                                     "ksh", "zsh", "busybox"};
+
+// A file that the step sees in a folder of its own.
+llb::ExecMount InlineDocument(std::string name, std::string text) {
+  llb::MkfileAction file;
+  file.path = "/" + std::move(name);
+  file.mode = 0755;
+  file.data = std::move(text);
+  llb::VertexOptions options;
+  options.name = "[internal] preparing inline document";
+  llb::ExecMount mount;
+  mount.dest = kPipeFolder;
+  mount.selector = "/";
+  mount.source = llb::File({}, {std::move(file)}, std::move(options));
+  mount.readonly = true;
+  return mount;
+}
+
+// There is no folder that secrets would be found in if nobody says where.
+Status CheckWindowsSecret(const std::string& target, const std::string& id, bool as_variable) {
+  constexpr std::string_view kExample = "e.g. --mount=type=secret,id={},target=C:/path/to/secret";
+  const std::string example = ReplaceAll(kExample, "{}", id);
+  const bool drive = target.size() > 2 &&
+                     std::isalpha(static_cast<unsigned char>(target[0])) != 0 && target[1] == ':' &&
+                     target[2] == '/';
+  if (!target.empty() && !drive && !target.starts_with('/')) {
+    return Unknown("secret target {} must be an absolute path with forward slashes on Windows, {}",
+                   Quoted(target), example);
+  }
+  if (target.empty() && !as_variable)
+    return Unknown("secret target is required on Windows, {}", example);
+  return OkStatus();
+}
+
+// Commands for a shell that are longer than an argument may be become a file that it reads.
+void MoveLongCommands(std::string_view os, llb::ExecSpec& spec) {
+  if (os == "windows" || spec.args.size() < 2 || spec.args.back().size() < kMaxArgument) return;
+  const std::string shell = BaseName(spec.args.front());
+  if (std::find(kShells.begin(), kShells.end(), shell) == kShells.end()) return;
+  constexpr std::string_view kName = "commands";
+  spec.mounts.push_back(InlineDocument(std::string(kName), std::move(spec.args.back())));
+  spec.args.back() = fmt::format(". {}{}", kPipeFolder, kName);
+}
 
 // Build arguments named like proxy settings, in any case, go to every step without being part of
 // it.
@@ -64,15 +115,17 @@ Status StageLowering::Do(const Run& run) {
   spec.user = state_.user;
   std::string text;
   TRY_ASSIGN(spec.args, RunArgs(run, spec, text));
-  for (const std::string& arg : spec.args) {
-    if (!IsValidUtf8(arg)) return Unknown("the command is not valid UTF-8");
-  }
+  bool valid = IsValidUtf8(current_->original);
+  for (const std::string& arg : spec.args) valid = valid && IsValidUtf8(arg);
+  if (!valid) return Unknown("the command is not valid UTF-8");
+  if (run.command.shell) MoveLongCommands(state_.platform.os, spec);
   AddGlobalSettings(spec);
   if (run.network == "none") spec.network = llb::NetworkMode::kNone;
   if (run.network == "host") spec.network = llb::NetworkMode::kHost;
   if (run.security == "insecure") spec.security = llb::SecurityMode::kInsecure;
   TRY(AddMounts(run, spec));
-  llb::VertexOptions options = StepOptions(NextPrefix(context_, state_) + ShownRunText(run));
+  llb::VertexOptions options =
+      StepOptions(NextPrefix(context_, state_, state_.tree_has_platform) + ShownRunText(run));
   options.platform = state_.platform;
   options.description[std::string(kCommandKey)] = current_->original;
   options.linux_resources = context_.options.linux_resources;
@@ -93,28 +146,19 @@ Result<std::vector<std::string>> StageLowering::RunArgs(const Run& run, llb::Exe
   }
   text = command.args.at(0);
   if (command.heredocs.empty()) return ShellArgs(text);
+  const bool windows = state_.platform.os == "windows";
+  const auto script = [&](const std::string& body) { return windows ? body : ScriptText(body); };
   const bool alone = command.heredocs.size() == 1 && ParseHeredocWord(text).has_value();
   if (!alone) {
     for (const Heredoc& heredoc : command.heredocs) {
-      text += "\n" + heredoc.content + heredoc.name;
+      text += "\n" + script(heredoc.content) + heredoc.name;
     }
     return ShellArgs(text);
   }
   const Heredoc& heredoc = command.heredocs[0];
-  const std::string body = HeredocText(heredoc);
-  if (!body.starts_with("#!") || state_.platform.os == "windows") return ShellArgs(body);
-  llb::MkfileAction file;
-  file.path = "/" + heredoc.name;
-  file.mode = 0755;
-  file.data = body;
-  llb::VertexOptions options;
-  options.name = "[internal] preparing inline document";
-  llb::ExecMount mount;
-  mount.dest = kPipeFolder;
-  mount.selector = "/";
-  mount.source = llb::File({}, {std::move(file)}, std::move(options));
-  mount.readonly = true;
-  spec.mounts.push_back(std::move(mount));
+  std::string body = script(HeredocText(heredoc));
+  if (!body.starts_with("#!") || windows) return ShellArgs(body);
+  spec.mounts.push_back(InlineDocument(heredoc.name, std::move(body)));
   return ShellArgs(std::string(kPipeFolder) + heredoc.name);
 }
 
@@ -217,16 +261,19 @@ Status StageLowering::AddTreeMount(const Mount& mount, std::size_t place, std::s
   return OkStatus();
 }
 
-Status StageLowering::AddSecret(const Mount& mount, const std::string& target,
+Status StageLowering::AddSecret(const Mount& mount, const std::string& written,
                                 llb::ExecSpec& spec) {
+  const std::string target = ToSlash(written, state_.platform.os);
+  const bool windows = state_.platform.os == "windows";
   llb::SecretMount secret;
   secret.id = !mount.source.empty() ? mount.source : mount.id;
   if (secret.id.empty()) {
     if (mount.target.empty()) {
       return Unknown("invalid secret mount. one of source, target required");
     }
-    secret.id = BaseName(mount.target);
+    secret.id = BaseName(target);
   }
+  if (windows) TRY(CheckWindowsSecret(target, secret.id, mount.env.has_value()));
   secret.env = mount.env;
   if (!mount.env || !target.empty()) {
     secret.target = target.empty() ? "/run/secrets/" + BaseName(secret.id) : target;

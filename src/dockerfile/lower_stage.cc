@@ -9,6 +9,7 @@
 #include "dockerfile/errors.h"
 #include "dockerfile/heredoc.h"
 #include "dockerfile/os_path.h"
+#include "dockerfile/unicode_blanks.h"
 #include "dockerfile/words.h"
 
 namespace kiln::dockerfile {
@@ -54,10 +55,11 @@ std::vector<llb::SourceLocation> LocationsOf(std::shared_ptr<const llb::SourceFi
   return {std::move(location)};
 }
 
-std::string NextPrefix(const LowerContext& context, StageState& state) {
+std::string NextPrefix(const LowerContext& context, StageState& state, bool with_platform) {
   if (state.steps == 0) return "";
   std::string out = "[";
-  if (context.show_platform) out += oci::Format(state.platform) + TargetSuffix(state) + " ";
+  if (context.show_platform && with_platform)
+    out += oci::Format(state.platform) + TargetSuffix(state) + " ";
   if (!state.display_name.empty()) out += state.display_name + " ";
   const std::string total = fmt::format("{}", state.steps);
   return out + fmt::format("{:>{}}/{}] ", ++state.step, total.size(), total);
@@ -123,6 +125,11 @@ Result<std::vector<std::string>> StageLowering::Words(std::string_view text) con
   return std::move(expanded.words);
 }
 
+Result<std::string> StageLowering::Pattern(std::string_view text) const {
+  TRY_ASSIGN(Expanded expanded, Expand(text, Lookup(), PatternOptions()));
+  return std::move(expanded.text);
+}
+
 std::string StageLowering::ShownText() const {
   const std::string& original = current_->original;
   const auto expanded = Word(original);
@@ -161,11 +168,11 @@ std::string StageLowering::ShownRunText(const Run& run) const {
   const bool only_heredoc = run.command.heredocs.size() == 1 && run.command.args.size() == 1 &&
                             ParseHeredocWord(run.command.args[0]).has_value();
   if (only_heredoc) {
-    const std::string body = HeredocText(run.command.heredocs[0]);
+    const std::string_view body = TrimBlanks(run.command.heredocs[0].content);
     const auto end = body.find('\n');
-    const std::string_view first = std::string_view(body).substr(0, end);
-    const bool more = end != std::string::npos && end + 1 < body.size();
-    text += fmt::format(" ({}{})", first.substr(0, first.find('\r')), more ? "..." : "");
+    std::string_view first = body.substr(0, end);
+    if (end != std::string_view::npos && first.ends_with('\r')) first.remove_suffix(1);
+    text += fmt::format(" ({}{})", first, end == std::string_view::npos ? "" : "...");
   }
   return Shown(std::move(text));
 }

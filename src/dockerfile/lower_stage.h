@@ -61,6 +61,7 @@ struct StageState {
   std::optional<oci::ImageConfig> base_image;  // as it was before this file changed it
   bool lists_layers = false;  // the configuration came with a list of layers, be it empty
   oci::Platform platform;
+  bool tree_has_platform = true;           // nothing has none until something is made of it for one
   std::vector<Arg::Item> args;             // with the values they were given
   std::vector<std::size_t> distinct_args;  // the last of each name, in the order of the first ones
   std::unordered_map<std::string, std::size_t> arg_places;  // in distinct_args, by name
@@ -74,7 +75,7 @@ std::vector<llb::SourceLocation> LocationsOf(std::shared_ptr<const llb::SourceFi
                                              LineRange lines);
 
 // `[platform stage i/n] ` for the step counted next. Advances the counter.
-std::string NextPrefix(const LowerContext& context, StageState& state);
+std::string NextPrefix(const LowerContext& context, StageState& state, bool with_platform = true);
 
 // Adds PATH if the environment has none, and takes over what the image config says about running.
 Status AdoptImageConfig(StageState& state);
@@ -134,6 +135,8 @@ class StageLowering {
   // Variables are replaced and quotes removed.
   Result<std::string> Word(std::string_view text) const;
   Result<std::vector<std::string>> Words(std::string_view text) const;
+  // Of a path pattern, which keeps all else as it is written.
+  Result<std::string> Pattern(std::string_view text) const;
   VariableLookup Lookup() const;
   // The command line as shown: keyword in upper case, variables replaced.
   std::string ShownText() const;

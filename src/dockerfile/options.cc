@@ -22,9 +22,10 @@ namespace kiln::dockerfile {
 namespace {
 
 constexpr std::string_view kFrontendCapType = "github.com/moby/buildkit/errdefs.FrontendCap+json";
-constexpr std::array<std::string_view, 4> kCaps = {
+constexpr std::array<std::string_view, 5> kCaps = {
     "moby.buildkit.frontend.inputs", "moby.buildkit.frontend.subrequests",
-    "moby.buildkit.frontend.contexts", "moby.buildkit.frontend.gitquerystring"};
+    "moby.buildkit.frontend.contexts", "moby.buildkit.frontend.contexts.zstd",
+    "moby.buildkit.frontend.gitquerystring"};
 
 constexpr std::array<std::string_view, 15> kUlimits = {
     "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue", "nice",

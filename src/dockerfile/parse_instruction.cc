@@ -134,7 +134,9 @@ Body ParseRun(ParseInput& in) {
 // Sorts the words of COPY and ADD into paths, inline files and the destination.
 Status ParsePaths(ParseInput& in, Copy& copy) {
   TRY_ASSIGN(auto json, ParseJsonStrings(in.rest));
-  auto words = json ? std::move(*json) : BlankWords(in.rest);
+  auto words = json                  ? std::move(*json)
+               : in.heredocs.empty() ? BlankWords(in.rest)
+                                     : PathWords(in.rest);
   if (words.size() < 2) {
     return Unknown(
         "{} requires at least two arguments, but only one was provided. Destination could not be "

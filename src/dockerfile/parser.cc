@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,6 +22,27 @@ Error UnknownInstruction(std::string_view keyword) {
   return Unknown("unknown instruction: {}{}", keyword, DidYouMean(keyword, names));
 }
 
+// What build checks look at before FROM and MAINTAINER are parsed: their words.
+std::optional<Instruction> WordsOf(const LogicalLine& line, char escape) {
+  const std::string_view keyword =
+      std::string_view(line.text).substr(0, line.text.find_first_of(" \t\v\f\r"));
+  const bool from = EqualsIgnoreCase(keyword, "FROM");
+  if (!from && !EqualsIgnoreCase(keyword, "MAINTAINER")) return std::nullopt;
+  Instruction instruction;
+  instruction.keyword = ToUpper(keyword);
+  instruction.original = line.text;
+  instruction.lines = line.lines;
+  instruction.comments = line.comments;
+  instruction.body = Maintainer();
+  if (!from) return instruction;
+  From body;
+  const auto words = BlankWords(SplitLogicalLine(line.text, escape).rest);
+  if (words.size() > 2) body.as_keyword = words[1];
+  if (words.size() == 3) body.name_as_written = words[2];
+  instruction.body = std::move(body);
+  return instruction;
+}
+
 // Puts an instruction where it belongs: a new stage, the current one, or before all of them.
 Status Place(Instruction instruction, Dockerfile& file) {
   if (const auto* from = std::get_if<From>(&instruction.body)) {
@@ -36,6 +58,7 @@ Status Place(Instruction instruction, Dockerfile& file) {
     return OkStatus();
   }
   if (!std::holds_alternative<Arg>(instruction.body)) {
+    file.failed = std::move(instruction);
     return Unknown("no build stage in current context");
   }
   file.global_args.push_back(std::move(instruction));
@@ -79,8 +102,10 @@ Status ParseInto(const SourceFile& file, Dockerfile& out) {
   out.empty_continuations = std::move(lexed.empty_continuations);
   for (LogicalLine& line : lexed.lines) {
     const LineRange lines = line.lines;
+    std::optional<Instruction> words = WordsOf(line, out.escape);
     auto instruction = ParseInstruction(std::move(line), out.escape);
     if (!instruction.ok()) {
+      out.failed = std::move(words);
       Error error = std::move(instruction).error();
       error.AddContext(fmt::format("dockerfile parse error on line {}", lines.first));
       return WithSource(std::move(error), file, lines);

@@ -84,6 +84,44 @@ TEST(HeredocTest, Words) {
   EXPECT_TRUE(HeredocsOf("RUN echo \"<<X\" '<<Y' <<<z").empty());
   EXPECT_TRUE(HeredocsOf("RUN echo $((1<<3))").empty());
   EXPECT_EQ(HeredocsOf("RUN cat << EOF").at(0).name, "EOF");
+  const auto stripped = HeredocsOf("RUN cat <<- EOF 3<<-\t'X'");
+  ASSERT_EQ(stripped.size(), 2U);
+  EXPECT_EQ(stripped[0].name, "EOF");
+  EXPECT_TRUE(stripped[0].strip_tabs);
+  EXPECT_EQ(stripped[1].name, "X");
+}
+
+TEST(HeredocTest, ShiftsInArithmeticAreNone) {
+  EXPECT_TRUE(HeredocsOf("RUN echo $((1 <<2)) $(( (1 << 2) + 1 ))").empty());
+  EXPECT_EQ(HeredocsOf("RUN echo $((1 <<2)) <<E").size(), 1U);
+  // Parentheses of commands, and such that do not close.
+  EXPECT_EQ(HeredocsOf("RUN echo $((cat <<E) | wc)").size(), 1U);
+  EXPECT_EQ(HeredocsOf("RUN echo $((1 <<E").size(), 1U);
+}
+
+TEST(HeredocTest, PathsAndNames) {
+  using Words = std::vector<std::string>;
+  EXPECT_EQ(PathWords("a <<\"my file\" b"), (Words{"a", "<<\"my file\"", "b"}));
+  EXPECT_EQ(PathWords("it's <<- EOF  \"x y\" "), (Words{"it's", "<<- EOF", "\"x", "y\""}));
+  EXPECT_EQ(PathWords("3<<'a b'c /d"), (Words{"3<<'a b'c", "/d"}));
+  EXPECT_EQ(PathWords(" "), Words());
+}
+
+TEST(HeredocTest, CarriageReturnsOfEveryLine) {
+  EXPECT_EQ(ScriptText("a\r\nb\r\n"), "a\nb\n");
+  EXPECT_EQ(ScriptText("a\r\nb\n"), "a\r\nb\n");
+  EXPECT_EQ(ScriptText("a\rb\n"), "a\rb\n");
+  EXPECT_EQ(ScriptText(""), "");
+}
+
+TEST(ParserTest, TextThatIsNoUtf8) {
+  const auto file =
+      ParseText("FROM a\n# caf\xE9\nENV A=caf\xE9\nRUN echo caf\xE9\nCMD [\"\xE9\"]\n");
+  ASSERT_TRUE(file.ok()) << file.error().ToString();
+  EXPECT_EQ(Get<Env>(*file, 0).pairs[0].value, "caf\xEF\xBF\xBD");
+  EXPECT_EQ(file->stages[0].instructions[0].comments[0], "caf\xEF\xBF\xBD");
+  EXPECT_EQ(Get<RunNode>(*file, 1).command.args[0], "echo caf\xE9");  // bytes for a shell
+  EXPECT_EQ(Get<Cmd>(*file, 2).command.args[0], "\xEF\xBF\xBD");
 }
 
 TEST(ParserTest, HeredocBodiesFollowInOrder) {

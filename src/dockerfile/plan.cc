@@ -113,8 +113,7 @@ Result<std::vector<std::string>> Excludes(const Options& options, const LoadedDo
   if (!text) {
     const llb::Output tree = SmallFiles(options, host, "context", {".dockerignore"},
                                         "context-.dockerignore", "[internal] load .dockerignore");
-    // Whether the folder itself is needed shows later.
-    TRY_ASSIGN(text, host.ReadIfShared(tree, ".dockerignore"));
+    TRY_ASSIGN(text, ReadIgnoreFile(host, tree, ".dockerignore"));
   }
   if (!text) return std::vector<std::string>();
   return ParseDockerignore(*text);
@@ -214,7 +213,7 @@ Result<LoadedDockerfile> LoadDockerfile(const Options& options, Host& host) {
   }
   loaded.source.data = std::move(*text);
   if (!remote) {
-    TRY_ASSIGN(loaded.ignore_file, host.ReadFile(tree, filename + ".dockerignore"));
+    TRY_ASSIGN(loaded.ignore_file, ReadIgnoreFile(host, tree, filename + ".dockerignore"));
   }
   loaded.llb_source = std::make_shared<llb::SourceFile>(
       llb::SourceFile{loaded.source.filename, loaded.source.data, "Dockerfile", tree});

@@ -91,7 +91,7 @@ Result<std::optional<std::vector<std::string>>> ParseJsonStrings(std::string_vie
   using Found = std::optional<std::vector<std::string>>;
   text = Trim(text);
   if (!text.starts_with('[')) return Found();
-  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto json = nlohmann::json::parse(ToValidUtf8(text), nullptr, /*allow_exceptions=*/false);
   if (!json.is_array()) return Found();
   std::vector<std::string> strings;
   strings.reserve(json.size());
