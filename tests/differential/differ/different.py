@@ -75,6 +75,8 @@ ROWS = {
         "sources/local missing",
         "sources/web, *",
     ],
+    "A folder's mode and owner count": ["changes/mode of a folder"],
+    "--exclude counts for files, and takes variables": ["copies/copy exclude with wildcard"],
     "Archives are the same every time": [
         "dockerfiles/base alone",
         "dockerfiles/on a base, overridden",
