@@ -46,8 +46,8 @@ std::string KeyOf(const Url& url, const Request& request) {
 
 // Same host and port, or the same host's https after its http.
 bool MayKeepCredentials(const Url& from, const Url& to) {
-  if (from.origin() == to.origin()) return true;
-  return from.host == to.host && from.scheme == "http" && to.scheme == "https" &&
+  if (SameOrigin(from, to)) return true;
+  return EqualsIgnoreCase(from.host, to.host) && from.scheme == "http" && to.scheme == "https" &&
          from.has_default_port() && to.has_default_port();
 }
 
@@ -119,7 +119,7 @@ Client::~Client() = default;
 
 std::unique_ptr<Client::Slot> Client::Acquire(const std::string& key) {
   std::list<std::unique_ptr<Slot>> expired;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto now = std::chrono::steady_clock::now();
   while (!idle_.empty() && now - idle_.front()->idle_since > kMaxIdle) {
     expired.splice(expired.end(), idle_, idle_.begin());
@@ -135,7 +135,7 @@ std::unique_ptr<Client::Slot> Client::Acquire(const std::string& key) {
 
 void Client::Release(std::unique_ptr<Slot> slot) {
   std::unique_ptr<Slot> evicted;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   slot->idle_since = std::chrono::steady_clock::now();
   idle_.push_back(std::move(slot));
   if (idle_.size() > options_.max_idle_connections) {
@@ -153,7 +153,7 @@ Result<Response> Client::Once(const Request& request, ResponseSink& sink, Failur
   Result<Response> response = [&]() -> Result<Response> {
     CURL* const easy = slot->NewEasy();
     if (easy == nullptr) return ResourceExhausted("out of memory");
-    Transfer transfer(slot->multi(), easy, request, url, options_, sink);
+    Transfer transfer(slot->multi(), easy, request, url, {options_, ca_bundles_}, sink);
     return transfer.Run(failure);
   }();
   Release(std::move(slot));
@@ -189,7 +189,9 @@ Result<Response> Client::Send(const Request& request, size_t body_limit, Failure
   Failure& outcome = failure != nullptr ? *failure : ignored;
   LimitedSink sink(body_limit);
   sink.set_head(request.method == "HEAD");
-  Result<Response> response = Stream(request, sink, &outcome);
+  Request whole = request;
+  whole.is_document = request.body == nullptr;
+  Result<Response> response = Stream(whole, sink, &outcome);
   if (!response.ok()) {
     if (sink.exceeded()) {
       outcome = Failure::kBodyLimit;

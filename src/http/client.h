@@ -1,13 +1,15 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 
+#include "base/mutex.h"
 #include "base/result.h"
+#include "http/ca_bundles.h"
 #include "http/message.h"
 #include "http/proxy.h"
 
@@ -22,12 +24,16 @@ class Library {
   Library& operator=(const Library&) = delete;
 };
 
+inline constexpr std::chrono::milliseconds kStallTimeout{120'000};
+
 struct ClientOptions {
   std::string user_agent = "kiln";
   ProxySettings proxies;
   // PEM bundle of trusted roots; "" means the first one that is found of the usual places.
   std::string ca_bundle;
   size_t max_idle_connections = 32;
+  // For requests that name none. A peer that sends no kilobyte in ten times that is given up, too.
+  std::chrono::milliseconds stall_timeout = kStallTimeout;
 };
 
 // Takes a response as it arrives, on the thread that called Stream.
@@ -58,18 +64,20 @@ class Client {
   // The body goes to `sink`; the answer's own body is empty.
   Result<Response> Stream(const Request& request, ResponseSink& sink, Failure* failure = nullptr);
 
+  class Slot;  // inside http only
+
  private:
-  class Slot;
   friend class Transfer;
 
-  std::unique_ptr<Slot> Acquire(const std::string& key);
-  void Release(std::unique_ptr<Slot> slot);
+  std::unique_ptr<Slot> Acquire(const std::string& key) EXCLUDES(mutex_);
+  void Release(std::unique_ptr<Slot> slot) EXCLUDES(mutex_);
   Result<Response> Once(const Request& request, ResponseSink& sink, Failure& failure);
 
   const ClientOptions options_;
-  std::mutex mutex_;
+  CaBundles ca_bundles_;
+  Mutex mutex_;
   // Most recently used last.
-  std::list<std::unique_ptr<Slot>> idle_;
+  std::list<std::unique_ptr<Slot>> idle_ GUARDED_BY(mutex_);
 };
 
 }  // namespace kiln::http

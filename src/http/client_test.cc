@@ -6,9 +6,14 @@
 #include <future>
 #include <thread>
 
+#include "base/fd.h"
 #include "base/strings.h"
+#include "http/ca_bundles.h"
+#include "http/gzip_sink.h"
 #include "http/retry.h"
+#include "http/slot.h"
 #include "http/testing/fake_server.h"
+#include "http/transfer.h"
 
 namespace kiln::http {
 namespace {
@@ -82,16 +87,16 @@ TEST_F(ClientTest, LimitsHeaders) {
       << response.error().ToString();
 }
 
-// libcurl 7.88 follows a pointer to the last header of the transfer before.
-TEST_F(ClientTest, AFoldedLineAfterTheStatusIsHarmless) {
-  std::atomic<int> count{0};
-  FakeServer server([&](const ReceivedRequest&) {
-    const char* header = count++ == 0 ? "A: b\r\n" : " folded: line\r\n";
-    return Reply{.raw = std::string("HTTP/1.1 200 X\r\n") + header + "\r\n"};
-  });
-  EXPECT_TRUE(client_.Send(Get(server.url())).ok());
-  (void)client_.Send(Get(server.url()));
-  EXPECT_EQ(server.connections(), 2);
+TEST_F(ClientTest, EachTransferHasAHandleOfItsOwn) {
+  Client::Slot slot("key");
+  ASSERT_TRUE(slot.valid());
+  CURL* const first = slot.NewEasy();
+  ASSERT_EQ(curl_easy_setopt(first, CURLOPT_PRIVATE, &slot), CURLE_OK);
+  CURL* const second = slot.NewEasy();
+  // Nothing of the first is in it, wherever it lies.
+  void* kept = nullptr;
+  ASSERT_EQ(curl_easy_getinfo(second, CURLINFO_PRIVATE, &kept), CURLE_OK);
+  EXPECT_EQ(kept, nullptr);
 }
 
 TEST_F(ClientTest, DropsAuthorizationAcrossOrigins) {
@@ -113,6 +118,118 @@ TEST_F(ClientTest, DropsAuthorizationAcrossOrigins) {
   EXPECT_EQ(response->url, other.url("/x"));
   request.url = server.url("/home");
   EXPECT_EQ(client_.Send(request)->body, "[Basic c2VjcmV0]");
+}
+
+// Ordinary headers are none; what continues one is refused, since no sound server sends it.
+TEST_F(ClientTest, RefusesHeadersThatGoOnInTheNextLine) {
+  for (const char* line : {"A: b\r\n", "HTTP/1.1 200 OK\r\n", "\r\n", "A:  b\tc\r\n"}) {
+    EXPECT_FALSE(IsFolded(line)) << line;
+  }
+  EXPECT_TRUE(IsFolded(" more\r\n"));
+  EXPECT_TRUE(IsFolded("\tmore\r\n"));
+}
+
+TEST_F(ClientTest, TrailersChangeNothing) {
+  FakeServer server([](const ReceivedRequest&) {
+    return Reply{.raw =
+                     "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\nETag: one\r\n\r\n"
+                     "2\r\nok\r\n0\r\nLocation: elsewhere\r\n\r\n"};
+  });
+  auto response = client_.Send(Get(server.url()));
+  ASSERT_TRUE(response.ok()) << response.error().ToString();
+  EXPECT_EQ(response->body, "ok");
+  EXPECT_EQ(response->header("ETag"), "one");
+  EXPECT_EQ(response->header("Location"), "");
+}
+
+TEST_F(ClientTest, ADocumentThatDripsIsGivenUp) {
+  FakeServer server([](const ReceivedRequest&) {
+    return Reply{.body = std::string(1000, 'x'), .drip = milliseconds(20)};
+  });
+  ClientOptions options;
+  options.stall_timeout = milliseconds(40);
+  Client client(library_, options);
+  auto response = client.Send(Get(server.url()));
+  ASSERT_FALSE(response.ok());
+  EXPECT_NE(response.error().ToString().find("no whole answer in 400 ms"), std::string::npos)
+      << response.error().ToString();
+  // A download too, unless it gets on.
+  struct Drop final : ResponseSink {
+    Status OnHeaders(const Response&) override { return OkStatus(); }
+    Status OnData(std::string_view) override { return OkStatus(); }
+  } sink;
+  Failure failure = Failure::kNone;
+  response = client.Stream(Get(server.url()), sink, &failure);
+  ASSERT_FALSE(response.ok());
+  EXPECT_NE(response.error().ToString().find("too slow"), std::string::npos)
+      << response.error().ToString();
+  EXPECT_EQ(failure, Failure::kTimeout);
+}
+
+TEST_F(ClientTest, ReadsTrustedCertificatesOncePerChange) {
+  CaBundles bundles;
+  const std::string folder = testing::TempDir();
+  const std::string system = folder + "/ca-system";
+  const std::string extra = folder + "/ca-extra";
+  ASSERT_TRUE(WriteFileAtomically(system, "S").ok());
+  ASSERT_TRUE(WriteFileAtomically(extra, "one").ok());
+  auto first = bundles.Get(system, {extra});
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(**first, "S\none");
+  EXPECT_EQ(bundles.Get(system, {extra})->get(), first->get());
+  ASSERT_TRUE(WriteFileAtomically(extra, "two").ok());
+  EXPECT_EQ(**bundles.Get(system, {extra}), "S\ntwo");
+  EXPECT_EQ(**bundles.Get(folder + "/none", {extra}), "\ntwo");
+  EXPECT_FALSE(bundles.Get(system, {folder + "/none"}).ok());
+}
+
+class Collected final : public ResponseSink {
+ public:
+  Status OnHeaders(const Response& response) override {
+    headers = response.headers;
+    body.clear();
+    return OkStatus();
+  }
+  Status OnData(std::string_view data) override {
+    body += data;
+    return OkStatus();
+  }
+  Headers headers;
+  std::string body;
+};
+
+// gzip -n of "plain text\n" and of nothing.
+constexpr std::string_view kPlainGzip(
+    "\x1f\x8b\x08\0\0\0\0\0\0\x03\x2b\xc8\x49\xcc\xcc\x53\x28\x49\xad\x28\xe1\x02\0\x22\x36\x29\xf7"
+    "\x0b\0\0\0",
+    31);
+
+TEST(GzipSinkTest, UndoesContentEncoding) {
+  Response answer{.status = 200,
+                  .headers = {{"Content-Encoding", "GZIP"}, {"Content-Length", "31"}}};
+  Collected inner;
+  GzipSink sink(inner);
+  // A byte at a time, and two members after each other.
+  ASSERT_TRUE(sink.OnHeaders(answer).ok());
+  for (int i = 0; i < 2; ++i) {
+    for (const char c : kPlainGzip) ASSERT_TRUE(sink.OnData({&c, 1}).ok());
+  }
+  EXPECT_TRUE(sink.Finish().ok());
+  EXPECT_EQ(inner.body, "plain text\nplain text\n");
+  EXPECT_TRUE(inner.headers.empty());
+  // Ends early; is none; is empty; is not packed.
+  ASSERT_TRUE(sink.OnHeaders(answer).ok());
+  ASSERT_TRUE(sink.OnData(kPlainGzip.substr(0, 20)).ok());
+  EXPECT_FALSE(sink.Finish().ok());
+  ASSERT_TRUE(sink.OnHeaders(answer).ok());
+  EXPECT_FALSE(sink.OnData("plain text, nothing else").ok());
+  ASSERT_TRUE(sink.OnHeaders(answer).ok());
+  EXPECT_TRUE(sink.Finish().ok());
+  answer.headers = {{"Content-Encoding", "br"}};
+  ASSERT_TRUE(sink.OnHeaders(answer).ok());
+  ASSERT_TRUE(sink.OnData("as it is").ok());
+  EXPECT_TRUE(sink.Finish().ok());
+  EXPECT_EQ(inner.body, "as it is");
 }
 
 TEST_F(ClientTest, StopsRedirectLoops) {
@@ -275,6 +392,37 @@ TEST(UrlTest, ParsesAndResolves) {
   EXPECT_EQ(*ResolveUrl("https://h/a", "//other/x"), "https://other/x");
   EXPECT_EQ(RedactUrl("https://u:p@h/x?token=1"), "https://h/x");
   EXPECT_EQ(WithQuery("http://h/?a=b", "c", "d/e f"), "http://h/?a=b&c=d%2Fe%20f");
+}
+
+// Programs take these for 127.0.0.1, or for another address than a reader would think of.
+TEST(UrlTest, ANumberIsNoAddressUnlessItIsWrittenAsOne) {
+  for (const char* host : {"127.1", "2130706433", "0x7f.1", "0x7f000001", "0177.0.0.1", "127.1.",
+                           "127.0.0.1.", "1.2.3.4.5", "10.0.0.256", "%31.2.3.4", "a.7"}) {
+    EXPECT_FALSE(Url::Parse(std::string("http://") + host + ":80/x").ok()) << host;
+    EXPECT_FALSE(Url::Parse(std::string("http://u:p@") + host + "/x").ok()) << host;
+    EXPECT_FALSE(ResolveUrl("https://h/a", std::string("//") + host + "/x").ok()) << host;
+    EXPECT_FALSE(ResolveUrl("https://h/a", std::string("http://") + host + "/x").ok()) << host;
+  }
+  const auto refused = Url::Parse("http://127.1:5000/v2/");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().ToString().find("no such host: \"127.1\""), std::string::npos)
+      << refused.error().ToString();
+  for (const char* host :
+       {"127.0.0.1", "10.2.3.4", "7up", "1.2.3.4.example", "x7", "0xyz", "[::1]"}) {
+    EXPECT_TRUE(Url::Parse(std::string("http://") + host + ":80/x").ok()) << host;
+  }
+  EXPECT_EQ(*ResolveUrl("http://127.0.0.1:81/a", "/b?next=http://127.1/"),
+            "http://127.0.0.1:81/b?next=http://127.1/");
+}
+
+TEST(UrlTest, KnowsOneOrigin) {
+  const auto same = [](const char* a, const char* b) {
+    return SameOrigin(*Url::Parse(a), *Url::Parse(b));
+  };
+  EXPECT_TRUE(same("https://h:443/a", "https://h/b"));
+  EXPECT_TRUE(same("http://H", "http://h:80"));
+  EXPECT_FALSE(same("http://h:443", "https://h:443"));
+  EXPECT_FALSE(same("https://h:444", "https://h"));
 }
 
 TEST(UrlTest, KnowsLoopback) {

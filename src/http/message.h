@@ -81,8 +81,12 @@ struct Request {
   CancelToken cancel;
   std::optional<SteadyTime> deadline;
   std::chrono::milliseconds connect_timeout{30'000};
-  // No byte either way for so long (time spent in sink and source not counted) ends the request.
-  std::chrono::milliseconds stall_timeout{120'000};
+  // No byte either way for so long (time spent in sink and source not counted) ends the request;
+  // nothing: as the client's options say.
+  std::optional<std::chrono::milliseconds> stall_timeout;
+  // What is asked for is small: an answer that is not whole in ten times the stall timeout is given
+  // up, however steadily it drips. Client::Send sets it for requests without a body.
+  bool is_document = false;
   // 0: a redirect is the answer.
   int max_redirects = 10;
 };

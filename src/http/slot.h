@@ -25,8 +25,8 @@ class Client::Slot {
 
   const std::string& key() const { return key_; }
   CURLM* multi() const { return multi_; }
-  // One for each transfer: libcurl 7.88 keeps, from one to the next, a pointer to a header
-  // that is gone, and follows it when an answer begins with a folded line. Null: out of memory.
+  // A fresh one for each transfer, because a handle of libcurl 7.88 keeps state of the transfer
+  // before. Null: out of memory.
   CURL* NewEasy() {
     if (easy_ != nullptr) curl_easy_cleanup(easy_);
     return easy_ = curl_easy_init();

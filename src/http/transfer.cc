@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/strings.h"
 
 namespace kiln::http {
@@ -16,10 +15,11 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr size_t kMaxHeaderBytes = size_t{256} << 10;
-constexpr size_t kMaxCaBytes = size_t{32} << 20;
 // Of the body of a redirect that is followed.
 constexpr size_t kMaxDroppedBytes = size_t{1} << 20;
 constexpr long kBufferBytes = 128L << 10;
+// What counts as progress of a slow transfer.
+constexpr size_t kSlowBytes = 1024;
 
 struct FailureRow {
   CURLcode curl;
@@ -68,8 +68,14 @@ bool IsRedirect(const Response& response) {
 }
 
 Transfer::Transfer(CURLM* multi, CURL* easy, const Request& request, const Url& url,
-                   const ClientOptions& options, ResponseSink& sink)
-    : multi_(multi), easy_(easy), request_(request), url_(url), options_(options), sink_(sink) {
+                   const TransferShared& shared, ResponseSink& sink)
+    : multi_(multi),
+      easy_(easy),
+      request_(request),
+      url_(url),
+      options_(shared.options),
+      ca_bundles_(shared.ca_bundles),
+      sink_(sink) {
   response_.url = request.url;
 }
 
@@ -96,13 +102,9 @@ Status Transfer::ConfigureTls() {
   if (tls.ca_files.empty()) {
     curl_easy_setopt(easy_, CURLOPT_CAINFO, options_.ca_bundle.c_str());
   } else {
-    if (auto system = ReadFile(options_.ca_bundle, kMaxCaBytes)) ca_blob_ = *std::move(system);
-    for (const std::string& file : tls.ca_files) {
-      TRY_ASSIGN_CTX(const std::string extra, ReadFile(file, kMaxCaBytes),
-                     "reading CA certificates");
-      ca_blob_ += "\n" + extra;
-    }
-    curl_blob blob{ca_blob_.data(), ca_blob_.size(), CURL_BLOB_NOCOPY};
+    TRY_ASSIGN(ca_blob_, ca_bundles_.Get(options_.ca_bundle, tls.ca_files));
+    // Lives as long as the transfer: curl does not copy it, and only reads.
+    curl_blob blob{const_cast<char*>(ca_blob_->data()), ca_blob_->size(), CURL_BLOB_NOCOPY};
     curl_easy_setopt(easy_, CURLOPT_CAINFO_BLOB, &blob);
   }
   if (tls.client) {
@@ -185,14 +187,24 @@ size_t Transfer::OnHeader(char* data, size_t size, size_t count, void* self) {
   return static_cast<Transfer*>(self)->TakeHeader({data, size * count});
 }
 
+bool IsFolded(std::string_view header_line) {
+  return header_line.starts_with(' ') || header_line.starts_with('\t');
+}
+
 size_t Transfer::TakeHeader(std::string_view line) {
-  Touch();
+  Touch(line.size());
   header_bytes_ += line.size();
   if (header_bytes_ > kMaxHeaderBytes) {
     Fail(Failure::kProtocol,
          ResourceExhausted("response headers are longer than {} bytes", kMaxHeaderBytes));
     return 0;
   }
+  if (IsFolded(line)) {
+    Fail(Failure::kProtocol, Unavailable("a response header goes on in the next line"));
+    return 0;
+  }
+  // A trailer says nothing that matters, and the headers have been acted upon.
+  if (delivered_) return line.size();
   if (line.starts_with("HTTP/")) {
     // A new response: what came before was interim (100 Continue).
     response_.headers.clear();
@@ -216,6 +228,7 @@ Status Transfer::DeliverHeaders() {
 
 size_t Transfer::OnWrite(char* data, size_t size, size_t count, void* self) {
   auto& transfer = *static_cast<Transfer*>(self);
+  const TimePoint begin = steady_clock::now();
   Status status = transfer.DeliverHeaders();
   // The body of a redirect that is followed is nobody's.
   const bool drop = IsRedirect(transfer.response_) && transfer.request_.max_redirects > 0;
@@ -225,7 +238,8 @@ size_t Transfer::OnWrite(char* data, size_t size, size_t count, void* self) {
     return 0;
   }
   if (status.ok() && !drop) status = transfer.sink_.OnData({data, size * count});
-  transfer.Touch();
+  transfer.NotCounted(begin);
+  transfer.Touch(size * count);
   if (status.ok()) return size * count;
   transfer.Fail(Failure::kCaller, std::move(status).error());
   return 0;
@@ -233,8 +247,10 @@ size_t Transfer::OnWrite(char* data, size_t size, size_t count, void* self) {
 
 size_t Transfer::OnRead(char* data, size_t size, size_t count, void* self) {
   auto& transfer = *static_cast<Transfer*>(self);
+  const TimePoint begin = steady_clock::now();
   auto read = transfer.request_.body->Read(data, size * count);
-  transfer.Touch();
+  transfer.NotCounted(begin);
+  transfer.Touch(read.ok() ? *read : 0);
   if (read.ok()) {
     transfer.sent_bytes_ += static_cast<int64_t>(*read);
     const auto total = transfer.request_.body->size();
@@ -266,7 +282,7 @@ Status Transfer::CheckTime() const {
 
 int Transfer::PollMilliseconds() const {
   const auto now = steady_clock::now();
-  auto until = last_activity_ + request_.stall_timeout;
+  auto until = last_activity_ + stall_timeout();
   if (request_.deadline) {
     until = std::min(until, time_point_cast<steady_clock::duration>(*request_.deadline));
   }
@@ -287,8 +303,29 @@ Status Transfer::Conclude(CURLcode code) {
   return Error(row.code, text);
 }
 
+void Transfer::Touch(size_t bytes) {
+  last_activity_ = steady_clock::now();
+  if ((slow_bytes_ += bytes) < kSlowBytes) return;
+  slow_since_ = last_activity_;
+  slow_bytes_ = 0;
+}
+
+Status Transfer::CheckPace() {
+  const TimePoint now = steady_clock::now();
+  if (now - last_activity_ > stall_timeout()) {
+    return Unavailable("no data for {} ms", stall_timeout().count());
+  }
+  const milliseconds most = kSlowFactor * stall_timeout();
+  if (request_.is_document && now - begin_ > most) {
+    return Unavailable("no whole answer in {} ms", most.count());
+  }
+  if (now - slow_since_ <= most) return OkStatus();
+  return Unavailable("{} bytes in {} ms: too slow", slow_bytes_, most.count());
+}
+
 Status Transfer::Drive() {
-  Touch();
+  Touch(kSlowBytes);
+  begin_ = last_activity_;
   if (curl_multi_add_handle(multi_, easy_) != CURLM_OK) return Internal("curl refused the request");
   added_ = true;
   CURLM* multi = multi_;
@@ -306,9 +343,9 @@ Status Transfer::Drive() {
       failure_ = Failure::kStopped;
       return status;
     }
-    if (steady_clock::now() - last_activity_ > request_.stall_timeout) {
+    if (Status status = CheckPace(); !status.ok()) {
       failure_ = Failure::kTimeout;
-      return Unavailable("no data for {} ms", request_.stall_timeout.count());
+      return status;
     }
     curl_multi_poll(multi_, nullptr, 0, PollMilliseconds(), nullptr);
   }

@@ -4,20 +4,36 @@
 
 #include <curl/curl.h>
 
+#include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "http/ca_bundles.h"
 #include "http/client.h"
 #include "http/slot.h"
 #include "http/url.h"
 
 namespace kiln::http {
 
+// A transfer may take this many times the stall timeout for a kilobyte.
+inline constexpr int kSlowFactor = 10;
+
+// What all transfers of a client share.
+struct TransferShared {
+  const ClientOptions& options;
+  CaBundles& ca_bundles;
+};
+
+// Whether a header line continues the one before (RFC 9112, 5.2: obsolete, to be refused).
+bool IsFolded(std::string_view header_line);
+
 // One exchange on one connection: no redirects, no retries.
 class Transfer {
  public:
   Transfer(CURLM* multi, CURL* easy, const Request& request, const Url& url,
-           const ClientOptions& options, ResponseSink& sink);
+           const TransferShared& shared, ResponseSink& sink);
   ~Transfer();
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
@@ -42,24 +58,37 @@ class Transfer {
 
   size_t TakeHeader(std::string_view line);
   void Fail(Failure failure, Error error);
-  void Touch() { last_activity_ = std::chrono::steady_clock::now(); }
+  using TimePoint = std::chrono::steady_clock::time_point;
+  std::chrono::milliseconds stall_timeout() const {
+    return request_.stall_timeout.value_or(options_.stall_timeout);
+  }
+  // So many bytes went either way.
+  void Touch(size_t bytes);
+  // Time since then was the caller's, in sink or source.
+  void NotCounted(TimePoint since) { slow_since_ += std::chrono::steady_clock::now() - since; }
+  // An error if the peer is silent, or as good as that.
+  Status CheckPace();
 
   CURLM* multi_;
   CURL* easy_;
   const Request& request_;
   const Url& url_;
   const ClientOptions& options_;
+  CaBundles& ca_bundles_;
   ResponseSink& sink_;
 
   Response response_;
   curl_slist* headers_ = nullptr;
-  std::string ca_blob_;
+  std::shared_ptr<const std::string> ca_blob_;
   size_t header_bytes_ = 0;
   size_t dropped_bytes_ = 0;
   int64_t sent_bytes_ = 0;
   bool delivered_ = false;
   bool added_ = false;
-  std::chrono::steady_clock::time_point last_activity_;
+  TimePoint last_activity_;
+  TimePoint begin_;
+  TimePoint slow_since_;
+  size_t slow_bytes_ = 0;  // since then
   Failure failure_ = Failure::kNone;
   std::optional<Error> error_;
   char message_[CURL_ERROR_SIZE] = {};

@@ -36,6 +36,43 @@ Result<CurlUrl> ParseUrl(std::string_view text) {
   return url;
 }
 
+// As written, without user info, port and brackets.
+std::string_view WrittenHost(std::string_view url) {
+  const size_t scheme = url.find("://");
+  if (scheme == std::string_view::npos) return {};
+  url.remove_prefix(scheme + 3);
+  url = url.substr(0, url.find_first_of("/?#"));
+  if (const size_t at = url.rfind('@'); at != std::string_view::npos) url.remove_prefix(at + 1);
+  if (url.starts_with('[')) return url.substr(1, url.find(']') - 1);
+  return url.substr(0, url.find(':'));
+}
+
+bool IsIpv4(std::string_view host) {
+  in_addr address{};
+  return inet_pton(AF_INET, std::string(host).c_str(), &address) == 1;
+}
+
+// Whether the last label is one that the older notations of IPv4 addresses end with.
+bool EndsInNumber(std::string_view host) {
+  if (host.ends_with('.')) host.remove_suffix(1);
+  std::string_view label = host.substr(host.rfind('.') + 1);
+  const bool hex = label.starts_with("0x") || label.starts_with("0X");
+  if (hex) label.remove_prefix(2);
+  return (hex || !label.empty()) && std::all_of(label.begin(), label.end(), [&](char c) {
+           return (c >= '0' && c <= '9') ||
+                  (hex && ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')));
+         });
+}
+
+// `host` is what libcurl makes of the URL.
+Status CheckHost(std::string_view host, std::string_view text) {
+  const std::string_view written = WrittenHost(text);
+  if (IsIpv4(host) && written == host) return OkStatus();
+  if (!IsIpv4(host) && !EndsInNumber(host)) return OkStatus();
+  return InvalidArgument("invalid URL {}: no such host: {} is no IPv4 address of four numbers",
+                         Quoted(RedactUrl(text)), Quoted(written));
+}
+
 }  // namespace
 
 Result<Url> Url::Parse(std::string_view text) {
@@ -50,6 +87,7 @@ Result<Url> Url::Parse(std::string_view text) {
     url.host = url.host.substr(1, url.host.size() - 2);
   }
   if (url.host.empty()) return InvalidArgument("invalid URL {}: no host", Quoted(RedactUrl(text)));
+  TRY(CheckHost(url.host, text));
   url.port = Part(parsed.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT);
   url.path = Part(parsed.get(), CURLUPART_PATH);
   if (url.path.empty()) url.path = "/";
@@ -70,6 +108,10 @@ std::string Url::ToString() const {
   return origin() + path + (query.empty() ? std::string() : "?" + query);
 }
 
+bool SameOrigin(const Url& a, const Url& b) {
+  return a.scheme == b.scheme && EqualsIgnoreCase(a.host, b.host) && a.port == b.port;
+}
+
 Result<std::string> ResolveUrl(std::string_view base, std::string_view location) {
   TRY_ASSIGN(const CurlUrl url, ParseUrl(base));
   if (location.find('\0') != std::string_view::npos) return InvalidArgument("invalid URL");
@@ -78,6 +120,13 @@ Result<std::string> ResolveUrl(std::string_view base, std::string_view location)
   if (code != CURLUE_OK) {
     return InvalidArgument("invalid URL {}: {}", Quoted(RedactUrl(location)),
                            curl_url_strerror(code));
+  }
+  // Another host than the base's: the location wrote it, and libcurl has rewritten it.
+  TRY_ASSIGN(const Url from, Url::Parse(base));
+  const std::string host = Part(url.get(), CURLUPART_HOST);
+  if (host != from.host && host != "[" + from.host + "]") {
+    const bool no_scheme = location.starts_with("//");
+    TRY(CheckHost(host, no_scheme ? "http:" + std::string(location) : std::string(location)));
   }
   std::string text = Part(url.get(), CURLUPART_URL);
   TRY(Url::Parse(text));

@@ -15,6 +15,8 @@ struct Url {
   std::string path;    // "/…"
   std::string query;   // without "?"
 
+  // A host that looks like a number must be an IPv4 address as people write it, four decimal
+  // numbers: of "127.1" or "0x7f000001" programs make other addresses than is written there.
   static Result<Url> Parse(std::string_view text);
 
   bool has_default_port() const;
@@ -26,6 +28,9 @@ struct Url {
 
   friend bool operator==(const Url&, const Url&) = default;
 };
+
+// Same scheme, host (letter case ignored) and port, whether the port is written or not.
+bool SameOrigin(const Url& a, const Url& b);
 
 // `location` (absolute or relative) as seen from `base`.
 Result<std::string> ResolveUrl(std::string_view base, std::string_view location);

@@ -111,7 +111,13 @@ bool SendReply(int fd, const ReceivedRequest& request, const Reply& reply) {
     SendAll(fd, head + reply.body.substr(0, *reply.cut_after));
     return false;
   }
-  return SendAll(fd, head + reply.body);
+  if (reply.drip.count() == 0) return SendAll(fd, head + reply.body);
+  if (!SendAll(fd, head)) return false;
+  for (const char& byte : reply.body) {
+    std::this_thread::sleep_for(reply.drip);
+    if (!SendAll(fd, {&byte, 1})) return false;
+  }
+  return true;
 }
 
 }  // namespace

@@ -32,6 +32,8 @@ struct Reply {
   std::string body;
   // Says this in Content-Length instead of the body's size.
   std::optional<int64_t> claimed_length;
+  // Sends the body a byte at a time, with such pauses.
+  std::chrono::milliseconds drip{0};
   // Sends only so many bytes of the body, then closes.
   std::optional<size_t> cut_after;
   // Closes without any answer.
