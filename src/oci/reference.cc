@@ -132,6 +132,9 @@ bool LooksLikeDomain(std::string_view first) {
          HasUpper(first);
 }
 
+// A reference may name the digest of zeros, which Digest takes for none.
+std::string TextOf(const Digest& digest) { return "sha256:" + digest.hex(); }
+
 }  // namespace
 
 Result<Reference> Reference::Make(std::string_view domain, std::string_view path) {
@@ -207,14 +210,14 @@ Result<Reference> Reference::ParseIdentifier(std::string_view text) {
 }
 
 std::string Reference::object() const {
-  if (digest_) return digest_->ToString();
+  if (digest_) return TextOf(*digest_);
   return tag_.empty() ? "latest" : tag_;
 }
 
 std::string Reference::ToString() const {
   std::string out = name();
   if (!tag_.empty()) out += ":" + tag_;
-  if (digest_) out += "@" + digest_->ToString();
+  if (digest_) out += "@" + TextOf(*digest_);
   return out;
 }
 
@@ -234,7 +237,7 @@ std::string Reference::FamiliarName() const {
 std::string Reference::Familiar() const {
   std::string out = FamiliarName();
   if (!tag_.empty()) out += ":" + tag_;
-  if (digest_) out += "@" + digest_->ToString();
+  if (digest_) out += "@" + TextOf(*digest_);
   return out;
 }
 

@@ -12,7 +12,6 @@
 namespace kiln::registry {
 namespace {
 
-constexpr std::chrono::milliseconds kLockSlice{50};
 constexpr size_t kPayloadBytes = 32;
 constexpr size_t kSignatureBytes = 64;
 constexpr size_t kMaxTokens = 256;
@@ -45,13 +44,6 @@ bool VerifySignature(const TokenAuthorityKey& key, std::string_view signed_messa
                           payload.size()) == 1;
 }
 
-Result<InterruptibleLock> InterruptibleLock::Take(const progress::Activity& activity,
-                                                  std::timed_mutex& mutex) {
-  std::unique_lock<std::timed_mutex> lock(mutex, std::defer_lock);
-  while (!lock.try_lock_for(kLockSlice)) TRY(activity.Check());
-  return InterruptibleLock(std::move(lock));
-}
-
 bool AuthHandler::Fits(const Challenge& challenge) const {
   return challenge.scheme == scheme_ && challenge.Get("realm") == realm_ &&
          challenge.Get("service") == service_;
@@ -82,13 +74,13 @@ Result<AuthHandler::Identity> AuthHandler::AskIdentity(const AuthContext& contex
 Result<AuthHandler::Identity> AuthHandler::GetIdentity(const AuthContext& context,
                                                        const progress::Activity& activity,
                                                        const std::string& host) {
-  TRY_ASSIGN(const InterruptibleLock asking, InterruptibleLock::Take(activity, asking_));
+  TRY_ASSIGN(const auto asking, asking_.Enter(activity));
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (identity_) return *identity_;
   }
   TRY_ASSIGN(Identity identity, AskIdentity(context, activity, host));
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   identity_ = identity;
   return identity;
 }
@@ -107,7 +99,7 @@ Result<Token> AuthHandler::FetchToken(const AuthContext& context,
 }
 
 std::shared_ptr<AuthHandler::TokenSlot> AuthHandler::SlotOf(const std::string& scopes) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (tokens_.size() > kMaxTokens) tokens_.clear();
   auto& slot = tokens_[scopes];
   if (!slot) slot = std::make_shared<TokenSlot>();
@@ -119,14 +111,14 @@ Result<SecretString> AuthHandler::BearerHeader(const AuthContext& context,
                                                const AuthAttempt& attempt) {
   const std::shared_ptr<TokenSlot> slot = SlotOf(attempt.scopes.ToString());
   // One fetch for all that wait for the same token.
-  TRY_ASSIGN(const InterruptibleLock fetching, InterruptibleLock::Take(activity, slot->fetching));
+  TRY_ASSIGN(const auto fetching, slot->fetching.Enter(activity));
   {
-    const std::lock_guard lock(slot->mutex);
+    const MutexLock lock(slot->mutex);
     if (!slot->header.empty() && context.clock.Steady() < slot->until) return slot->header;
   }
   TRY_ASSIGN(const Token token, FetchToken(context, activity, attempt));
   if (token.token.empty()) return Unauthenticated("no token for {}", attempt.host);
-  const std::lock_guard lock(slot->mutex);
+  const MutexLock lock(slot->mutex);
   slot->header = SecretString("Bearer " + token.token.Reveal());
   slot->until = TokenDeadline(token, context.clock);
   return slot->header;
@@ -143,14 +135,14 @@ Result<SecretString> AuthHandler::Header(const AuthContext& context,
 }
 
 void AuthHandler::Drop(const std::string& header) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!bearer()) {
     // The user may log in again: ask anew next time.
     identity_.reset();
     return;
   }
   std::erase_if(tokens_, [&](const auto& item) {
-    const std::lock_guard slot_lock(item.second->mutex);
+    const MutexLock slot_lock(item.second->mutex);
     return SameSecret(item.second->header.Reveal(), header);
   });
 }
@@ -160,7 +152,7 @@ bool AuthHandler::Verify(const AuthContext& context, const progress::Activity& a
   if (context.credentials == nullptr || session_id.empty()) return false;
   std::optional<Identity> identity;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     identity = identity_;
   }
   if (!identity) return false;

@@ -5,27 +5,17 @@
 #include <atomic>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "http/client.h"
 #include "http/retry.h"
 #include "registry/authorizer.h"
+#include "registry/gate.h"
 
 namespace kiln::registry {
-
-// A std::mutex whose wait the activity can end.
-class InterruptibleLock {
- public:
-  static Result<InterruptibleLock> Take(const progress::Activity& activity,
-                                        std::timed_mutex& mutex);
-
- private:
-  explicit InterruptibleLock(std::unique_lock<std::timed_mutex> lock) : lock_(std::move(lock)) {}
-  std::unique_lock<std::timed_mutex> lock_;
-};
 
 // What a session is asked with: who, where, and what for.
 struct AuthContext {
@@ -64,10 +54,10 @@ class AuthHandler {
 
  private:
   struct TokenSlot {
-    std::timed_mutex fetching;
-    std::mutex mutex;
-    SecretString header;
-    SteadyTime until{};
+    Gate fetching;
+    Mutex mutex;
+    SecretString header GUARDED_BY(mutex);
+    SteadyTime until GUARDED_BY(mutex){};
   };
   // The session's answer: either a key (it fetches tokens itself) or credentials.
   struct Identity {
@@ -90,10 +80,10 @@ class AuthHandler {
   const std::string realm_;
   const std::string service_;
 
-  std::timed_mutex asking_;
-  std::mutex mutex_;
-  std::optional<Identity> identity_;
-  std::map<std::string, std::shared_ptr<TokenSlot>> tokens_;
+  Gate asking_;
+  Mutex mutex_;
+  std::optional<Identity> identity_ GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<TokenSlot>> tokens_ GUARDED_BY(mutex_);
 };
 
 // Whether `signed_message` (64 bytes of Ed25519 signature, then the message) is `payload` signed by

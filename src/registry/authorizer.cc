@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/ids.h"
 #include "registry/auth_handler.h"
+#include "registry/errors.h"
 
 namespace kiln::registry {
 namespace {
@@ -44,7 +45,7 @@ void Authorizer::DropIdle() {
 }
 
 std::shared_ptr<AuthHandler> Authorizer::Find(const AuthAttempt& attempt) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   DropIdle();
   const auto it =
       handlers_.find({attempt.host, attempt.purpose, attempt.sessions[attempt.current]});
@@ -60,7 +61,7 @@ std::shared_ptr<AuthHandler> Authorizer::FindShared(const progress::Activity& ac
   const std::string& session = attempt.sessions[attempt.current];
   std::vector<std::shared_ptr<AuthHandler>> candidates;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const auto& [key, handler] : handlers_) {
       const bool same_place =
           std::get<0>(key) == attempt.host && std::get<1>(key) == attempt.purpose;
@@ -76,7 +77,7 @@ std::shared_ptr<AuthHandler> Authorizer::FindShared(const progress::Activity& ac
   const AuthContext context{client_, clock_, credentials_, salt_, retry_};
   for (const auto& handler : candidates) {
     if (!handler->Verify(context, activity, attempt.host, session)) continue;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     handlers_[{attempt.host, attempt.purpose, session}] = handler;
     return handler;
   }
@@ -86,7 +87,7 @@ std::shared_ptr<AuthHandler> Authorizer::FindShared(const progress::Activity& ac
 std::shared_ptr<AuthHandler> Authorizer::Make(const AuthAttempt& attempt,
                                               const Challenge& challenge) {
   const std::string& session = attempt.sessions[attempt.current];
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   auto& handler = handlers_[{attempt.host, attempt.purpose, session}];
   if (!handler || !handler->Fits(challenge)) {
     handler = std::make_shared<AuthHandler>(session, challenge);
@@ -138,7 +139,7 @@ Result<SecretString> Authorizer::Header(const progress::Activity& activity, Auth
 
 // A token or password was sent, and refused.
 Status Authorizer::OnRefused(AuthAttempt& attempt, const Challenge* bearer) {
-  const std::string reason = bearer != nullptr ? bearer->Get("error") : std::string();
+  const std::string reason = bearer != nullptr ? CleanText(bearer->Get("error")) : std::string();
   attempt.challenged = true;
   attempt.sent_by->Drop(attempt.sent_token);
   const bool may_be_stale = attempt.sent_by->bearer() && reason != "insufficient_scope";

@@ -3,13 +3,13 @@
 #include <list>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "http/client.h"
 #include "http/retry.h"
 #include "progress/activity.h"
@@ -70,7 +70,7 @@ class Authorizer {
   std::shared_ptr<AuthHandler> Make(const AuthAttempt& attempt, const Challenge& challenge);
   Status NextSession(AuthAttempt& attempt, Error why);
   Status OnRefused(AuthAttempt& attempt, const Challenge* bearer);
-  void DropIdle();
+  void DropIdle() REQUIRES(mutex_);
 
   http::Client& client_;
   const Clock& clock_;
@@ -78,8 +78,8 @@ class Authorizer {
   const http::RetryPolicy retry_;
   const std::string salt_;
 
-  std::mutex mutex_;
-  std::map<Key, std::shared_ptr<AuthHandler>> handlers_;
+  Mutex mutex_;
+  std::map<Key, std::shared_ptr<AuthHandler>> handlers_ GUARDED_BY(mutex_);
 };
 
 }  // namespace kiln::registry

@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "registry/gate.h"
 #include "registry/slots.h"
 #include "registry/token.h"
 
@@ -67,22 +68,46 @@ TEST(TokenTest, IsUsedForNineTenthsOfItsLife) {
             0);
 }
 
-TEST(SlotsTest, CancelEndsAWait) {
+TEST(SlotsTest, PullsDoNotWaitForPushes) {
   Slots slots(1);
-  auto first = slots.Acquire({}, "h", false);
+  auto push = slots.Acquire({}, "h", Purpose::kPush, false);
+  ASSERT_TRUE(push.ok());
+  const auto soon = progress::Activity().WithTimeout(std::chrono::seconds(5));
+  EXPECT_TRUE(slots.Acquire(soon, "h", Purpose::kPull, false).ok());
+}
+
+TEST(GateTest, LetsOneInAndCancelEndsAWait) {
+  Gate gate;
+  auto first = gate.Enter({});
   ASSERT_TRUE(first.ok());
-  auto json = slots.Acquire({}, "h", true);
-  ASSERT_TRUE(json.ok());
-  ASSERT_TRUE(slots.Acquire({}, "other", false).ok());
   CancelSource cancel;
   progress::Activity activity;
   activity.cancel = cancel.token();
-  std::thread waiter([&] { EXPECT_FALSE(slots.Acquire(activity, "h", false).ok()); });
+  std::thread waiter([&] { EXPECT_FALSE(gate.Enter(activity).ok()); });
+  cancel.Cancel();
+  waiter.join();
+  EXPECT_FALSE(gate.Enter(progress::Activity().WithTimeout(std::chrono::milliseconds(1))).ok());
+  first->reset();
+  EXPECT_TRUE(gate.Enter({}).ok());
+}
+
+TEST(SlotsTest, CancelEndsAWait) {
+  Slots slots(1);
+  auto first = slots.Acquire({}, "h", Purpose::kPull, false);
+  ASSERT_TRUE(first.ok());
+  auto json = slots.Acquire({}, "h", Purpose::kPull, true);
+  ASSERT_TRUE(json.ok());
+  ASSERT_TRUE(slots.Acquire({}, "other", Purpose::kPull, false).ok());
+  CancelSource cancel;
+  progress::Activity activity;
+  activity.cancel = cancel.token();
+  std::thread waiter(
+      [&] { EXPECT_FALSE(slots.Acquire(activity, "h", Purpose::kPull, false).ok()); });
   cancel.Cancel();
   waiter.join();
   json->reset();
   first->reset();
-  EXPECT_TRUE(slots.Acquire({}, "h", false).ok());
+  EXPECT_TRUE(slots.Acquire({}, "h", Purpose::kPull, false).ok());
 }
 
 }  // namespace

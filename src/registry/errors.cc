@@ -39,27 +39,26 @@ constexpr std::array<StatusRow, 16> kStatuses = {{
 
 constexpr size_t kMaxMessage = 1024;
 
-// Printable, and not endless: it goes to users' terminals.
-std::string Clean(std::string_view text) {
-  std::string out;
-  for (const char c : text.substr(0, kMaxMessage)) {
-    out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
-  }
-  return out;
-}
-
 std::string OneError(const nlohmann::json& item) {
   auto fields = oci::JsonFields::Of(item, "error");
   if (!fields.ok()) return {};
   std::string code;
   std::string message;
   if (!fields->String("code", code).ok() || !fields->String("message", message).ok()) return {};
-  if (code.empty()) return Clean(message);
+  if (code.empty()) return CleanText(message);
   const std::string name = ToLower(ReplaceAll(code, "_", " "));
-  return message.empty() ? Clean(name) : Clean(name + ": " + message);
+  return message.empty() ? CleanText(name) : CleanText(name + ": " + message);
 }
 
 }  // namespace
+
+std::string CleanText(std::string_view text) {
+  std::string out;
+  for (const char c : text.substr(0, kMaxMessage)) {
+    out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+  }
+  return out;
+}
 
 std::string StatusText(int status) {
   for (const StatusRow& row : kStatuses) {
@@ -85,7 +84,7 @@ std::string ServerMessage(const http::Response& response) {
   // Token servers: {"details": "…"} or {"error": …, "error_description": …}.
   for (const char* key : {"error_description", "details", "message", "error"}) {
     const auto it = value->find(key);
-    if (it != value->end() && it->is_string()) return Clean(it->get_ref<const std::string&>());
+    if (it != value->end() && it->is_string()) return CleanText(it->get_ref<const std::string&>());
   }
   return {};
 }

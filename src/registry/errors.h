@@ -16,6 +16,9 @@ std::string ServerMessage(const http::Response& response);
 // with a fitting code.
 Error UnexpectedStatus(std::string_view method, const http::Response& response);
 
+// What a server said, for people's terminals: without control characters, not endless.
+std::string CleanText(std::string_view text);
+
 // "404 Not Found".
 std::string StatusText(int status);
 

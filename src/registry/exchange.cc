@@ -87,7 +87,7 @@ Exchange::Exchange(Registry& registry, Endpoint endpoint, const progress::Activi
 
 size_t Exchange::SchemeIndex() const {
   if (endpoint_.schemes.size() == 1) return 0;
-  const std::lock_guard lock(registry_.mutex_);
+  const MutexLock lock(registry_.mutex_);
   const auto it = registry_.schemes_.find(endpoint_.host + " " + endpoint_.schemes.front());
   return it == registry_.schemes_.end() ? 0 : it->second;
 }
@@ -95,7 +95,7 @@ size_t Exchange::SchemeIndex() const {
 void Exchange::RememberScheme(size_t index) {
   scheme_ = endpoint_.schemes[index];
   if (endpoint_.schemes.size() == 1) return;
-  const std::lock_guard lock(registry_.mutex_);
+  const MutexLock lock(registry_.mutex_);
   registry_.schemes_[endpoint_.host + " " + endpoint_.schemes.front()] = index;
 }
 
@@ -130,6 +130,7 @@ http::Request Exchange::NewRequest(const Call& call) const {
   request.cancel = activity_.cancel;
   request.deadline = activity_.deadline;
   request.stall_timeout = call.stall_timeout;
+  request.is_document = call.sink == nullptr && call.body == nullptr;
   if (endpoint_.schemes.size() > 1) request.connect_timeout = kProbeTimeout;
   return request;
 }
@@ -141,8 +142,9 @@ Result<http::Response> Exchange::SendOnce(const http::Request& request, const Ca
 }
 
 bool Exchange::IsOurs(const std::string& url) const {
+  const auto own = http::Url::Parse(scheme_ + "://" + endpoint_.host);
   const auto to = http::Url::Parse(url);
-  return to.ok() && to->scheme == scheme_ && to->authority() == endpoint_.host;
+  return own.ok() && to.ok() && http::SameOrigin(*own, *to);
 }
 
 std::string Exchange::ScopeResource() const {
@@ -168,7 +170,7 @@ Result<http::Response> Exchange::SendAuthorized(const Call& call, http::Failure&
     }
     if (round > 0 && call.body != nullptr) TRY(call.body->Rewind());
     TRY_ASSIGN(http::Response response, SendOnce(request, call, failure));
-    // Nor does anybody else it redirects to say who is to be given them.
+    // Nor may a redirect's target choose where credentials go.
     if (response.status != 401 || !ours || !IsOurs(response.url)) return response;
     Status next = registry_.authorizer_->OnUnauthorized(activity_, attempt, response);
     if (!next.ok()) {

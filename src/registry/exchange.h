@@ -32,7 +32,7 @@ struct Call {
   http::ResponseSink* sink = nullptr;
   size_t body_limit = size_t{1} << 20;
   ScopeSet extra_scopes;
-  std::chrono::milliseconds stall_timeout{120'000};
+  std::optional<std::chrono::milliseconds> stall_timeout;  // nothing: the client's
 };
 
 // Requests to one repository at one endpoint: builds URLs, authorizes, finds out which scheme the

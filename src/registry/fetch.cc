@@ -16,6 +16,8 @@ namespace kiln::registry {
 namespace {
 
 constexpr int kMaxResumes = 100;
+// Each may be silent for its time; a manifest can name a hundred thousand.
+constexpr size_t kMaxForeignUrls = 8;
 
 // The first byte of "bytes 5-9/10"; nothing if it is not of that form.
 std::optional<uint64_t> RangeStart(std::string_view content_range) {
@@ -205,11 +207,14 @@ Status Repository::FetchAt(const Endpoint& endpoint, bool last, const progress::
 Status Repository::FetchBlob(const progress::Activity& activity, const oci::Descriptor& descriptor,
                              BlobSink& sink) const {
   TRY_ASSIGN(const auto endpoints, Endpoints(Purpose::kPull));
-  TRY_ASSIGN(const auto slot, registry_->slots_->Acquire(activity, host(), /*is_json=*/false));
+  TRY_ASSIGN(const auto slot,
+             registry_->slots_->Acquire(activity, host(), Purpose::kPull, /*is_json=*/false));
   // What an earlier call left cannot be hashed here any more.
   if (sink.offset() > 0 && !sink.verifies_digest()) TRY(sink.Restart());
+  size_t tried = 0;
   for (const std::string& url : descriptor.urls) {
     if (!url.starts_with("http://") && !url.starts_with("https://")) continue;
+    if (tried++ == kMaxForeignUrls) break;
     if (FetchForeign(activity, descriptor, url, sink).ok()) return OkStatus();
     TRY(activity.Check());
     TRY(sink.Restart());

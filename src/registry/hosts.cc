@@ -55,7 +55,10 @@ Result<Endpoint> MirrorEndpoint(const HostConfigs& configs, std::string_view mir
   const bool has_scheme = mirror.find("://") != std::string_view::npos;
   const std::string text = has_scheme ? std::string(mirror) : "https://" + std::string(mirror);
   TRY_ASSIGN_CTX(const http::Url url, http::Url::Parse(text), "mirror of {}", domain);
-  const std::string host = url.authority();
+  // As written, with or without the default port: so is the table with the mirror's settings named.
+  const size_t begin = text.find("://") + 3;
+  const std::string written = text.substr(begin, text.find_first_of("/?#", begin) - begin);
+  const std::string host = configs.contains(written) ? written : url.authority();
   Endpoint endpoint = MakeEndpoint(configs, host, /*insecure=*/false);
   if (has_scheme) endpoint.schemes = {url.scheme};
   std::string path = url.path;

@@ -14,8 +14,6 @@
 namespace kiln::registry {
 namespace {
 
-// A registry may take its time to store a large blob before it answers.
-constexpr std::chrono::minutes kUploadStall{15};
 // Chunks for those who do not take a blob at once, and for those who said that it is too large.
 constexpr int64_t kChunkBytes = int64_t{16} << 20;
 constexpr int64_t kSmallChunkBytes = int64_t{1} << 20;
@@ -103,9 +101,9 @@ class Chunk final : public http::BodySource {
 // One blob to one repository.
 class Upload {
  public:
-  Upload(Exchange& exchange, const http::RetryPolicy& policy, const oci::Descriptor& descriptor,
+  Upload(Exchange& exchange, const RegistryOptions& options, const oci::Descriptor& descriptor,
          http::BodySource& body)
-      : exchange_(exchange), policy_(policy), descriptor_(descriptor), body_(body) {}
+      : exchange_(exchange), options_(options), descriptor_(descriptor), body_(body) {}
 
   Status Run(const std::string& mount_from) {
     TRY_ASSIGN(const bool present, Exists());
@@ -117,13 +115,13 @@ class Upload {
     const auto log = [this](const Error& error, std::chrono::milliseconds delay) {
       exchange_.LogRetry(error, delay);
     };
-    return http::Retry(policy_, exchange_.activity().cancel, attempt, log);
+    return http::Retry(options_.retry, exchange_.activity().cancel, attempt, log);
   }
 
  private:
   Result<bool> Exists() {
     const Call call{.method = "HEAD", .target = "/blobs/" + descriptor_.digest.ToString()};
-    TRY_ASSIGN(const http::Response answer, exchange_.SendWithRetries(call, policy_));
+    TRY_ASSIGN(const http::Response answer, exchange_.SendWithRetries(call, options_.retry));
     if (answer.ok()) return true;
     if (answer.status == 404) return false;
     return PushFailure("HEAD", answer);
@@ -186,7 +184,7 @@ class Upload {
   // one that chunks may help with.
   http::Attempt Finish(const std::string& location, http::BodySource* body,
                        std::optional<int>& refused) {
-    Call call{.method = "PUT", .body = body, .stall_timeout = kUploadStall};
+    Call call{.method = "PUT", .body = body, .stall_timeout = options_.upload_stall};
     call.target = http::WithQuery(location, "digest", descriptor_.digest.ToString());
     call.headers = {{"Content-Type", "application/octet-stream"}};
     http::Failure failure = http::Failure::kNone;
@@ -212,7 +210,10 @@ class Upload {
   // `location` becomes where the next one goes.
   http::Attempt Patch(int64_t start, int64_t size, std::string& location) {
     Chunk chunk(body_, start, size);
-    Call call{.method = "PATCH", .target = location, .body = &chunk, .stall_timeout = kUploadStall};
+    Call call{.method = "PATCH",
+              .target = location,
+              .body = &chunk,
+              .stall_timeout = options_.upload_stall};
     call.headers = {{"Content-Type", "application/octet-stream"},
                     {"Content-Range", fmt::format("{}-{}", start, start + size - 1)}};
     http::Failure failure = http::Failure::kNone;
@@ -224,7 +225,7 @@ class Upload {
   }
 
   Exchange& exchange_;
-  const http::RetryPolicy& policy_;
+  const RegistryOptions& options_;
   const oci::Descriptor& descriptor_;
   http::BodySource& body_;
   int64_t chunk_bytes_ = 0;      // 0: the blob at once
@@ -246,10 +247,11 @@ Status Repository::PushBlob(const progress::Activity& activity, const oci::Descr
   const auto size = body.size();
   if (!size || *size != descriptor.size) return WrongSize(size ? *size : 0, descriptor.size);
   TRY_ASSIGN(const auto endpoints, Endpoints(Purpose::kPush));
-  TRY_ASSIGN(const auto slot, registry_->slots_->Acquire(activity, host(), /*is_json=*/false));
+  TRY_ASSIGN(const auto slot,
+             registry_->slots_->Acquire(activity, host(), Purpose::kPush, /*is_json=*/false));
   TRY_ASSIGN(Exchange exchange, MakeExchange(endpoints.front(), activity, Purpose::kPush));
-  return Denied(
-      Upload(exchange, PolicyAt(true), descriptor, body).Run(BestMountSource(mount_from, path())));
+  return Denied(Upload(exchange, registry_->options_, descriptor, body)
+                    .Run(BestMountSource(mount_from, path())));
 }
 
 Status Repository::PushManifest(const progress::Activity& activity,
@@ -259,7 +261,8 @@ Status Repository::PushManifest(const progress::Activity& activity,
     return WrongDigest(Sha256Of(content), descriptor.digest);
   }
   TRY_ASSIGN(const auto endpoints, Endpoints(Purpose::kPush));
-  TRY_ASSIGN(const auto slot, registry_->slots_->Acquire(activity, host(), /*is_json=*/true));
+  TRY_ASSIGN(const auto slot,
+             registry_->slots_->Acquire(activity, host(), Purpose::kPush, /*is_json=*/true));
   TRY_ASSIGN(Exchange exchange, MakeExchange(endpoints.front(), activity, Purpose::kPush));
   Call call{.method = "HEAD"};
   call.target = "/manifests/" + (tag.empty() ? descriptor.digest.ToString() : std::string(tag));

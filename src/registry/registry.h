@@ -2,13 +2,13 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "base/result.h"
 #include "http/client.h"
 #include "http/retry.h"
@@ -29,6 +29,9 @@ struct RegistryOptions {
   HostConfigs hosts;
   int max_concurrency = 4;  // transfers per registry
   http::RetryPolicy retry;
+  // How long a registry may be silent while it takes a blob: large ones are stored before the
+  // answer.
+  std::chrono::milliseconds upload_stall{15 * 60'000};
 };
 
 struct RepositoryOptions {
@@ -66,8 +69,6 @@ class Repository {
   const std::string& host() const { return reference_.domain(); }
   const std::string& path() const { return reference_.path(); }
 
-  // --- Reading
-  // -------------------------------------------------------------------------------------------------------------------
   // `object` is a tag or a digest's text. NotFound `<ref>: not found`; Unauthenticated or
   // PermissionDenied `pull access denied, repository does not exist or may require authorization:
   // …`.
@@ -86,8 +87,6 @@ class Repository {
   // Manifests that refer to `subject`; empty if the registry knows none.
   Result<oci::Index> Referrers(const progress::Activity& activity, const Digest& subject) const;
 
-  // --- Writing
-  // -------------------------------------------------------------------------------------------------------------------
   // Does nothing if the blob is there. `mount_from`: repositories of this registry that may hold
   // it; the one with the longest common path is tried. `body` gives the blob's bytes and is rewound
   // for repetitions.
@@ -141,9 +140,9 @@ class Registry {
   const RegistryOptions options_;
   std::unique_ptr<Authorizer> authorizer_;
   std::unique_ptr<Slots> slots_;
-  std::mutex mutex_;
+  Mutex mutex_;
   // Which scheme an endpoint with two turned out to speak.
-  std::map<std::string, size_t> schemes_;
+  std::map<std::string, size_t> schemes_ GUARDED_BY(mutex_);
 };
 
 }  // namespace kiln::registry

@@ -51,6 +51,28 @@ class FaultsTest : public testing::Test {
   Registry registry_{client_, clock_, &credentials_, FastRetries()};
 };
 
+TEST_F(FaultsTest, AManifestCannotSendToAnyNumberOfPlaces) {
+  http::FakeServer elsewhere([](const ReceivedRequest&) { return Reply{.status = 404}; });
+  oci::Descriptor blob = fake_.AddBlob("me/app", "text", std::string(oci::kOciLayer));
+  blob.urls.assign(1000, elsewhere.url("/blob"));
+  MemorySink sink;
+  ASSERT_TRUE(Repo().FetchBlob({}, blob, sink).ok());
+  EXPECT_EQ(sink.content, "text");
+  EXPECT_EQ(elsewhere.Count("GET /blob"), 8);
+}
+
+TEST_F(FaultsTest, WhatARefusalSaysIsForPeople) {
+  fake_.set_fault([](const ReceivedRequest&) {
+    return Reply{.status = 401,
+                 .headers = {{"WWW-Authenticate",
+                              "Bearer realm=\"http://127.0.0.1:1/\",error=\"a\x1b[2Jb\""},
+                             {"WWW-Authenticate", "Basic realm=x"}}};
+  });
+  const auto refused = Repo().Resolve(As("s"), "1");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().ToString().find('\x1b'), std::string::npos);
+}
+
 TEST_F(FaultsTest, WhereARegistryRedirectsToMayNotAskForCredentials) {
   std::atomic<int> stolen{0};
   http::FakeServer elsewhere([&](const ReceivedRequest& request) {

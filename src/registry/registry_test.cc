@@ -65,6 +65,58 @@ TEST_F(RegistryTest, ResolvesAndFetches) {
   EXPECT_EQ(*Repo().StatBlob({}, manifest->layers[0].digest), 5);
 }
 
+// As what people write into a Dockerfile: "registry.example:443/app". The server stands for a
+// proxy, since nobody can listen on that port here.
+TEST_F(RegistryTest, TheDefaultPortMayBeWritten) {
+  std::atomic<int> authorized{0};
+  http::FakeServer proxy([&](const ReceivedRequest& request) -> Reply {
+    if (request.header("Authorization") != "Basic dXNlcjpzZWNyZXQ=") {
+      return {.status = 401, .headers = {{"WWW-Authenticate", "Basic realm=r"}}};
+    }
+    ++authorized;
+    return {.status = 404};
+  });
+  http::ClientOptions through;
+  through.proxies = http::ProxySettings(proxy.url(), "", "");
+  http::Client client(library_, through);
+  credentials_.by_session["s"] = {"user", SecretString("secret")};
+  RegistryOptions options = FastRetries();
+  for (const char* host : {"registry.example:80", "Registry.example:80", "registry.example"}) {
+    authorized = 0;
+    options.hosts[host].plain_http = true;
+    Registry registry(client, clock_, &credentials_, options);
+    const auto resolved =
+        registry.Open(*oci::Reference::Make(host, "me/app")).Resolve(As({"s"}), "1");
+    ASSERT_FALSE(resolved.ok());
+    EXPECT_EQ(resolved.error().code(), Code::kNotFound) << resolved.error().ToString();
+    EXPECT_EQ(authorized, 1) << host;
+  }
+}
+
+TEST_F(RegistryTest, ANumberIsNoOtherAddress) {
+  const auto port = fake_.host().substr(fake_.host().find(':'));
+  for (const char* host : {"127.1", "2130706433", "0x7f.1"}) {
+    const auto repository = registry_.Open(*oci::Reference::Make(host + port, "me/app"));
+    const auto resolved = repository.Resolve({}, "1");
+    ASSERT_FALSE(resolved.ok());
+    EXPECT_NE(resolved.error().ToString().find("no such host"), std::string::npos)
+        << resolved.error().ToString();
+  }
+  EXPECT_EQ(fake_.server().connections(), 0);
+}
+
+TEST_F(RegistryTest, TheDigestOfZerosIsAskedFor) {
+  const std::string zeros = "sha256:" + std::string(64, '0');
+  const auto reference = oci::Reference::ParseNormalized(fake_.host() + "/me/app@" + zeros);
+  ASSERT_TRUE(reference.ok());
+  EXPECT_EQ(reference->object(), zeros);
+  EXPECT_EQ(reference->ToString(), fake_.host() + "/me/app@" + zeros);
+  const auto resolved = registry_.Open(*reference).Resolve({}, reference->object());
+  ASSERT_FALSE(resolved.ok());
+  EXPECT_EQ(resolved.error().code(), Code::kNotFound);
+  EXPECT_GT(fake_.server().Count("HEAD /v2/me/app/manifests/" + zeros), 0);
+}
+
 TEST_F(RegistryTest, NotFoundNamesTheReference) {
   auto resolved = Repo().Resolve({}, "nope");
   ASSERT_FALSE(resolved.ok());

@@ -176,7 +176,8 @@ Result<Resolved> Repository::Resolve(const progress::Activity& activity,
   if (is_digest) TRY(Digest::Parse(object));
   const std::string full = name() + (is_digest ? "@" : ":") + std::string(object);
   TRY_ASSIGN(const auto endpoints, Endpoints(Purpose::kPull));
-  TRY_ASSIGN(const auto slot, registry_->slots_->Acquire(activity, host(), /*is_json=*/true));
+  TRY_ASSIGN(const auto slot,
+             registry_->slots_->Acquire(activity, host(), Purpose::kPull, /*is_json=*/true));
   const auto at = [&](const Endpoint& endpoint, bool last) -> Result<Resolved> {
     TRY_ASSIGN(Exchange exchange, MakeExchange(endpoint, activity, Purpose::kPull));
     auto resolved = Resolver(exchange, PolicyAt(last), full, std::string(object)).Run();
@@ -199,7 +200,8 @@ Result<std::string> Repository::ReadDocument(const progress::Activity& activity,
                               descriptor.digest, descriptor.size, limit);
   }
   TRY_ASSIGN(const auto endpoints, Endpoints(Purpose::kPull));
-  TRY_ASSIGN(const auto slot, registry_->slots_->Acquire(activity, host(), /*is_json=*/true));
+  TRY_ASSIGN(const auto slot,
+             registry_->slots_->Acquire(activity, host(), Purpose::kPull, /*is_json=*/true));
   Call call{.target = target, .body_limit = limit};
   call.headers = {
       {"Accept", target.starts_with("/blobs/") ? "*/*" : std::string(kAcceptManifests)}};
@@ -232,7 +234,8 @@ Result<std::string> Repository::FetchSmallBlob(const progress::Activity& activit
 Result<int64_t> Repository::StatBlob(const progress::Activity& activity,
                                      const Digest& digest) const {
   TRY_ASSIGN(const auto endpoints, Endpoints(Purpose::kPull));
-  TRY_ASSIGN(const auto slot, registry_->slots_->Acquire(activity, host(), /*is_json=*/true));
+  TRY_ASSIGN(const auto slot,
+             registry_->slots_->Acquire(activity, host(), Purpose::kPull, /*is_json=*/true));
   const Call call{.method = "HEAD", .target = "/blobs/" + digest.ToString()};
   const auto at = [&](const Endpoint& endpoint, bool last) -> Result<int64_t> {
     TRY_ASSIGN(Exchange exchange, MakeExchange(endpoint, activity, Purpose::kPull));
@@ -252,7 +255,8 @@ Result<int64_t> Repository::StatBlob(const progress::Activity& activity,
 Result<oci::Index> Repository::Referrers(const progress::Activity& activity,
                                          const Digest& subject) const {
   TRY_ASSIGN(const auto endpoints, Endpoints(Purpose::kPull));
-  TRY_ASSIGN(const auto slot, registry_->slots_->Acquire(activity, host(), /*is_json=*/true));
+  TRY_ASSIGN(const auto slot,
+             registry_->slots_->Acquire(activity, host(), Purpose::kPull, /*is_json=*/true));
   const auto at = [&](const Endpoint& endpoint, bool last) -> Result<oci::Index> {
     TRY_ASSIGN(Exchange exchange, MakeExchange(endpoint, activity, Purpose::kPull));
     // Registries without the API have the same list under a tag made of the digest.

@@ -3,35 +3,35 @@
 namespace kiln::registry {
 
 Result<std::unique_ptr<Slots::Hold>> Slots::Acquire(const progress::Activity& activity,
-                                                    const std::string& host, bool is_json) {
+                                                    const std::string& host, Purpose purpose,
+                                                    bool is_json) {
   const auto wake = activity.cancel.OnCancel([this] {
     // Taken so that the wake-up cannot fall between a waiter's check and its wait.
-    const std::lock_guard lock(mutex_);
-    freed_.notify_all();
+    const MutexLock lock(mutex_);
+    freed_.NotifyAll();
   });
+  const std::string key = host + (purpose == Purpose::kPush ? " push" : " pull");
   const int limit = per_host_ + (is_json ? 1 : 0);
-  std::unique_lock lock(mutex_);
-  while (used_[host] >= limit) {
-    if (Status status = activity.Check(); !status.ok()) {
-      lock.unlock();
-      return std::move(status).error();
+  {
+    MutexLock lock(mutex_);
+    while (used_[key] >= limit) {
+      TRY(activity.Check());
+      if (activity.deadline) {
+        freed_.WaitUntil(lock, *activity.deadline);
+      } else {
+        freed_.Wait(lock);
+      }
     }
-    if (activity.deadline) {
-      freed_.wait_until(lock, *activity.deadline);
-    } else {
-      freed_.wait(lock);
-    }
+    ++used_[key];
   }
-  ++used_[host];
-  lock.unlock();
-  return std::make_unique<Hold>(this, host);
+  return std::make_unique<Hold>(this, key);
 }
 
-void Slots::Release(const std::string& host) {
-  const std::lock_guard lock(mutex_);
-  const auto it = used_.find(host);
+void Slots::Release(const std::string& key) {
+  const MutexLock lock(mutex_);
+  const auto it = used_.find(key);
   if (--it->second == 0) used_.erase(it);
-  freed_.notify_all();
+  freed_.NotifyAll();
 }
 
 }  // namespace kiln::registry
