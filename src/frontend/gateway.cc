@@ -44,7 +44,11 @@ Result<llb::SourceId> Rewritten(const build::SourceRewriter& rewrite, const llb:
 }  // namespace
 
 Gateway::Gateway(const Services& services, build::JobPtr job, std::string session_id)
-    : services_(services), job_(std::move(job)), session_id_(std::move(session_id)) {}
+    : services_(services), job_(std::move(job)), session_id_(std::move(session_id)) {
+  if (services_.sources != nullptr) {
+    view_ = services_.sources->OpenView(job_->activity().sessions);
+  }
+}
 
 Result<build::BuildResult> Gateway::Solve(const progress::Activity& activity,
                                           const Request& request) {
@@ -96,8 +100,8 @@ Result<SourceAnswer> Gateway::Resolve(const progress::Activity& activity, const 
                sources->ResolveGit(activity, *git, query.git_objects, &metas_));
     return SourceAnswer{id, std::move(meta)};
   }
-  return Unimplemented("metadata of {} is not resolved by this build server",
-                       llb::CanonicalIdentifier(id));
+  // Folders and blobs have no metadata: the answer is the source, as the policy leaves it.
+  return SourceAnswer{id, {}};
 }
 
 Result<SourceAnswer> Gateway::ResolveSource(const progress::Activity& activity,

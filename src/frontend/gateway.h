@@ -99,6 +99,7 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   const build::JobPtr job_;
   const std::string session_id_;
   source::MetaCache metas_;
+  std::shared_ptr<source::JobView> view_;  // as long as the build
 };
 using GatewayPtr = std::shared_ptr<Gateway>;
 

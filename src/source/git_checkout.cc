@@ -61,6 +61,12 @@ class Checkout {
     return call;
   }
 
+  GitCall Remote(std::vector<std::string> args) const {
+    GitCall call = InPlace(std::move(args));
+    call.remote = true;
+    return call;
+  }
+
   Result<bool> HasSubmodules() const {
     if (spec_.skip_submodules) return false;
     TRY_ASSIGN(const GitResult result, git_.Try(InRepository({"rev-parse", "--verify", "--quiet",
@@ -95,13 +101,14 @@ class Checkout {
   }
 
   Status UpdateSubmodules() const {
-    const std::vector<std::string> update = {"submodule", "update", "--init", "--recursive"};
+    const std::vector<std::string> update = {"submodule", "update", "--progress", "--init",
+                                             "--recursive"};
     std::vector<std::string> shallow = update;
     shallow.emplace_back("--depth=1");
-    TRY_ASSIGN(GitResult result, git_.Try(InPlace(shallow)));
+    TRY_ASSIGN(GitResult result, git_.Try(Remote(shallow)));
     // Servers that give out only what has a name may have the commit somewhere in their history.
     if (!result.ok) {
-      TRY_ASSIGN(result, git_.Try(InPlace(update)));
+      TRY_ASSIGN(result, git_.Try(Remote(update)));
     }
     if (result.ok) return OkStatus();
     return std::move(

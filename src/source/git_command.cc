@@ -1,5 +1,7 @@
 #include "source/git_command.h"
 
+#include <sys/statvfs.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -11,12 +13,17 @@
 #include "llb/git_url.h"
 #include "session/secrets.h"
 #include "source/git_revision.h"
+#include "source/git_watch.h"
 #include "sys/command.h"
 
 namespace kiln::source {
 namespace {
 
 constexpr size_t kMaxShownBytes = 4096;
+// What is left free of a disk for others.
+constexpr uint64_t kSpareBytes = uint64_t{64} << 20;
+// What RunCommand keeps of each stream.
+constexpr size_t kMaxSaidBytes = size_t{1} << 20;
 
 // Where a secret header goes to: this remote only, but all of GitHub for one of its repositories,
 // for the sake of submodules.
@@ -25,6 +32,14 @@ std::string HeaderScope(const std::string& remote) {
     if (remote.starts_with(prefix)) return prefix;
   }
   return remote;
+}
+
+// git tells every second how far it is: often enough to stop before the disk is full.
+Status CheckRoom(const std::string& folder) {
+  struct statvfs space{};
+  if (statvfs(folder.c_str(), &space) != 0) return OkStatus();
+  if (static_cast<uint64_t>(space.f_bavail) * space.f_frsize >= kSpareBytes) return OkStatus();
+  return ResourceExhausted("the disk is nearly full");
 }
 
 bool IsOneLine(std::string_view text) {
@@ -101,7 +116,9 @@ Status Git::PrepareSsh() {
 std::string Git::SshCommand() const {
   const std::string hosts = directory_ + "/known_hosts";
   std::string command =
-      "ssh -F /dev/null -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=30 "
+      "ssh -F /dev/null -o BatchMode=yes -o ConnectTimeout=30 " +
+      fmt::format("-o ServerAliveInterval={} ",
+                  std::max<int64_t>(services_.git_stall.count() / 4, 1)) +
       "-o IdentityFile=none -o GlobalKnownHostsFile=/dev/null -o UserKnownHostsFile=";
   if (!spec_.known_ssh_hosts.empty()) return command + hosts + " -o StrictHostKeyChecking=yes";
   return command + "/dev/null -o StrictHostKeyChecking=no -o LogLevel=ERROR";
@@ -129,10 +146,13 @@ std::vector<std::string> Git::Environment(const GitCall& call) const {
   if (!call.index_file.empty()) put("GIT_INDEX_FILE", call.index_file);
   // In the environment, where others of this machine cannot read it, unlike a command line.
   std::vector<std::pair<std::string, std::string>> config = {
-      {"advice.detachedHead", "false"}, {"init.defaultBranch", "master"},
-      {"init.templateDir", ""},         {"core.hooksPath", "/dev/null"},
-      {"gc.autoDetach", "false"},       {"http.lowSpeedLimit", "1"},
-      {"http.lowSpeedTime", "120"},
+      {"advice.detachedHead", "false"},
+      {"init.defaultBranch", "master"},
+      {"init.templateDir", ""},
+      {"core.hooksPath", "/dev/null"},
+      {"gc.autoDetach", "false"},
+      {"http.lowSpeedLimit", "1"},
+      {"http.lowSpeedTime", std::to_string(services_.git_stall.count())},
   };
   if (!authorization_.empty()) {
     config.emplace_back("http." + HeaderScope(spec_.remote) + ".extraheader",
@@ -159,18 +179,42 @@ Result<GitResult> Git::Try(const GitCall& call) const {
                ? std::string(text)
                : ReplaceAll(text, secret, "xxxxx@");
   };
-  command.on_output = [&](int stream, std::string_view data) {
-    if (stream != 2 || call.quiet) return;
+  std::unique_ptr<SilenceWatch> watch;
+  if (call.remote) {
+    TRY_ASSIGN(watch, SilenceWatch::Start(
+                          activity_.cancel, services_.git_stall,
+                          Unavailable("git {}: no data from {} for {} s", call.args.front(),
+                                      RedactRemote(spec_.remote), services_.git_stall.count())));
+  }
+  const auto show = [&](const std::string& text) {
+    if (call.quiet || text.empty()) return;
     progress::VertexLog log;
     log.timestamp = services_.clock.Now();
     log.stream = progress::Stream::kStderr;
-    log.data = redacted(data);
+    log.data = redacted(text);
     activity_.sink->OnLog(log);
   };
-  TRY_ASSIGN(sys::CommandResult result,
-             sys::RunCommand(services_.spawner, std::move(command), activity_.cancel));
-  if (result.truncated) return ResourceExhausted("git {} said too much", call.args.front());
-  return GitResult{result.status.ok(), std::move(result.out), redacted(result.err),
+  GitMessages messages;
+  std::string said;
+  command.on_output = [&](int stream, std::string_view data) {
+    if (watch) {
+      watch->Heard();
+      if (auto room = CheckRoom(call.cwd); !room.ok()) watch->Stop(std::move(room).error());
+    }
+    if (stream != 2) return;
+    const std::string lines = messages.Take(data);
+    if (said.size() < kMaxSaidBytes) said += lines;
+    show(lines);
+  };
+  TRY_ASSIGN(sys::CommandResult result, sys::RunCommand(services_.spawner, std::move(command),
+                                                        watch ? watch->token() : activity_.cancel));
+  const std::string last = messages.Finish();
+  show(last);
+  // On standard output is what is asked for; of the rest only the first part counts.
+  if (result.truncated && result.out.size() >= kMaxSaidBytes) {
+    return ResourceExhausted("git {} said too much", call.args.front());
+  }
+  return GitResult{result.status.ok(), std::move(result.out), redacted(said + last),
                    result.status.ToString()};
 }
 

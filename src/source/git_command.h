@@ -23,6 +23,9 @@ struct GitCall {
   std::string index_file;  // empty: the repository's
   // Whether it may read repositories of our own disk, and nothing else; otherwise only remote ones.
   bool from_disk = false;
+  // Talks to the remote: ended when nothing is heard for too long. `fetch` and the like want
+  // --progress, which git's silence is told by.
+  bool remote = false;
   // A question whose answer may be no: what git says is not shown.
   bool quiet = false;
 };

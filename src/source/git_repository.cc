@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "source/job_views.h"
 #include "store/store.h"
 
 namespace kiln::source {
@@ -21,7 +22,8 @@ bool Says(const GitResult& result, std::initializer_list<std::string_view> words
 }
 
 std::vector<std::string> FetchArgs(bool shallow, std::vector<std::string> more) {
-  std::vector<std::string> args = {"fetch", "--no-tags", "--force", "--update-head-ok"};
+  std::vector<std::string> args = {"fetch", "--progress", "--no-tags", "--force",
+                                   "--update-head-ok"};
   if (shallow) args.emplace_back("--depth=1");
   args.insert(args.end(), std::make_move_iterator(more.begin()),
               std::make_move_iterator(more.end()));
@@ -35,6 +37,7 @@ Result<GitRevision> AskRemote(const Git& git, const llb::GitSource& spec) {
       head ? std::vector<std::string>{"ls-remote", "--symref", "--", spec.remote, "HEAD"}
            : std::vector<std::string>{"ls-remote", "--", spec.remote, spec.ref, spec.ref + "^{}"};
   call.cwd = git.directory();
+  call.remote = true;
   TRY_ASSIGN_CTX(const std::string out, git.Run(call), "failed to fetch remote {}",
                  RedactRemote(spec.remote));
   return RevisionIn(out, spec);
@@ -56,8 +59,14 @@ Result<GitRevision> ResolveRevision(const Services& services, const llb::GitSour
     const bool full = spec.ref.empty() || spec.ref.starts_with("refs/");
     revision.ref = full ? spec.ref : "refs/heads/" + spec.ref;
   } else {
-    TRY_ASSIGN(const std::unique_ptr<Git> git, Git::Open(services, spec, activity));
-    TRY_ASSIGN(revision, AskRemote(*git, spec));
+    const std::string key = "git " + spec.remote + "#" + spec.ref;
+    if (auto seen = services.views->Find<GitRevision>(activity, key)) {
+      revision = *std::move(seen);
+    } else {
+      TRY_ASSIGN(const std::unique_ptr<Git> git, Git::Open(services, spec, activity));
+      TRY_ASSIGN(revision, AskRemote(*git, spec));
+      revision = services.views->Keep(activity, key, std::move(revision));
+    }
   }
   TRY(CheckGitChecksum(spec, revision));
   return revision;
@@ -83,6 +92,12 @@ GitCall GitRepository::Call(std::vector<std::string> args) const {
   GitCall call;
   call.args = std::move(args);
   call.cwd = call.git_dir = path();
+  return call;
+}
+
+GitCall GitRepository::Remote(std::vector<std::string> args) const {
+  GitCall call = Call(std::move(args));
+  call.remote = true;
   return call;
 }
 
@@ -121,9 +136,9 @@ bool GitRepository::IsHealthy(const Git& git) const {
 Result<GitResult> GitRepository::TryFetch(const Git& git, const std::string& refspec) {
   // Of an earlier life.
   unlink((path() + "/shallow.lock").c_str());
-  TRY_ASSIGN(GitResult result, git.Try(Call(FetchArgs(true, {"--", "origin", refspec}))));
+  TRY_ASSIGN(GitResult result, git.Try(Remote(FetchArgs(true, {"--", "origin", refspec}))));
   if (!result.ok && Says(result, {"depth", "shallow"})) {
-    return git.Try(Call(FetchArgs(false, {"--", "origin", refspec})));
+    return git.Try(Remote(FetchArgs(false, {"--", "origin", refspec})));
   }
   return result;
 }
@@ -145,11 +160,11 @@ Status GitRepository::Download(const Git& git, const GitRevision& revision) {
                                      "couldn't find remote ref"});
   if (!refused) return Git::Failed(Call({"fetch"}), result);
   // A server that gives out only what has a name: everything, and look whether it is in there.
-  std::vector<std::string> args = {"fetch", "--tags", "--force"};
+  std::vector<std::string> args = {"fetch", "--progress", "--tags", "--force"};
   struct stat info{};
   if (stat((path() + "/shallow").c_str(), &info) == 0) args.emplace_back("--unshallow");
   args.insert(args.end(), {"--", "origin", "+refs/heads/*:refs/remotes/origin/*"});
-  TRY(git.Run(Call(args)));
+  TRY(git.Run(Remote(std::move(args))));
   TRY_ASSIGN(const bool has, Has(git, revision));
   if (!has && !moved.empty()) {
     return Unknown(

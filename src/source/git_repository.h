@@ -41,6 +41,7 @@ class GitRepository {
       : spec_(&spec), dir_(std::move(dir)), is_new_(dir_.is_new()) {}
   GitCall Call(std::vector<std::string> args) const;
   GitCall Question(std::vector<std::string> args) const;
+  GitCall Remote(std::vector<std::string> args) const;
   Status Initialize(const Git& git, bool sha256);
   Status Download(const Git& git, const GitRevision& revision);
   Result<bool> Has(const Git& git, const GitRevision& revision) const;

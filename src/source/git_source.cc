@@ -23,11 +23,11 @@ std::string GitTree::KeyOf(const GitRevision& revision) const {
 
 Result<GitRevision> GitTree::Revision(const progress::Activity& activity) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (revision_) return *revision_;
   }
   TRY_ASSIGN(GitRevision revision, ResolveRevision(services_, spec_, activity));
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   revision_ = revision;
   return revision;
 }
@@ -101,7 +101,7 @@ Result<store::SnapshotRef> GitTree::Make(const progress::Activity& activity,
 }
 
 std::optional<Material> GitTree::material() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!revision_) return std::nullopt;
   return Material{.kind = Material::Kind::kGit,
                   .name = RedactRemote(spec_.remote) + (spec_.ref.empty() ? "" : "#" + spec_.ref),

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <mutex>
 #include <optional>
 
+#include "base/mutex.h"
 #include "source/git_repository.h"
 #include "source/source.h"
 
@@ -33,8 +33,8 @@ class GitTree final : public Source {
 
   const Services services_;
   const llb::GitSource spec_;
-  mutable std::mutex mutex_;
-  std::optional<GitRevision> revision_;
+  mutable Mutex mutex_;
+  std::optional<GitRevision> revision_ GUARDED_BY(mutex_);
 };
 
 }  // namespace kiln::source

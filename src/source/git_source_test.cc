@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "llb/source_key.h"
+#include "source/git_watch.h"
 #include "source/testing/source_fixture.h"
 #include "sys/command.h"
 
@@ -103,6 +104,34 @@ TEST_F(GitSourceTest, WhatIsNotServedIsRefusedByName) {
     EXPECT_THAT(sources_->Make(spec, {}).error().ToString(), HasSubstr(name));
     EXPECT_THAT(sources_->ResolveGit({}, spec, false, nullptr).error().ToString(), HasSubstr(name));
   }
+}
+
+TEST(GitMessagesTest, LeavesOutHowFarItIs) {
+  GitMessages messages;
+  EXPECT_EQ(messages.Take("remote: Counting objects:  50% (1/2)\rremote: Counting obj"), "");
+  EXPECT_EQ(messages.Take("ects: 100% (2/2), done.\nremote: hello\nFrom x\n * br"),
+            "remote: hello\nFrom x\n");
+  EXPECT_EQ(messages.Take("anch main -> FETCH_HEAD\nReceiving objects: 1% (1/99)\r"),
+            " * branch main -> FETCH_HEAD\n");
+  EXPECT_EQ(messages.Finish(), "");
+  EXPECT_EQ(messages.Take("fatal: "), "");
+  EXPECT_EQ(messages.Take("no\r"), "");
+  EXPECT_EQ(messages.Finish(), "fatal: no\n");
+}
+
+TEST(SilenceWatchTest, EndsWhoIsSilentOrNotWanted) {
+  CancelSource outer;
+  auto silent =
+      SilenceWatch::Start(outer.token(), std::chrono::milliseconds(1), Unavailable("silent"));
+  ASSERT_TRUE(silent.ok());
+  EXPECT_TRUE((*silent)->token().WaitFor(std::chrono::seconds(20)));
+  EXPECT_EQ((*silent)->token().Check().error().ToString(), "silent");
+  auto wanted = SilenceWatch::Start(outer.token(), std::chrono::hours(1), Unavailable("silent"));
+  ASSERT_TRUE(wanted.ok());
+  (*wanted)->Heard();
+  EXPECT_FALSE((*wanted)->token().cancelled());
+  outer.Cancel();
+  EXPECT_EQ((*wanted)->token().Check().error().code(), Code::kCancelled);
 }
 
 }  // namespace

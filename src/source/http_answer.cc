@@ -88,6 +88,8 @@ std::string HttpFilename(const llb::HttpSource& spec, const http::Response* resp
 std::string EtagOf(const http::Response& response) {
   std::string_view etag = Trim(response.header("ETag"));
   if (etag.starts_with("W/")) etag.remove_prefix(2);
+  // In a condition that means any.
+  if (etag == "*") return {};
   return std::string(etag);
 }
 

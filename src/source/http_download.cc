@@ -13,10 +13,12 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "http/client.h"
+#include "http/gzip_sink.h"
 #include "http/retry.h"
 #include "http/url.h"
 #include "session/content.h"
 #include "session/secrets.h"
+#include "source/job_views.h"
 #include "store/store.h"
 
 namespace kiln::source {
@@ -37,7 +39,8 @@ constexpr std::string_view kUploadHost = "buildkit-session";
 // Two changes within so short a time may have one Last-Modified.
 constexpr std::chrono::seconds kDateResolution{2};
 
-bool IsGood(int status) { return status >= 200 && status < 400; }
+// A part of the file, which nobody asked for, is not the file.
+bool IsGood(int status) { return status >= 200 && status < 400 && status != 206; }
 
 constexpr const char* kBadStatus = "invalid response status";
 
@@ -259,6 +262,8 @@ Result<http::Request> HttpDownload::NewRequest(const progress::Activity& activit
   request.cancel = activity.cancel;
   request.deadline = activity.deadline;
   for (const auto& [name, value] : spec_.headers) http::SetHeader(request.headers, name, value);
+  // Also of HEAD: servers have a tag for each form.
+  http::SetHeader(request.headers, "Accept-Encoding", std::string(http::kAcceptGzip));
   TRY_ASSIGN(std::string authorization, Authorization(activity));
   if (!authorization.empty())
     http::SetHeader(request.headers, "Authorization", std::move(authorization));
@@ -275,6 +280,13 @@ std::optional<HttpFile> HttpDownload::StillValid(http::Request request, const Kn
 }
 
 Result<HttpFile> HttpDownload::Current(const progress::Activity& activity) const {
+  const std::string key = "http " + UrlKey();
+  if (auto seen = services_.views->Find<HttpFile>(activity, key)) return *std::move(seen);
+  TRY_ASSIGN(HttpFile file, Ask(activity));
+  return services_.views->Keep(activity, key, std::move(file));
+}
+
+Result<HttpFile> HttpDownload::Ask(const progress::Activity& activity) const {
   const std::string shown = http::RedactUrl(spec_.url);
   if (is_upload()) {
     TRY_ASSIGN_CTX(HttpFile file, FromSession(activity), "{}", shown);
@@ -333,18 +345,28 @@ Result<http::Response> HttpDownload::Receive(const progress::Activity& activity,
   return response;
 }
 
+// Asks once more, without conditions, at most.
+// NOLINTNEXTLINE(misc-no-recursion)
 Result<HttpFile> HttpDownload::Get(const progress::Activity& activity, const http::Request& request,
                                    const Known& known) const {
   TRY_ASSIGN(PartFile part, PartFile::Create(services_.store, activity));
   progress::StatusScope status(activity, services_.clock, Digest(),
                                "downloading " + http::RedactUrl(spec_.url));
-  ResponseFile sink(part, status);
+  ResponseFile file_sink(part, status);
+  http::GzipSink sink(file_sink);
   TRY_ASSIGN(const http::Response response, Receive(activity, request, sink));
   if (response.status == 304) {
     if (const EarlierDownload* same = FindEtag(known, response)) return same->file;
     if (!http::FindHeader(request.headers, "If-Modified-Since").empty()) return known.front().file;
+    // About a tag that nobody asked for, as of a packed form: so without conditions.
+    if (!http::FindHeader(request.headers, "If-None-Match").empty()) {
+      http::Request plain = request;
+      http::RemoveHeader(plain.headers, "If-None-Match");
+      return Get(activity, plain, {});
+    }
   }
   if (!response.ok()) return BadStatus(response.status);
+  TRY(sink.Finish());
   HttpFile file;
   file.checksum = part.Finish();
   TRY(CheckDigest(spec_, file.checksum));

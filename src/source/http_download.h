@@ -11,18 +11,11 @@
 #include "http/message.h"
 #include "llb/source_id.h"
 #include "source/http_answer.h"
+#include "source/http_file.h"
 #include "source/sources.h"
 #include "store/ref.h"
 
 namespace kiln::source {
-
-// A file that was downloaded, as a snapshot of the store with nothing else in it.
-struct HttpFile {
-  store::SnapshotRef ref;
-  Digest checksum;
-  std::string filename;       // in the snapshot
-  std::string last_modified;  // as the server wrote it; "" if it said nothing
-};
 
 // An earlier download of the same URL.
 struct EarlierDownload {
@@ -37,7 +30,7 @@ class HttpDownload {
   HttpDownload(const Services& services, const llb::HttpSource& spec)
       : services_(services), spec_(spec) {}
 
-  // What the server has now. Asks it in any case.
+  // What the server has now, or had when this build asked for the first time.
   Result<HttpFile> Current(const progress::Activity& activity) const;
   // What has the checksum of `spec`: known, or downloaded.
   Result<HttpFile> Pinned(const progress::Activity& activity) const;
@@ -45,6 +38,7 @@ class HttpDownload {
  private:
   using Known = std::vector<EarlierDownload>;
 
+  Result<HttpFile> Ask(const progress::Activity& activity) const;
   Result<Known> Earlier() const;
   Result<std::string> Authorization(const progress::Activity& activity) const;
   Result<std::string> SecretHeader(const progress::Activity& activity) const;

@@ -69,27 +69,27 @@ Result<SourceKey> HttpFileSource::Key(const progress::Activity& activity, int /*
   if (spec_.checksum) return KeyOf(spec_, HttpFilename(spec_, nullptr), *spec_.checksum, "");
   TRY_ASSIGN(HttpFile file, HttpDownload(services_, spec_).Current(activity));
   SourceKey key = KeyOf(spec_, file.filename, file.checksum, file.last_modified);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   file_ = std::move(file);
   return key;
 }
 
 Result<store::SnapshotRef> HttpFileSource::Fetch(const progress::Activity& activity) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (file_) return file_->ref;
   }
   const HttpDownload download(services_, spec_);
   TRY_ASSIGN(HttpFile file,
              spec_.checksum ? download.Pinned(activity) : download.Current(activity));
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   file_ = std::move(file);
   return file_->ref;
 }
 
 std::optional<Material> HttpFileSource::material() const {
   std::optional<Digest> digest = spec_.checksum;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (file_) digest = file_->checksum;
   if (!digest) return std::nullopt;
   return Material{.kind = Material::Kind::kHttp,

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <mutex>
 #include <optional>
 
+#include "base/mutex.h"
 #include "source/http_download.h"
 #include "source/source.h"
 
@@ -23,8 +23,8 @@ class HttpFileSource final : public Source {
  private:
   const Services services_;
   const llb::HttpSource spec_;
-  mutable std::mutex mutex_;
-  std::optional<HttpFile> file_;
+  mutable Mutex mutex_;
+  std::optional<HttpFile> file_ GUARDED_BY(mutex_);
 };
 
 }  // namespace kiln::source

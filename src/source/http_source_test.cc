@@ -136,6 +136,14 @@ TEST_F(HttpSourceTest, AnUnchangedFileIsNotSentAgain) {
   EXPECT_EQ(Gets(), 2);
 }
 
+TEST_F(HttpSourceTest, ATagThatMeansAnyIsNone) {
+  reply_.headers = {{"ETag", "*"}};
+  Get(Url());
+  reply_.body = "changed";
+  EXPECT_EQ(Read(Get(Url()), "/file.txt"), "changed");
+  EXPECT_EQ(server_.received().back().header("If-None-Match"), "");
+}
+
 TEST_F(HttpSourceTest, WithoutATagTheDateCounts) {
   reply_.headers = {{"Last-Modified", kDate}, {"Date", "Wed, 21 Oct 2015 08:00:00 GMT"}};
   const store::SnapshotRef first = Get(Url());
@@ -177,6 +185,8 @@ TEST_F(HttpSourceTest, HostileServers) {
   EXPECT_THAT(ErrorOf(Url()), HasSubstr("/file.txt"));
   reply_ = {.status = 302, .headers = {{"Location", "/file.txt"}}};
   EXPECT_THAT(ErrorOf(Url()), HasSubstr("redirects"));
+  reply_ = {.status = 206, .headers = {{"Content-Range", "bytes 0-1/9"}}, .body = "he"};
+  EXPECT_THAT(ErrorOf(Url()), HasSubstr("invalid response status 206"));
   reply_ = {.raw = "nonsense\r\n\r\n"};
   EXPECT_NE(ErrorOf(Url()), "");
 }
@@ -238,6 +248,64 @@ TEST_F(HttpSourceTest, ResolvesMetadata) {
   const FileChecksumRequest longer{FileChecksumRequest::Algorithm::kSha512, ""};
   EXPECT_EQ(Must(sources_->ResolveHttp({}, Url(), &longer, &cache)).requested_checksum.size(),
             std::string("sha512:").size() + 128);
+}
+
+TEST_F(HttpSourceTest, WhatABuildResolvedIsWhatItUses) {
+  auto view =
+      sources_->OpenView(std::make_shared<progress::FixedSessions>(std::vector<std::string>{"s"}));
+  const HttpMeta meta = Must(sources_->ResolveHttp(As({"s"}), Url(), nullptr, nullptr));
+  reply_.body = "changed";
+  const SourcePtr source = Make(Url());
+  Must(source->Key(As({"s"}), 0));
+  EXPECT_EQ(Read(Must(source->Fetch(As({"s"}))), "/file.txt"), "hello");
+  EXPECT_EQ(source->material()->digest, meta.checksum.ToString());
+  EXPECT_EQ(server_.received().size(), 1U);
+  const FileChecksumRequest asked{FileChecksumRequest::Algorithm::kSha256, "tail"};
+  EXPECT_EQ(Must(sources_->ResolveHttp(As({"s"}), Url(), &asked, nullptr)).requested_checksum,
+            Sha256Of("hellotail").ToString());
+  // Another build looks again, and so does this one's client later.
+  EXPECT_EQ(Must(sources_->ResolveHttp(As({"t"}), Url(), nullptr, nullptr)).checksum,
+            Sha256Of("changed"));
+  view.reset();
+  EXPECT_EQ(Must(sources_->ResolveHttp(As({"s"}), Url(), nullptr, nullptr)).checksum,
+            Sha256Of("changed"));
+}
+
+TEST_F(HttpSourceTest, ContentEncodingIsUndone) {
+  // gzip of "plain text\n".
+  const std::string packed(
+      "\x1f\x8b\x08\0\0\0\0\0\0\x03\x2b\xc8\x49\xcc\xcc\x53\x28\x49\xad\x28\xe1\x02\0\x22\x36\x29"
+      "\xf7\x0b\0\0\0",
+      31);
+  reply_ = {.headers = {{"Content-Encoding", "gzip"}, {"ETag", "\"one\""}}, .body = packed};
+  llb::HttpSource spec = Url();
+  spec.checksum = Sha256Of("plain text\n");
+  EXPECT_EQ(Read(Get(spec), "/file.txt"), "plain text\n");
+  EXPECT_EQ(Read(Get(Url()), "/file.txt"), "plain text\n");
+  for (const http::ReceivedRequest& request : server_.received()) {
+    EXPECT_EQ(request.header("Accept-Encoding"), "gzip") << request.method;
+  }
+  reply_.body.resize(20);
+  EXPECT_THAT(ErrorOf(Url("/other")), HasSubstr("ends early"));
+  reply_.body = "no gzip at all";
+  EXPECT_THAT(ErrorOf(Url("/other")), HasSubstr("no gzip"));
+  // Other codings are content.
+  reply_.headers = {{"Content-Encoding", "br"}};
+  EXPECT_EQ(Read(Get(Url("/other")), "/other"), "no gzip at all");
+}
+
+// Some servers tell tags of packed forms apart, but not in their answers.
+TEST_F(HttpSourceTest, A304ForAnotherTagIsAskedAgainWithoutConditions) {
+  std::atomic<int> plain{0};
+  http::FakeServer server([&](const http::ReceivedRequest& request) -> http::Reply {
+    const bool asked = !request.header("If-None-Match").empty();
+    if (asked) return {.status = 304, .headers = {{"ETag", "\"v1\""}}};
+    if (request.method == "GET") ++plain;
+    return {.headers = {{"ETag", "\"v1-gzip\""}}, .body = "x"};
+  });
+  EXPECT_EQ(Read(Get({.url = server.url("/f")}), "/f"), "x");
+  EXPECT_EQ(Read(Get({.url = server.url("/f")}), "/f"), "x");
+  EXPECT_EQ(plain, 2);
 }
 
 TEST_F(HttpSourceTest, SignaturesAreRefusedByName) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/strings.h"
 #include "oci/media_type.h"
 #include "registry/registry.h"
 #include "store/store.h"
@@ -13,8 +14,22 @@ namespace {
 
 constexpr int kMaxDepth = 4;
 constexpr size_t kMaxCandidates = 16;
+// Indexes of indexes that name no platform would lead to a million.
+constexpr int kMaxManifests = 256;
 constexpr char kPinOwner[] = "image-documents";
 constexpr std::chrono::hours kPinTime{30 * 24};
+
+// Of artifacts (charts, signatures, modules) that are kept as manifests too.
+Status CheckIsImage(const oci::Manifest& manifest, const std::string& name, const Digest& digest) {
+  // Old registries know no better type than the second; attestations have the third.
+  const std::string_view type = oci::BareMediaType(manifest.config.media_type);
+  if (type.empty() || oci::IsImageConfig(type) || type == "application/octet-stream" ||
+      type == oci::kInTotoLayer) {
+    return OkStatus();
+  }
+  return FailedPrecondition("{}: {} is no image: its configuration has media type {}", name, digest,
+                            Quoted(manifest.config.media_type, 200));
+}
 
 }  // namespace
 
@@ -60,7 +75,12 @@ Result<oci::Descriptor> ImageReader::ResolveTop(const progress::Activity& activi
   }
   const progress::StatusScope status(activity, clock_, Digest(), "resolve " + origin_.name());
   TRY_ASSIGN(registry::Resolved resolved, origin_.Resolve(activity));
-  if (resolved.content) TRY(Keep(*resolved.content, resolved.descriptor.digest));
+  if (resolved.content) {
+    TRY(Keep(*resolved.content, resolved.descriptor.digest));
+  } else if (store_.GetBlob(resolved.descriptor.digest).ok()) {
+    // Here from another place: known from this one as well from now on.
+    TRY(origin_.Remember(store_, resolved.descriptor.digest));
+  }
   return std::move(resolved.descriptor);
 }
 
@@ -94,9 +114,20 @@ Result<ImageDocuments> ImageReader::ReadImage(const progress::Activity& activity
   ImageDocuments documents;
   documents.descriptor = descriptor;
   TRY_ASSIGN_CTX(documents.manifest, oci::DecodeManifest(manifest_text), "{}", origin_.name());
+  TRY(CheckIsImage(documents.manifest, origin_.name(), descriptor.digest));
   TRY_ASSIGN(documents.config_json, Config(activity, documents.manifest.config));
   TRY_ASSIGN_CTX(documents.config, oci::DecodeImageConfig(documents.config_json), "{}",
                  origin_.name());
+  const size_t layers = documents.manifest.layers.size();
+  const size_t diff_ids = documents.config.rootfs.diff_ids.size();
+  // A configuration without any would stand for an image without files.
+  if (diff_ids == 0 && layers > 0) {
+    return FailedPrecondition(
+        "{}: mismatched image rootfs and manifest layers: the configuration ({}) lists no layer, "
+        "the manifest {}, the first of type {}",
+        origin_.name(), documents.manifest.config.media_type, layers,
+        documents.manifest.layers.front().media_type);
+  }
   return documents;
 }
 
@@ -109,6 +140,9 @@ Result<std::optional<ImageDocuments>> ImageReader::ReadAt(const progress::Activi
   if (depth > kMaxDepth) {
     return FailedPrecondition("{}: indexes are nested more than {} deep", origin_.name(),
                               kMaxDepth);
+  }
+  if (++manifests_read_ > kMaxManifests) {
+    return ResourceExhausted("{}: too many descriptors (limit {})", origin_.name(), kMaxManifests);
   }
   TRY_ASSIGN(const std::string text, Manifest(activity, descriptor));
   TRY_ASSIGN_CTX(const std::string type, oci::DetectManifestMediaType(text), "{}", origin_.name());
@@ -133,6 +167,7 @@ Result<ImageDocuments> ImageReader::Read(const progress::Activity& activity,
                                          const oci::Descriptor& top,
                                          const oci::Platform& platform) {
   const oci::PlatformMatcher matcher(platform);
+  manifests_read_ = 0;
   TRY_ASSIGN(std::optional<ImageDocuments> found,
              ReadAt(activity, top, matcher, /*check_config=*/false, 0));
   if (!found) return NotFound("no match for platform in manifest: not found");

@@ -55,6 +55,7 @@ class ImageReader {
   store::Store& store_;
   const Clock& clock_;
   const ImageOrigin& origin_;
+  int manifests_read_ = 0;  // of one image
 };
 
 }  // namespace kiln::source

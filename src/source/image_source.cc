@@ -3,8 +3,10 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/strings.h"
 #include "llb/source_key.h"
 #include "oci/media_type.h"
+#include "source/job_views.h"
 #include "store/store.h"
 
 namespace kiln::source {
@@ -15,15 +17,24 @@ Status CheckDigest(const ImageSpec& spec, const Digest& top) {
                             spec.ref, *spec.checksum);
 }
 
+Result<oci::Descriptor> TopOf(const Services& services, const progress::Activity& activity,
+                              const ImageOrigin& origin, ImageReader& reader) {
+  const store::Locator place = origin.locator();
+  const std::string key = Join({"image", place.kind, place.value, origin.name()}, "\n");
+  if (auto seen = services.views->Find<oci::Descriptor>(activity, key)) return *std::move(seen);
+  TRY_ASSIGN(oci::Descriptor top, reader.ResolveTop(activity));
+  return services.views->Keep(activity, key, std::move(top));
+}
+
 Result<oci::Descriptor> ImageSource::Top(const progress::Activity& activity) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (top_) return *top_;
   }
   ImageReader reader(services_.store, services_.clock, *origin_);
-  TRY_ASSIGN(oci::Descriptor top, reader.ResolveTop(activity));
+  TRY_ASSIGN(oci::Descriptor top, TopOf(services_, activity, *origin_, reader));
   TRY(CheckDigest(spec_, top.digest));
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   // Two askers may have found two things: the first one counts, for keys and content alike.
   if (!top_) top_ = std::move(top);
   return *top_;
@@ -31,13 +42,13 @@ Result<oci::Descriptor> ImageSource::Top(const progress::Activity& activity) {
 
 Result<ImageDocuments> ImageSource::Documents(const progress::Activity& activity) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (documents_) return *documents_;
   }
   TRY_ASSIGN(const oci::Descriptor top, Top(activity));
   ImageReader reader(services_.store, services_.clock, *origin_);
   TRY_ASSIGN(ImageDocuments documents, reader.Read(activity, top, platform_));
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!documents_) documents_ = std::move(documents);
   return *documents_;
 }
@@ -102,7 +113,7 @@ Result<store::SnapshotRef> ImageSource::Fetch(const progress::Activity& activity
 }
 
 std::optional<Material> ImageSource::material() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!top_) return std::nullopt;
   return Material{.kind = spec_.kind,
                   .name = spec_.ref,

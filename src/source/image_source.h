@@ -1,8 +1,8 @@
 #pragma once
 
-#include <mutex>
 #include <optional>
 
+#include "base/mutex.h"
 #include "source/image_origin.h"
 #include "source/image_reader.h"
 #include "source/source.h"
@@ -20,6 +20,10 @@ struct ImageSpec {
 
 // `image digest A for REF does not match expected checksum B`.
 Status CheckDigest(const ImageSpec& spec, const Digest& top);
+
+// What the image's name stands for, or stood for when this build asked for the first time.
+Result<oci::Descriptor> TopOf(const Services& services, const progress::Activity& activity,
+                              const ImageOrigin& origin, ImageReader& reader);
 
 // An image as a snapshot of lazy layers.
 class ImageSource final : public Source {
@@ -47,9 +51,9 @@ class ImageSource final : public Source {
   const ImageSpec spec_;
   const oci::Platform platform_;
   const std::shared_ptr<ImageOrigin> origin_;
-  mutable std::mutex mutex_;
-  std::optional<oci::Descriptor> top_;
-  std::optional<ImageDocuments> documents_;
+  mutable Mutex mutex_;
+  std::optional<oci::Descriptor> top_ GUARDED_BY(mutex_);
+  std::optional<ImageDocuments> documents_ GUARDED_BY(mutex_);
 };
 
 }  // namespace kiln::source

@@ -92,6 +92,39 @@ TEST_F(ImageSourceTest, KnownDigestsNeedNoNetwork) {
   EXPECT_NE(ErrorOf(Image(object, "other/app")), "");
 }
 
+TEST_F(ImageSourceTest, ADigestAllowedFromAnotherNameIsKnownFromThereToo) {
+  const auto image = fake_.AddImage("me/app", "1", {Tar("a", "1")}, kAmd64);
+  fake_.AddManifest("other/app", "1", *fake_.Manifest("me/app", "1"), image.media_type);
+  const std::string object = "@" + image.digest.ToString();
+  Must(Make(Image(object))->Fetch({}));
+  Must(Make(Image(object, "other/app"))->Key({}, 0));
+  KillRegistry();
+  const auto before = fake_.server().received().size();
+  for (const char* name : {"me/app", "other/app"}) {
+    Must(Make(Image(object, name))->Key({}, 0));
+    EXPECT_EQ(fake_.server().received().size(), before) << name;
+  }
+  EXPECT_NE(ErrorOf(Image(object, "third/app")), "");
+}
+
+TEST_F(ImageSourceTest, ABuildSeesOneStateOfAName) {
+  const auto old = fake_.AddImage("me/app", "1", {Tar("a", "1")}, kAmd64);
+  auto view =
+      sources_->OpenView(std::make_shared<progress::FixedSessions>(std::vector<std::string>{"s"}));
+  EXPECT_EQ(Must(sources_->ResolveImage(As({"s"}), Image(":1"), kAmd64, true, nullptr)).digest,
+            old.digest);
+  const auto moved = fake_.AddImage("me/app", "1", {Tar("a", "2")}, kAmd64);
+  const auto key_for = [&](const std::string& session) {
+    return Must(Make(Image(":1"))->Key(As({session}), 0)).key;
+  };
+  const std::string old_key = llb::ImageManifestKey(old.digest, kAmd64, 0).ToString();
+  const std::string new_key = llb::ImageManifestKey(moved.digest, kAmd64, 0).ToString();
+  EXPECT_EQ(key_for("s"), old_key);
+  EXPECT_EQ(key_for("another"), new_key);
+  view.reset();
+  EXPECT_EQ(key_for("s"), new_key);
+}
+
 TEST_F(ImageSourceTest, SelectsThePlatform) {
   const auto amd = fake_.AddImage("me/app", "", {Tar("amd", "")}, kAmd64);
   const auto arm = fake_.AddImage("me/app", "", {Tar("arm", "")}, kArm64);
@@ -147,8 +180,22 @@ TEST_F(ImageSourceTest, RefusesWhatIsNoImage) {
   artifact.config = fake_.AddBlob("me/app", "{}", "application/vnd.oci.empty.v1+json");
   artifact.layers = {fake_.AddBlob("me/app", "text", "text/plain")};
   fake_.AddManifest("me/app", "artifact", oci::Encode(artifact), artifact.media_type);
-  EXPECT_NE(ErrorOf(Image(":artifact")).find("mismatched image rootfs and manifest layers"),
+  EXPECT_NE(ErrorOf(Image(":artifact"))
+                .find("is no image: its configuration has media type "
+                      "\"application/vnd.oci.empty.v1+json\""),
+            std::string::npos)
+      << ErrorOf(Image(":artifact"));
+  // A configuration that lists nothing, beside layers.
+  artifact.config = fake_.AddBlob("me/app", R"({"architecture":"amd64","os":"linux"})",
+                                  std::string(oci::kOciConfig));
+  fake_.AddManifest("me/app", "unlisted", oci::Encode(artifact), artifact.media_type);
+  EXPECT_NE(ErrorOf(Image(":unlisted")).find("mismatched image rootfs and manifest layers"),
             std::string::npos);
+  EXPECT_NE(ErrorOf(Image(":unlisted")).find("text/plain"), std::string::npos);
+  // So says the metadata that a frontend asks for.
+  for (const char* tag : {":artifact", ":unlisted"}) {
+    EXPECT_FALSE(sources_->ResolveImage({}, Image(tag), kAmd64, true, nullptr).ok()) << tag;
+  }
   oci::Index loop;
   loop.media_type = oci::kOciIndex;
   std::string inner = oci::Encode(loop);
@@ -160,6 +207,19 @@ TEST_F(ImageSourceTest, RefusesWhatIsNoImage) {
   fake_.AddManifest("me/app", "deep", inner, loop.media_type);
   EXPECT_NE(ErrorOf(Image(":deep")).find("nested more than"), std::string::npos);
   EXPECT_NE(ErrorOf(Image("")).find("object required"), std::string::npos);
+  // Wide instead of deep: none says which platform it is for.
+  oci::Descriptor wide = fake_.AddImage("me/app", "", {}, kArm64);
+  for (int level = 0; level < 3; ++level) {
+    oci::Index outer = loop;
+    for (int i = 0; i < 10; ++i) {
+      wide.platform.reset();
+      wide.annotations = {{"number", std::to_string(i)}};
+      outer.manifests.push_back(wide);
+    }
+    wide = fake_.AddManifest("me/app", "wide", oci::Encode(outer), loop.media_type);
+  }
+  EXPECT_NE(ErrorOf(Image(":wide")).find("too many descriptors"), std::string::npos)
+      << ErrorOf(Image(":wide"));
 }
 
 TEST_F(ImageSourceTest, ResolvesMetadataOncePerJob) {

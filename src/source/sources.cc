@@ -8,6 +8,7 @@
 #include "source/git_source.h"
 #include "source/http_source.h"
 #include "source/image_source.h"
+#include "source/job_views.h"
 #include "source/local_source.h"
 
 namespace kiln::source {
@@ -51,39 +52,48 @@ Status CheckServed(const std::map<std::string, std::string>& unserved) {
                        unserved.begin()->first);
 }
 
+Sources::Sources(const Services& services) : services_(services) {
+  services_.views = std::make_shared<JobViews>();
+}
+
+std::shared_ptr<JobView> Sources::OpenView(
+    std::shared_ptr<const progress::SessionGroup> sessions) const {
+  return services_.views->Open(std::move(sessions));
+}
+
 std::optional<GitMeta> MetaCache::FindGit(const std::string& key) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto it = known_git_.find(key);
   if (it == known_git_.end()) return std::nullopt;
   return it->second;
 }
 
 void MetaCache::PutGit(const std::string& key, const GitMeta& meta) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   known_git_.insert_or_assign(key, meta);
 }
 
 std::optional<HttpMeta> MetaCache::FindHttp(const std::string& key) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto it = known_http_.find(key);
   if (it == known_http_.end()) return std::nullopt;
   return it->second;
 }
 
 void MetaCache::PutHttp(const std::string& key, const HttpMeta& meta) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   known_http_.insert_or_assign(key, meta);
 }
 
 std::optional<ImageMeta> MetaCache::Find(const std::string& key) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto it = known_.find(key);
   if (it == known_.end()) return std::nullopt;
   return it->second;
 }
 
 void MetaCache::Put(const std::string& key, const ImageMeta& meta) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   known_.insert_or_assign(key, meta);
 }
 
@@ -125,7 +135,7 @@ Result<ImageMeta> Sources::ResolveImage(const progress::Activity& activity, cons
   }
   ImageReader reader(services_.store, services_.clock, *origin);
   ImageMeta meta;
-  TRY_ASSIGN(const oci::Descriptor top, reader.ResolveTop(activity));
+  TRY_ASSIGN(const oci::Descriptor top, TopOf(services_, activity, *origin, reader));
   TRY(CheckDigest(spec, top.digest));
   meta.digest = top.digest;
   if (with_config) {

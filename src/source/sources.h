@@ -1,14 +1,15 @@
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/mutex.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "llb/source_id.h"
@@ -34,6 +35,9 @@ class Spawner;
 
 namespace kiln::source {
 
+class JobView;
+class JobViews;
+
 // All of it outlives the sources.
 struct Services {
   store::Store& store;
@@ -46,6 +50,9 @@ struct Services {
   std::vector<std::string> environment;
   // Of this daemon's state alone: in keys that must mean nothing elsewhere.
   std::string daemon_id = {};
+  // A program that talks to a peer is given up when the peer is silent for so long.
+  std::chrono::seconds git_stall{120};
+  std::shared_ptr<JobViews> views = {};  // set by Sources
 };
 
 // What an image is now, for frontends (ResolveSourceMeta, ResolveImageConfig).
@@ -93,16 +100,20 @@ class MetaCache {
   void PutGit(const std::string& key, const GitMeta& meta);
 
  private:
-  mutable std::mutex mutex_;
-  std::map<std::string, ImageMeta> known_;
-  std::map<std::string, HttpMeta> known_http_;
-  std::map<std::string, GitMeta> known_git_;
+  mutable Mutex mutex_;
+  std::map<std::string, ImageMeta> known_ GUARDED_BY(mutex_);
+  std::map<std::string, HttpMeta> known_http_ GUARDED_BY(mutex_);
+  std::map<std::string, GitMeta> known_git_ GUARDED_BY(mutex_);
 };
 
 // Makes sources.
 class Sources {
  public:
-  explicit Sources(const Services& services) : services_(services) {}
+  explicit Sources(const Services& services);
+
+  // While the view is held, everything that works for `sessions` sees one state of the world: what
+  // a URL, an image's name or a git ref was found to be stays so for metadata, keys and content.
+  std::shared_ptr<JobView> OpenView(std::shared_ptr<const progress::SessionGroup> sessions) const;
 
   // Does not block. Unimplemented, naming the attribute, for what is asked but not served.
   Result<SourcePtr> Make(const llb::SourceId& id, const oci::Platform& platform) const;
@@ -120,7 +131,7 @@ class Sources {
                              bool objects, MetaCache* cache) const;
 
  private:
-  const Services services_;
+  Services services_;
 };
 
 }  // namespace kiln::source
