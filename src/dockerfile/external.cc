@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <variant>
 
 #include <nlohmann/json.hpp>
 
@@ -211,6 +212,7 @@ Status Externals::OpenOciLayout(External& external, const std::string& value) {
 }
 
 Status Externals::OpenLocal(External& external, const std::string& name) {
+  const std::string& label = external.context_key.empty() ? external.name : external.context_key;
   const auto session = options_.local_sessions.find(name);
   const auto shared = options_.shared_keys.find(name);
   const std::string session_id =
@@ -219,18 +221,18 @@ Status Externals::OpenLocal(External& external, const std::string& name) {
   ignore.name = name;
   ignore.session_id = session_id;
   ignore.follow_paths = {".dockerignore"};
-  ignore.shared_key_hint = fmt::format("context:{}-.dockerignore", external.context_key);
+  ignore.shared_key_hint = fmt::format("context:{}-.dockerignore", label);
   ignore.differ = llb::Differ::kNone;
   llb::VertexOptions vertex;
-  vertex.name = fmt::format("[context {}] load .dockerignore", external.context_key);
+  vertex.name = fmt::format("[context {}] load .dockerignore", label);
   TRY_ASSIGN(
       const auto text,
       ReadIgnoreFile(host_, llb::Source(llb::Format(ignore), std::move(vertex)), ".dockerignore"));
   LocalTree::Spec spec;
   spec.name = name;
-  spec.label = fmt::format("[context {}] load from client", external.context_key);
+  spec.label = fmt::format("[context {}] load from client", label);
   spec.session_id = session_id;
-  spec.shared_key_hint = fmt::format("context:{}-{}", external.context_key,
+  spec.shared_key_hint = fmt::format("context:{}-{}", label,
                                      shared == options_.shared_keys.end() ? "" : shared->second);
   if (text) {
     TRY_ASSIGN_CTX(spec.excludes, ParseDockerignore(*text), ".dockerignore of context {}", name);
@@ -288,7 +290,24 @@ void Externals::ResolvePending() {
   }
 }
 
+// A source policy has made another source of the image: its files, and no configuration.
+Status Externals::Replace(External& external, const llb::SourceSpec& source) {
+  external.request.reset();
+  TRY_ASSIGN(const llb::SourceId id, llb::ParseSource(source.identifier, source.attrs));
+  if (const auto* local = std::get_if<llb::LocalSource>(&id)) {
+    return OpenLocal(external, local->name);
+  }
+  llb::VertexOptions vertex;
+  vertex.name = external.context_key.empty()
+                    ? "FROM " + source.identifier
+                    : fmt::format("[context {}] {}", external.context_key, source.identifier);
+  external.source = source;
+  external.fixed = llb::Source(source, std::move(vertex));
+  return OkStatus();
+}
+
 Status Externals::Adopt(External& external, const ImageInfo& info) {
+  if (info.source) return Replace(external, *info.source);
   TRY_ASSIGN(external.config, oci::DecodeImageConfig(info.config));
   external.has_config = true;
   external.config.unknown.clear();

@@ -77,6 +77,7 @@ class Externals {
   Status OpenLocal(External& external, const std::string& name);
   Status OpenInput(External& external, const std::string& name);
   Status Adopt(External& external, const ImageInfo& info);
+  Status Replace(External& external, const llb::SourceSpec& source);
 
   const Options& options_;
   Host& host_;

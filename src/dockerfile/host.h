@@ -30,6 +30,8 @@ struct ImageInfo {
   std::string ref;               // may differ from the one asked for: a source policy changed it
   std::optional<Digest> digest;  // of the top object
   std::string config;            // JSON
+  // What a source policy made of the image, if that is none any more: nothing else is set.
+  std::optional<llb::SourceSpec> source;
 };
 
 // Where a vertex's description has the instruction as written.

@@ -17,7 +17,7 @@ class NoWorld final : public Host {
           {"os", request.platform.os},
           {"architecture", request.platform.architecture},
           {"rootfs", {{"type", "layers"}, {"diff_ids", {"sha256:" + std::string(64, '0')}}}}};
-      answers.emplace_back(ImageInfo{request.ref, std::nullopt, config.dump()});
+      answers.emplace_back(ImageInfo{request.ref, std::nullopt, config.dump(), {}});
     }
     return answers;
   }

@@ -175,7 +175,9 @@ Status ResolveImageConfig(const BridgeCall& call, const wire::ResolveImageConfig
   query.log_name = request.logname();
   TRY_ASSIGN(ImageAnswer answer, call.bridge.gateway()->ResolveImage(call.activity, query));
   if (!IsImage(answer.id)) {
-    return Unimplemented("a source policy made {} something else than an image", request.ref());
+    // In the words that clients know; ResolveSourceMeta says what to do instead.
+    return Unknown("ref mutated by policy to non-image: {}{} -> {}", prefix, request.ref(),
+                   llb::Format(answer.id).identifier);
   }
   std::string identifier = llb::Format(answer.id).identifier;
   if (const auto cut = identifier.find("://"); cut != std::string::npos)

@@ -104,8 +104,8 @@ Result<dockerfile::ImageInfo> BuildHost::ResolveOne(const dockerfile::ImageReque
   } else if (const auto* layout = std::get_if<llb::OciLayoutSource>(&answer.id)) {
     info.ref = layout->ref;
   } else {
-    return Unimplemented(
-        "a source policy made {} something else than an image, which is not served", request.ref);
+    info.source = llb::Format(answer.id);
+    return info;
   }
   info.digest = answer.digest;
   info.config = std::move(answer.config);

@@ -10,12 +10,18 @@ std::vector<Result<ImageInfo>> FakeHost::ResolveImages(const std::vector<ImageRe
   std::vector<Result<ImageInfo>> answers;
   for (const ImageRequest& request : requests) {
     asked.push_back(request);
+    if (const auto other = became.find(request.ref); other != became.end()) {
+      ImageInfo info;
+      info.source = other->second;
+      answers.emplace_back(std::move(info));
+      continue;
+    }
     const auto found = images.find(request.ref);
     if (found == images.end()) {
       answers.emplace_back(NotFound("{}: not found", request.ref));
       continue;
     }
-    answers.emplace_back(ImageInfo{request.ref, Sha256Of(found->second), found->second});
+    answers.emplace_back(ImageInfo{request.ref, Sha256Of(found->second), found->second, {}});
   }
   return answers;
 }

@@ -24,6 +24,8 @@ class FakeHost final : public Host {
   // By reference as asked for ("docker.io/library/alpine:latest"): JSON of the config. Its digest
   // is made from it.
   std::map<std::string, std::string> images;
+  // By reference: what a source policy makes of it.
+  std::map<std::string, llb::SourceSpec> became;
   // By source identifier ("local://context"), then path.
   std::map<std::string, std::map<std::string, std::string>> files;
   std::map<std::string, llb::Output> inputs;
