@@ -90,10 +90,10 @@ Result<DockerConfig> DockerConfig::Parse(std::string_view text, Helper helper) {
   return config;
 }
 
-Result<RegistryLogin> DockerConfig::AskHelper(const std::string& helper,
+Result<RegistryLogin> DockerConfig::AskHelper(const CancelToken& cancel, const std::string& helper,
                                               const std::string& key) const {
   if (!helper_) return RegistryLogin();
-  Result<std::string> output = helper_(helper, key);
+  Result<std::string> output = helper_(cancel, helper, key);
   // A helper that knows nothing of the host fails; that means anonymous.
   if (!output.ok() && output.error().code() == Code::kNotFound) return RegistryLogin();
   if (!output.ok()) return std::move(output).error();
@@ -114,15 +114,15 @@ const DockerConfig::Auth* DockerConfig::AuthOf(const std::string& key) const {
   return nullptr;
 }
 
-Result<RegistryLogin> DockerConfig::Find(const std::string& host) const {
+Result<RegistryLogin> DockerConfig::Find(const CancelToken& cancel, const std::string& host) const {
   const std::string key(host == kHubHost ? kHubKey : std::string_view(host));
   if (const auto helper = helpers_.find(key); helper != helpers_.end())
-    return AskHelper(helper->second, key);
+    return AskHelper(cancel, helper->second, key);
   if (const auto helper = helpers_.find(HostOf(key)); helper != helpers_.end())
-    return AskHelper(helper->second, key);
+    return AskHelper(cancel, helper->second, key);
   const Auth* auth = AuthOf(key);
   if (!store_.empty()) {
-    TRY_ASSIGN(RegistryLogin login, AskHelper(store_, key));
+    TRY_ASSIGN(RegistryLogin login, AskHelper(cancel, store_, key));
     if (!login.secret.empty()) return login;
   }
   if (auth == nullptr) return RegistryLogin();

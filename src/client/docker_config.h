@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/cancel.h"
 #include "base/result.h"
 #include "base/secret.h"
 
@@ -21,9 +22,9 @@ struct RegistryLogin {
 class DockerConfig {
  public:
   // Asks a credential helper ("desktop" for docker-credential-desktop) for a host: its standard
-  // output. NotFound: it knows no login there.
-  using Helper =
-      std::function<Result<std::string>(const std::string& helper, const std::string& host)>;
+  // output. NotFound: it knows no login there. The token ends the helper.
+  using Helper = std::function<Result<std::string>(
+      const CancelToken& cancel, const std::string& helper, const std::string& host)>;
 
   // `directory` empty: $DOCKER_CONFIG, else ~/.docker. No file: no logins.
   static Result<DockerConfig> Load(const std::string& directory, Helper helper);
@@ -34,7 +35,7 @@ class DockerConfig {
 
   // For a host as registries name themselves ("registry-1.docker.io" is Docker Hub). Empty:
   // anonymous.
-  Result<RegistryLogin> Find(const std::string& host) const;
+  Result<RegistryLogin> Find(const CancelToken& cancel, const std::string& host) const;
 
  private:
   struct Auth {
@@ -43,7 +44,8 @@ class DockerConfig {
     SecretString identity_token;
     SecretString registry_token;
   };
-  Result<RegistryLogin> AskHelper(const std::string& helper, const std::string& key) const;
+  Result<RegistryLogin> AskHelper(const CancelToken& cancel, const std::string& helper,
+                                  const std::string& key) const;
 
   const Auth* AuthOf(const std::string& key) const;
 

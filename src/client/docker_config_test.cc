@@ -12,7 +12,7 @@ namespace {
 struct FakeHelper {
   std::vector<std::string> asked;
   DockerConfig::Helper Function(const std::string& host, const std::string& answer) {
-    return [this, host, answer](const std::string& name,
+    return [this, host, answer](const CancelToken&, const std::string& name,
                                 const std::string& wanted) -> Result<std::string> {
       asked.push_back(name + " " + wanted);
       if (wanted != host) return NotFound("no login");
@@ -41,13 +41,13 @@ TEST(DockerConfigTest, FindsLoginsByHostAndUrl) {
           "empty.example": {}}})",
                           {});
   ASSERT_TRUE(config.ok()) << config.error().ToString();
-  EXPECT_EQ(Describe(config->Find("plain.example:5000")), "me:se:cret");
-  EXPECT_EQ(Describe(config->Find("url.example")), "u:p");
-  EXPECT_EQ(Describe(config->Find("registry-1.docker.io")), "hub:x");
-  EXPECT_EQ(Describe(config->Find("id.example")), ":idt");
-  EXPECT_EQ(Describe(config->Find("token.example")), ": token bearer");
-  EXPECT_EQ(Describe(config->Find("empty.example")), ":");
-  EXPECT_EQ(Describe(config->Find("plain.example")), ":");
+  EXPECT_EQ(Describe(config->Find({}, "plain.example:5000")), "me:se:cret");
+  EXPECT_EQ(Describe(config->Find({}, "url.example")), "u:p");
+  EXPECT_EQ(Describe(config->Find({}, "registry-1.docker.io")), "hub:x");
+  EXPECT_EQ(Describe(config->Find({}, "id.example")), ":idt");
+  EXPECT_EQ(Describe(config->Find({}, "token.example")), ": token bearer");
+  EXPECT_EQ(Describe(config->Find({}, "empty.example")), ":");
+  EXPECT_EQ(Describe(config->Find({}, "plain.example")), ":");
 }
 
 TEST(DockerConfigTest, AsksTheHelperOfTheHostThenTheStore) {
@@ -57,24 +57,40 @@ TEST(DockerConfigTest, AsksTheHelperOfTheHostThenTheStore) {
           "auths": {"local.example": {"username": "u", "password": "p"}, "kept.example": {}}})",
       helper.Function("kept.example", R"({"ServerURL":"x","Username":"<token>","Secret":"idt"})"));
   ASSERT_TRUE(config.ok());
-  EXPECT_EQ(Describe(config->Find("cloud.example")), ":");
-  EXPECT_EQ(Describe(config->Find("kept.example")), ":idt");
-  EXPECT_EQ(Describe(config->Find("local.example")), "u:p");
+  EXPECT_EQ(Describe(config->Find({}, "cloud.example")), ":");
+  EXPECT_EQ(Describe(config->Find({}, "kept.example")), ":idt");
+  EXPECT_EQ(Describe(config->Find({}, "local.example")), "u:p");
   EXPECT_EQ(helper.asked, (std::vector<std::string>{"cloud cloud.example", "pass kept.example",
                                                     "pass local.example"}));
 }
 
+TEST(DockerConfigTest, AHelperIsGivenTheTokenThatEndsIt) {
+  CancelSource cancel;
+  const auto config = DockerConfig::Parse(
+      R"({"credsStore": "slow"})",
+      [&](const CancelToken& token, const std::string&, const std::string&) -> Result<std::string> {
+        cancel.Cancel();
+        TRY(token.Check());
+        return "{}";
+      });
+  ASSERT_TRUE(config.ok());
+  EXPECT_FALSE(config->Find(cancel.token(), "x.example").ok());
+}
+
 TEST(DockerConfigTest, ErrorsOfHelpersAndFilesAreSaid) {
-  const auto failing = [](const std::string&, const std::string&) -> Result<std::string> {
+  const auto failing = [](const CancelToken&, const std::string&,
+                          const std::string&) -> Result<std::string> {
     return FailedPrecondition("locked");
   };
   const auto config = DockerConfig::Parse(R"({"credsStore": "pass"})", failing);
-  EXPECT_EQ(Describe(config->Find("x.example")), "error: locked");
-  const auto garbage = [](const std::string&, const std::string&) -> Result<std::string> {
+  EXPECT_EQ(Describe(config->Find({}, "x.example")), "error: locked");
+  const auto garbage = [](const CancelToken&, const std::string&,
+                          const std::string&) -> Result<std::string> {
     return std::string("secret garbage");
   };
   const auto odd = DockerConfig::Parse(R"({"credsStore": "pass"})", garbage);
-  EXPECT_EQ(Describe(odd->Find("x.example")), "error: docker-credential-pass gave no JSON object");
+  EXPECT_EQ(Describe(odd->Find({}, "x.example")),
+            "error: docker-credential-pass gave no JSON object");
   EXPECT_FALSE(DockerConfig::Parse("[]", {}).ok());
   const auto bad = DockerConfig::Parse(R"({"auths": {"h": {"auth": "?"}}})", {});
   ASSERT_FALSE(bad.ok());

@@ -124,7 +124,7 @@ Result<RegistryLogin> AuthService::LoginAt(const std::string& host) {
   const auto now = std::chrono::steady_clock::now();
   const auto known = known_.find(host);
   if (known != known_.end() && now - known->second.since < kLoginTime) return known->second.login;
-  TRY_ASSIGN(RegistryLogin login, config_.Find(host));
+  TRY_ASSIGN(RegistryLogin login, config_.Find(activity_.cancel, host));
   known_[host] = {login, now};
   return login;
 }

@@ -10,8 +10,8 @@
 namespace kiln::cmd {
 namespace {
 
-// After the last byte the engine unpacks the layers before it answers.
-constexpr std::chrono::hours kLoadTimeout{6};
+// The engine tells how far it is with unpacking; silent for so long, it is stuck.
+constexpr std::chrono::minutes kLoadStall{15};
 constexpr std::chrono::seconds kPingTimeout{10};
 
 // One thread writes, the one that sends reads: a piece at a time.
@@ -75,6 +75,7 @@ class HttpDockerLoad final : public DockerLoad {
   }
 
   Status Check(const CancelToken& cancel) override {
+    cancel_ = cancel;
     http::Request request = RequestTo("GET", "/_ping");
     request.cancel = cancel;
     request.deadline = std::chrono::steady_clock::now() + kPingTimeout;
@@ -116,10 +117,11 @@ class HttpDockerLoad final : public DockerLoad {
   }
 
   void Send() {
-    http::Request request = RequestTo("POST", "/images/load?quiet=1");
+    http::Request request = RequestTo("POST", "/images/load?quiet=0");
     http::SetHeader(request.headers, "Content-Type", "application/x-tar");
     request.body = &body_;
-    request.stall_timeout = kLoadTimeout;
+    request.cancel = cancel_;
+    request.stall_timeout = kLoadStall;
     const auto response = client_.Send(request, size_t{16} << 20);
     {
       std::lock_guard lock(mutex_);
@@ -136,6 +138,7 @@ class HttpDockerLoad final : public DockerLoad {
   const DockerEndpoint endpoint_;
   http::Library library_;
   http::Client client_;
+  CancelToken cancel_;  // set before anything is sent
   Handover body_;
   mutable std::mutex mutex_;
   Status outcome_;

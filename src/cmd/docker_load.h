@@ -29,7 +29,8 @@ Status LoadOutcome(const http::Response& response, const std::string& host);
 // Images into a Docker engine, `docker load` without the command.
 class DockerLoad : public client::OutputSink {
  public:
-  // Fails if nothing that speaks Docker's protocol answers there.
+  // Fails if nothing that speaks Docker's protocol answers there. First; the token also ends what
+  // is sent later.
   virtual Status Check(const CancelToken& cancel) = 0;
 };
 std::shared_ptr<DockerLoad> MakeDockerLoad(DockerEndpoint endpoint);

@@ -25,7 +25,9 @@ bool IsHelperName(std::string_view name) {
 }  // namespace
 
 client::DockerConfig::Helper RegistryLogins::helper() {
-  return [this](const std::string& name, const std::string& host) { return Ask(name, host); };
+  return [this](const CancelToken& cancel, const std::string& name, const std::string& host) {
+    return Ask(cancel, name, host);
+  };
 }
 
 client::TokenFetcher RegistryLogins::fetcher() {
@@ -35,7 +37,8 @@ client::TokenFetcher RegistryLogins::fetcher() {
 
 // docker-credential-helpers' protocol: the server's name in, JSON out; a failure says why on
 // standard output.
-Result<std::string> RegistryLogins::Ask(const std::string& name, const std::string& host) {
+Result<std::string> RegistryLogins::Ask(const CancelToken& cancel, const std::string& name,
+                                        const std::string& host) {
   if (!IsHelperName(name))
     return InvalidArgument("bad name of a credential helper: {}", Quoted(name));
   sys::Command command;
@@ -43,9 +46,11 @@ Result<std::string> RegistryLogins::Ask(const std::string& name, const std::stri
   command.args = {"get"};
   command.input = host;
   command.timeout = kHelperTime;
+  // It holds nothing that takes longer to put down.
+  command.grace = std::chrono::seconds(1);
   for (char** entry = environ; *entry != nullptr; ++entry) command.env.emplace_back(*entry);
   const std::string program = command.program;
-  auto result = sys::RunCommand(spawner_, std::move(command), {});
+  auto result = sys::RunCommand(spawner_, std::move(command), cancel);
   if (!result.ok()) {
     Error error = std::move(result).error();
     // Not that there is no login.

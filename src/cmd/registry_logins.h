@@ -27,7 +27,8 @@ class RegistryLogins {
   client::TokenFetcher fetcher();
 
  private:
-  Result<std::string> Ask(const std::string& name, const std::string& host);
+  Result<std::string> Ask(const CancelToken& cancel, const std::string& name,
+                          const std::string& host);
   Result<client::FetchedToken> Fetch(const progress::Activity& activity,
                                      const client::WantedToken& wanted,
                                      const client::RegistryLogin& login);
