@@ -65,6 +65,8 @@ struct Config {
   int history_max_entries = 50;
   // What running builds have to end after the first SIGTERM.
   std::chrono::nanoseconds drain_timeout = std::chrono::minutes(5);
+  // A registry, web server or git remote that says nothing for so long is given up.
+  std::chrono::nanoseconds silence_timeout = std::chrono::minutes(2);
 
   // The worker.
   std::map<std::string, std::string> labels;

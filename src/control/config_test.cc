@@ -15,6 +15,7 @@ TEST(ConfigTest, ReadsTheKeysOfBuildkitd) {
 root = "/data"
 debug = true
 insecure-entitlements = ["network.host"]
+silenceTimeout = "45s"
 [grpc]
   address = ["unix:///run/x.sock", "tcp://0.0.0.0:1234"]
   gid = 5
@@ -46,6 +47,7 @@ insecure-entitlements = ["network.host"]
   EXPECT_EQ(config.log_level, LogLevel::kDebug);
   EXPECT_EQ(config.addresses.size(), 2U);
   EXPECT_EQ(config.socket_owner.gid, 5);
+  EXPECT_EQ(config.silence_timeout, std::chrono::seconds(45));
   EXPECT_EQ(config.registries.at("docker.io").plain_http, true);
   EXPECT_EQ(config.max_parallelism, 3);
   EXPECT_TRUE(config.cdi_disabled);
@@ -93,6 +95,7 @@ TEST(ConfigTest, UnknownAndUnservedKeysAreNamed) {
       "unknown configuration key worker.oci.snapshoter, did you mean worker.oci.snapshotter?");
   EXPECT_EQ(error("[otel]\nsocketPath = \"/x\""),
             "configuration key otel.socketPath is not supported");
+  EXPECT_EQ(error("silenceTimeout = \"10ms\""), "silenceTimeout is less than a second");
   EXPECT_EQ(error("[[worker.oci.gcpolicy]]\nkeepDuration = 9223372036854775807"),
             "worker.oci.gcpolicy.keepDuration is out of range");
   EXPECT_EQ(error("root = 5"), "root must be a string");

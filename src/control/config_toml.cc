@@ -139,6 +139,16 @@ Setter Duration(std::chrono::nanoseconds* to) {
   };
 }
 
+Setter AtLeastASecond(std::chrono::nanoseconds* to) {
+  return [to](const toml::node& node, const std::string& path) -> Status {
+    std::chrono::nanoseconds time{};
+    TRY(Duration(&time)(node, path));
+    if (time < std::chrono::seconds(1)) return InvalidArgument("{} is less than a second", path);
+    *to = time;
+    return OkStatus();
+  };
+}
+
 Setter Table(Keys keys) {
   return [keys = std::move(keys)](const toml::node& node, const std::string& path) -> Status {
     const toml::table* table = node.as_table();
@@ -475,6 +485,7 @@ Keys TopKeys(Config* config) {
       {"history", History(config)},
       {"compaction", Compaction()},
       {"drainTimeout", Duration(&config->drain_timeout)},
+      {"silenceTimeout", AtLeastASecond(&config->silence_timeout)},
       {"frontend", Table(frontend)},
       {"system", Table({{"platformsCacheMaxAge", Ignore()},  // they are looked for at the start
                         {"maxRegistryConcurrency", Number(&config->max_registry_concurrency, 1)},

@@ -55,6 +55,8 @@
 namespace kiln::control {
 namespace {
 
+// A registry may say nothing for so many silence timeouts while it stores a large blob.
+constexpr int kUploadPatience = 8;
 constexpr size_t kBlockingThreads = 512;
 constexpr size_t kBuildThreads = 256;
 // How long cancelled builds have to end, and last answers to be sent.
@@ -230,13 +232,15 @@ Status Daemon::Parts::OpenStore(const sys::KernelFeatures& kernel, const sys::Mo
 
 Status Daemon::Parts::OpenNetwork(sys::Spawner& spawner) {
   http::ClientOptions options;
-  options.user_agent = "kiln/" + Version();
+  options.user_agent = UserAgent();
+  options.stall_timeout = std::chrono::ceil<std::chrono::milliseconds>(config.silence_timeout);
   options.proxies = http::ProxySettings::From([](const char* name) { return std::getenv(name); });
-  http = std::make_unique<http::Client>(http_library, std::move(options));
+  http = std::make_unique<http::Client>(http_library, options);
   credentials = std::make_unique<source::SessionCredentials>(sessions, config.session_auth_timeout);
   registry::RegistryOptions registries;
   registries.hosts = config.registries;
   registries.max_concurrency = config.max_registry_concurrency;
+  registries.upload_stall = kUploadPatience * options.stall_timeout;
   registry =
       std::make_unique<registry::Registry>(*http, clock, credentials.get(), std::move(registries));
   registry_blobs = std::make_unique<source::RegistryBlobs>(*registry);
@@ -246,8 +250,9 @@ Status Daemon::Parts::OpenNetwork(sys::Spawner& spawner) {
   store->AddBlobSource(std::string(source::kInsecureRegistryLocator),
                        insecure_registry_blobs.get());
   store->AddBlobSource(std::string(source::kLayoutLocator), layout_blobs.get());
-  sources = std::make_unique<source::Sources>(source::Services{
-      *store, *registry, sessions, clock, *http, spawner, ProgramEnvironment(), worker.id});
+  sources = std::make_unique<source::Sources>(
+      source::Services{*store, *registry, sessions, clock, *http, spawner, ProgramEnvironment(),
+                       worker.id, std::chrono::ceil<std::chrono::seconds>(config.silence_timeout)});
   return OkStatus();
 }
 

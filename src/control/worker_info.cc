@@ -1,10 +1,17 @@
 #include "control/worker_info.h"
 
+#include <fmt/format.h>
 #include <moby/buildkit/v1/types/worker.pb.h>
 
 #include "base/version.h"
 
 namespace kiln::control {
+
+std::string UserAgent() {
+  const std::string version = ProtocolVersion();
+  const std::string_view served = std::string_view(version).substr(0, version.find("+kiln."));
+  return fmt::format("buildkit/{} kiln/{}", served.substr(0, served.rfind('.')), Version());
+}
 
 void VersionToProto(moby::buildkit::v1::types::BuildkitVersion* out) {
   out->set_package(std::string(kPackage));

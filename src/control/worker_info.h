@@ -21,6 +21,10 @@ inline constexpr std::string_view kPackage = "kiln";
 inline constexpr std::string_view kDockerfileVersion = "1.28.0";
 inline constexpr std::string_view kWorkerLabelPrefix = "org.mobyproject.buildkit.worker.";
 
+// How requests to registries and web servers call us: upstream's form for the version that is
+// served ("buildkit/v0.34"), ours behind it.
+std::string UserAgent();
+
 // The one worker of the daemon.
 struct WorkerInfo {
   std::string id;
