@@ -144,3 +144,20 @@ def test_registry_that_is_not_there(build, serves_on):
     failure.check(build(f"FROM {name}\n", check=False), name, "connect")
     done = build(failure.GOOD, outputs=[f"type=image,name={name},push=true"], check=False)
     failure.check(done, f"127.0.0.1:{port}", "connect")
+
+
+HELM = "application/vnd.cncf.helm.config.v1+json"
+NO_IMAGES = {
+    "artifact": (HELM, b'{"name":"x","version":"1"}', HELM),
+    "configuration that lists no layer": (oci.CONFIG, b'{"architecture":"amd64","os":"linux"}', oci.LAYER_GZIP),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_IMAGES)
+@pytest.mark.kiln_only  # buildkitd takes the second for an image without files
+def test_what_is_no_image(build, fake, serves_on, name):
+    """It is not built upon as if it were empty; the error names its type."""
+    media_type, text, said = NO_IMAGES[name]
+    document = manifest({**fake.blob("x", text), "mediaType": media_type}, [fake.blob("x", failure.PACKED)])
+    fake.manifest("x", document)
+    failure.check(build(f"FROM {fake.host}/x:1\nCOPY Dockerfile /\n", check=False), f"{fake.host}/x:1", said)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gzip
 import json
 import re
 
@@ -477,3 +478,29 @@ def test_body_without_end(builds, client, fake, which):
     assert done.returncode != 0
     said = {"manifest": "longer than", "config": "longer than", "layer": "unexpected commit size", "error": "418"}
     assert f"{fake.host}/" in done.stderr and said[which] in done.stderr, done.stderr
+
+
+@one_client
+def test_push_of_an_image_that_is_not_here(builds, client):
+    """Of its many layers, each of which is pulled from the registry that it is pushed to, because that mounts nothing."""
+    layers = [gzip.compress(oci.layer_tar([oci.Entry(f"file{i}", bytes([i]) * 1000)]), mtime=0) for i in range(6)]
+    config = {"os": "linux", "architecture": "amd64"}
+    config["rootfs"] = {"type": "layers", "diff_ids": [oci.digest(gzip.decompress(layer)) for layer in layers]}
+    with FakeRegistry(takes_uploads=True) as fake:
+        described = {"mediaType": oci.CONFIG, **fake.blob("x", json.dumps(config).encode())}
+        blobs = [{"mediaType": oci.LAYER_GZIP, **fake.blob("x", layer)} for layer in layers]
+        fake.manifest("x", {"schemaVersion": 2, "mediaType": oci.MANIFEST, "config": described, "layers": blobs})
+        builds(f"FROM {fake.host}/x:1\nLABEL a=b\n", outputs=[push(fake.host, "y:1")])
+        pushed = json.loads(fake.answers["/v2/y/manifests/1"][2])
+        assert [layer["digest"] for layer in pushed["layers"]] == [blob["digest"] for blob in blobs]
+        assert all(f"/v2/y/blobs/{blob['digest']}" in fake.answers for blob in blobs)
+        assert any("mount=" in path for _, path in fake.requests)
+
+
+@one_client
+def test_host_that_looks_like_a_number(builds, client, registry):
+    """It is the name of a host, and not another way to write 127.0.0.1."""
+    port = registry.host.rpartition(":")[2]
+    for host in ("127.1", "2130706433", "0x7f.1"):
+        done = builds(f"FROM {host}:{port}/x:1\n", check=False)
+        assert done.returncode != 0 and "no such host" in done.stderr, done.stderr

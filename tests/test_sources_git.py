@@ -125,6 +125,16 @@ def test_keep_git_dir(build, remote, repository):
     assert git_in(out, "log", "--format=%H") == repository.head
 
 
+def test_keep_git_dir_of_another_user(build, remote, repository):
+    """Repository and files belong to the same user, which git asks for, and nothing in them has changed."""
+    owners = "RUN find /src -exec stat -c '%u %g' {} + | sort -u >/owners && find /src/.git -type f | wc -l >/count"
+    build(f"FROM base\nADD --keep-git-dir=true --chown=1234:2345 {remote} /src\n{owners}\n")
+    assert build.read("owners") == "1234 2345\n"
+    assert int(build.read("count")) > 5
+    assert git_in(build.out / "src", "status", "--porcelain") == ""
+    assert git_in(build.out / "src", "rev-parse", "HEAD") == repository.head
+
+
 def test_submodules(build, web, tmp_path, remote, repository):
     inner = Repository(repository.folder, "inner")
     inner.commit({"inner.txt": "inside\n"})

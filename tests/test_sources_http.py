@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import re
 import subprocess
 import tarfile
 
@@ -149,3 +150,31 @@ ADD a.tgz /local/unpacked/
     assert (build.out / "local/kept/a.tgz").read_bytes() == packed
     assert build.read("local/unpacked/inside") == "text\n"
     assert not (build.out / "local/unpacked/a.tgz").exists()
+
+
+def test_content_encoding_is_undone(build, web):
+    """A server may pack what it sends, whatever it was asked for; the file and its digest are those of the content."""
+    web.pages["/packed"] = Page(gzip.compress(TEXT), headers={"Content-Encoding": "gzip"})
+    for flag in ("", f"--checksum={SHA}"):
+        build(f"FROM scratch\nADD {flag} {web.url('/packed')} /f\n")
+        assert build.read("f").encode() == TEXT
+    assert all(seen.headers["Accept-Encoding"] == "gzip" for seen in web.requests)
+
+
+@pytest.mark.kiln_only  # buildkitd fails
+def test_unchanged_by_another_tag(build, web):
+    """Some servers have a tag for each form of a file, and mix them up: then it is fetched without conditions."""
+    web.pages["/f"] = Page(TEXT, headers={"ETag": '"one-gzip"'}, etag=False)
+    dockerfile = f"FROM scratch\nADD {web.url('/f')} /f\n"
+    build(dockerfile)
+    web.not_modified["/f"] = '"one"'
+    build(dockerfile)
+    assert build.read("f").encode() == TEXT
+    assert web.count("GET", "/f") == 3
+
+
+def test_who_asks(build, web, is_kilnd):
+    """The User-Agent that servers know: the version of BuildKit that is served, then ours."""
+    build(f"FROM scratch\nADD {web.url('/dir/file.txt')} /f\n")
+    agent = web.requests[0].headers["User-Agent"]
+    assert re.fullmatch(r"buildkit/v\d+\.\d+ kiln/\d+\.\d+\.\d+" if is_kilnd else r"buildkit/v\d+\.\d+.*", agent), agent

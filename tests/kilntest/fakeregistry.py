@@ -12,11 +12,12 @@ ENDLESS = object()
 
 
 class FakeRegistry(LocalServer):
-    """`answers`: {path: bytes (or ENDLESS), or (status, headers, bytes)}; all else is 404.
-    `with FakeRegistry() as registry:`"""
+    """`answers`: {path: bytes (or ENDLESS), or (status, headers, bytes)}; all else is 404. With `takes_uploads` it takes what is
+    pushed, and mounts nothing from other repositories. `with FakeRegistry() as registry:`"""
 
-    def __init__(self):
+    def __init__(self, takes_uploads=False):
         self.answers = {"/v2/": b"{}"}
+        self.takes_uploads = takes_uploads
         self.requests = []
 
     def handler(self):
@@ -27,6 +28,9 @@ class FakeRegistry(LocalServer):
 
             def do_GET(self):
                 fake.requests.append((self.command, self.path))
+                if self.command in ("POST", "PUT") and fake.takes_uploads:
+                    self.take_upload()
+                    return
                 answer = fake.answers.get(self.path, (404, {}, b'{"errors":[{"code":"NAME_UNKNOWN"}]}'))
                 status, headers, body = answer if isinstance(answer, tuple) else (200, {}, answer)
                 self.send_response(status)
@@ -39,6 +43,23 @@ class FakeRegistry(LocalServer):
                     self.go_on()
                 elif self.command == "GET":
                     self.wfile.write(body)
+
+            def take_upload(self):
+                path = self.path.partition("?")[0]
+                length = int(self.headers.get("Content-Length", 0))
+                status, headers, body = 201, {}, self.rfile.read(length)
+                if self.command == "POST":  # also of one that asks for a mount
+                    status, headers = 202, {"Location": f"{path}1"}
+                elif "/uploads/" in path:
+                    name = path.partition("/uploads/")[0]
+                    fake.answers[f"{name}/{oci.digest(body)}"] = body
+                else:
+                    kind = {"Content-Type": self.headers["Content-Type"], "Docker-Content-Digest": oci.digest(body)}
+                    fake.answers[path] = (200, kind, body)
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": "0"}.items():
+                    self.send_header(name, value)
+                self.end_headers()
 
             def go_on(self):
                 with contextlib.suppress(OSError):

@@ -39,6 +39,7 @@ class WebServer(LocalServer):
 
     def __init__(self):
         self.pages = {}
+        self.not_modified = {}  # {path: the ETag that a 304 to any condition names}
         self.requests = []
         self.streaming = threading.Event()  # an endless answer has begun
         self.broken = threading.Event()  # … and its reader has gone
@@ -71,6 +72,9 @@ class WebServer(LocalServer):
         if page.authorization and handler.headers.get("Authorization") != page.authorization:
             status = 401
         elif status == 200 and page.etag and etag in handler.headers.get("If-None-Match", ""):
+            status = 304
+        if path in self.not_modified and "If-None-Match" in handler.headers:
+            page = Page(status=304, headers={"ETag": self.not_modified[path]}, etag=False)
             status = 304
         self.requests.append(Seen(handler.command, path, status, dict(handler.headers)))
         body = page.body if status == 200 else b""
