@@ -2,6 +2,8 @@
 
 #include <nss.h>
 
+#include <initializer_list>
+
 namespace kiln::sys {
 
 void FixNameLookups() {
