@@ -94,7 +94,7 @@ TEST_F(ClientTest, EachTransferHasAHandleOfItsOwn) {
   ASSERT_EQ(curl_easy_setopt(first, CURLOPT_PRIVATE, &slot), CURLE_OK);
   CURL* const second = slot.NewEasy();
   // Nothing of the first is in it, wherever it lies.
-  void* kept = nullptr;
+  char* kept = nullptr;
   ASSERT_EQ(curl_easy_getinfo(second, CURLINFO_PRIVATE, &kept), CURLE_OK);
   EXPECT_EQ(kept, nullptr);
 }
@@ -144,14 +144,14 @@ TEST_F(ClientTest, TrailersChangeNothing) {
 
 TEST_F(ClientTest, ADocumentThatDripsIsGivenUp) {
   FakeServer server([](const ReceivedRequest&) {
-    return Reply{.body = std::string(1000, 'x'), .drip = milliseconds(20)};
+    return Reply{.body = std::string(1000, 'x'), .drip = milliseconds(10)};
   });
   ClientOptions options;
-  options.stall_timeout = milliseconds(40);
+  options.stall_timeout = milliseconds(300);
   Client client(library_, options);
   auto response = client.Send(Get(server.url()));
   ASSERT_FALSE(response.ok());
-  EXPECT_NE(response.error().ToString().find("no whole answer in 400 ms"), std::string::npos)
+  EXPECT_NE(response.error().ToString().find("no whole answer in 3000 ms"), std::string::npos)
       << response.error().ToString();
   // A download too, unless it gets on.
   struct Drop final : ResponseSink {
@@ -198,7 +198,7 @@ class Collected final : public ResponseSink {
   std::string body;
 };
 
-// gzip -n of "plain text\n" and of nothing.
+// gzip -n of "plain text\n".
 constexpr std::string_view kPlainGzip(
     "\x1f\x8b\x08\0\0\0\0\0\0\x03\x2b\xc8\x49\xcc\xcc\x53\x28\x49\xad\x28\xe1\x02\0\x22\x36\x29\xf7"
     "\x0b\0\0\0",

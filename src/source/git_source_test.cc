@@ -7,6 +7,7 @@
 
 #include "llb/source_key.h"
 #include "source/git_watch.h"
+#include "source/job_views.h"
 #include "source/testing/source_fixture.h"
 #include "sys/command.h"
 
@@ -104,6 +105,31 @@ TEST_F(GitSourceTest, WhatIsNotServedIsRefusedByName) {
     EXPECT_THAT(sources_->Make(spec, {}).error().ToString(), HasSubstr(name));
     EXPECT_THAT(sources_->ResolveGit({}, spec, false, nullptr).error().ToString(), HasSubstr(name));
   }
+}
+
+TEST(JobViewsTest, WhatWasFoundFirstStays) {
+  JobViews views;
+  const auto as = [](const std::string& session) {
+    progress::Activity activity;
+    activity.sessions =
+        std::make_shared<progress::FixedSessions>(std::vector<std::string>{session});
+    return activity;
+  };
+  auto view = views.Open(as("s").sessions);
+  GitRevision old;
+  old.commit = "1";
+  GitRevision moved;
+  moved.commit = "2";
+  EXPECT_FALSE(views.Find<GitRevision>(as("s"), "git r#main"));
+  EXPECT_EQ(views.Keep(as("s"), "git r#main", old).commit, "1");
+  EXPECT_EQ(views.Keep(as("s"), "git r#main", moved).commit, "1");
+  EXPECT_EQ(views.Find<GitRevision>(as("s"), "git r#main")->commit, "1");
+  EXPECT_FALSE(views.Find<GitRevision>(as("s"), "git r#other"));
+  // Builds of other sessions, and later ones, look for themselves.
+  EXPECT_EQ(views.Keep(as("t"), "git r#main", moved).commit, "2");
+  EXPECT_FALSE(views.Find<GitRevision>(as("t"), "git r#main"));
+  view.reset();
+  EXPECT_FALSE(views.Find<GitRevision>(as("s"), "git r#main"));
 }
 
 TEST(GitMessagesTest, LeavesOutHowFarItIs) {
