@@ -482,7 +482,7 @@ def test_body_without_end(builds, client, fake, which):
 
 @one_client
 def test_push_of_an_image_that_is_not_here(builds, client):
-    """Of its many layers, each of which is pulled from the registry that it is pushed to, because that mounts nothing."""
+    """Each of its layers is pulled from the registry that it is pushed to, because that mounts nothing."""
     layers = [gzip.compress(oci.layer_tar([oci.Entry(f"file{i}", bytes([i]) * 1000)]), mtime=0) for i in range(6)]
     config = {"os": "linux", "architecture": "amd64"}
     config["rootfs"] = {"type": "layers", "diff_ids": [oci.digest(gzip.decompress(layer)) for layer in layers]}

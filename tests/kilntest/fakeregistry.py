@@ -12,8 +12,9 @@ ENDLESS = object()
 
 
 class FakeRegistry(LocalServer):
-    """`answers`: {path: bytes (or ENDLESS), or (status, headers, bytes)}; all else is 404. With `takes_uploads` it takes what is
-    pushed, and mounts nothing from other repositories. `with FakeRegistry() as registry:`"""
+    """`answers`: {path: bytes (or ENDLESS), or (status, headers, bytes)}; all else is 404.
+    With `takes_uploads` it takes what is pushed, and mounts nothing from other repositories.
+    `with FakeRegistry() as registry:`"""
 
     def __init__(self, takes_uploads=False):
         self.answers = {"/v2/": b"{}"}
