@@ -1,10 +1,10 @@
 #include "cmd/docker_load.h"
 
-#include <condition_variable>
 #include <cstring>
-#include <mutex>
 #include <thread>
 
+#include "base/mutex.h"
+#include "base/thread.h"
 #include "http/client.h"
 
 namespace kiln::cmd {
@@ -18,29 +18,29 @@ constexpr std::chrono::seconds kPingTimeout{10};
 class Handover final : public http::BodySource {
  public:
   Status Put(std::string_view data) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return piece_.empty() || closed_; });
+    MutexLock lock(mutex_);
+    while (!piece_.empty() && !closed_) changed_.Wait(lock);
     if (closed_) return Unavailable("the Docker engine stopped reading the image");
     piece_ = data;
-    changed_.notify_all();
+    changed_.NotifyAll();
     return OkStatus();
   }
   void End(bool whole) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     ended_ = true;
     whole_ = whole;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
   // Nobody reads any more.
   void Close() {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     closed_ = true;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
 
   Result<size_t> Read(char* buffer, size_t size) override {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return !piece_.empty() || ended_; });
+    MutexLock lock(mutex_);
+    while (piece_.empty() && !ended_) changed_.Wait(lock);
     if (ended_ && !whole_) return Cancelled("context canceled");
     const size_t count = std::min(size, piece_.size() - at_);
     std::memcpy(buffer, piece_.data() + at_, count);
@@ -48,7 +48,7 @@ class Handover final : public http::BodySource {
     if (at_ == piece_.size()) {
       piece_.clear();
       at_ = 0;
-      changed_.notify_all();
+      changed_.NotifyAll();
     }
     return count;
   }
@@ -56,13 +56,13 @@ class Handover final : public http::BodySource {
   std::optional<int64_t> size() const override { return std::nullopt; }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::string piece_;
-  size_t at_ = 0;
-  bool ended_ = false;
-  bool whole_ = false;
-  bool closed_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  std::string piece_ GUARDED_BY(mutex_);
+  size_t at_ GUARDED_BY(mutex_) = 0;
+  bool ended_ GUARDED_BY(mutex_) = false;
+  bool whole_ GUARDED_BY(mutex_) = false;
+  bool closed_ GUARDED_BY(mutex_) = false;
 };
 
 class HttpDockerLoad final : public DockerLoad {
@@ -90,7 +90,9 @@ class HttpDockerLoad final : public DockerLoad {
 
   Status Write(std::string_view data) override {
     if (data.empty()) return OkStatus();
-    if (!sender_.joinable()) sender_ = std::thread([this] { Send(); });
+    if (!sender_.joinable()) {
+      TRY_ASSIGN(sender_, StartThread("kiln-load", [this] { Send(); }));
+    }
     if (Status put = body_.Put(data); !put.ok()) {
       TRY(outcome());
       return put;
@@ -124,14 +126,14 @@ class HttpDockerLoad final : public DockerLoad {
     request.stall_timeout = kLoadStall;
     const auto response = client_.Send(request, size_t{16} << 20);
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       outcome_ = response.ok() ? LoadOutcome(*response, endpoint_.host) : response.error();
     }
     body_.Close();
   }
 
   Status outcome() const {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return outcome_;
   }
 
@@ -140,8 +142,8 @@ class HttpDockerLoad final : public DockerLoad {
   http::Client client_;
   CancelToken cancel_;  // set before anything is sent
   Handover body_;
-  mutable std::mutex mutex_;
-  Status outcome_;
+  mutable Mutex mutex_;
+  Status outcome_ GUARDED_BY(mutex_);
   std::thread sender_;
 };
 
