@@ -189,7 +189,7 @@ TEST_F(HistoryTest, LooksDoNotWaitForTheDisk) {
   EXPECT_FALSE(history->Has("other"));
   EXPECT_TRUE(history->Active().empty());
   history->Listen([](const Event&) {});
-  writer.reset();
+  writer.Reset();
   reads.join();
   EXPECT_EQ(refs, Names{"slow"});
 }
