@@ -169,7 +169,7 @@ TEST_F(UnpackTest, DamageFailsTheBuild) {
   for (const auto& [what, data] : cases) {
     const auto ref = Add(data);
     EXPECT_FALSE(ref.ok()) << what;
-    if (!ref.ok()) EXPECT_THAT(ref.error().message(), HasSubstr("unpacking")) << what;
+    if (!ref.ok()) EXPECT_THAT(ref.error().ToString(), HasSubstr("unpacking")) << what;
   }
 }
 

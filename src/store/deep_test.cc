@@ -51,7 +51,8 @@ TEST_F(DeepTest, TheyAreNoLayer) {
   const SnapshotRef deep = Deep(kDeeperThanAnyPath);
   const auto blobs = store_->LayerBlobs(Activity(), deep, {});
   ASSERT_FALSE(blobs.ok());
-  EXPECT_NE(blobs.error().message().find("too long"), std::string::npos) << blobs.error().message();
+  EXPECT_NE(blobs.error().ToString().find("too long"), std::string::npos)
+      << blobs.error().ToString();
 }
 
 TEST_F(DeepTest, WhatPathsCanSayGoesAllTheWay) {
