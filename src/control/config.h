@@ -71,7 +71,7 @@ struct Config {
   // The worker.
   std::map<std::string, std::string> labels;
   std::vector<oci::Platform> platforms;  // empty: this machine's
-  std::string snapshotter = "auto";  // overlayfs if that works here, else native
+  std::string snapshotter = "auto";      // overlayfs if that works here, else native
   std::string runtime_binary;
   std::string cgroup_parent;
   std::string apparmor_profile;

@@ -21,14 +21,13 @@ class FolderTree final : public Tree {
         exclude_(std::move(exclude)) {}
 
   Status Walk(const progress::Activity& activity, const Visitor& visit) override {
-    return sys::Walk(
-        root_, "",
-        [&](const sys::WalkEntry& entry) -> Result<sys::WalkNext> {
-          if (entry.path.empty()) return sys::WalkNext::kContinue;
-          TRY(activity.Check());
-          return Visit(entry, visit);
-        },
-        {.cross_mounts = true});
+    return sys::Walk(root_, "",
+                     [&](const sys::WalkEntry& entry) -> Result<sys::WalkNext> {
+                       if (entry.path.empty()) return sys::WalkNext::kContinue;
+                       TRY(activity.Check());
+                       return Visit(entry, visit);
+                     },
+                     {.cross_mounts = true});
   }
 
   Result<Content> Open(const Entry& entry) override {
