@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <filesystem>
 #include <thread>
 #include <vector>
@@ -47,7 +48,9 @@ class ReversingAgent {
       if (!connection && errno != EAGAIN) return;
     }
     std::array<char, 4> length{};
-    while (ReadSome(connection.get(), length.data(), 4).value_or(0) == 4) {
+    while (true) {
+      const Result<size_t> n = ReadSome(connection.get(), length.data(), length.size());
+      if (!n.ok() || *n != length.size()) return;
       std::string body(static_cast<size_t>(static_cast<unsigned char>(length[3])), '\0');
       ASSERT_EQ(*ReadSome(connection.get(), body.data(), body.size()), body.size());
       asked_.push_back(body);

@@ -37,7 +37,8 @@ bool Closes(const Fd& socket, int milliseconds) {
   pollfd readable{socket.get(), POLLIN, 0};
   if (poll(&readable, 1, milliseconds) <= 0) return false;
   char byte = 0;
-  return ReadSome(socket.get(), &byte, 1).value_or(0) == 0;
+  const Result<size_t> n = ReadSome(socket.get(), &byte, 1);
+  return !n.ok() || *n == 0;
 }
 
 TEST_F(AgentSocketTest, ConnectionsThatEndedMakeRoom) {
