@@ -313,7 +313,8 @@ def test_many_connections_to_one_agent(either, tmp_path, ssh_layout):
 def test_a_step_cannot_change_an_agent(either, tmp_path, ssh_layout):
     key, other = ssh.make_key(tmp_path / "key"), ssh.make_key(tmp_path / "other")
     dockerfile = (
-        "FROM tools\nCOPY other /\nRUN --mount=type=ssh chmod 600 /other; ssh-add -D; ssh-add -q /other; ssh-add -d -q; "
+        "FROM tools\nCOPY other /\n"
+        "RUN --mount=type=ssh chmod 600 /other; ssh-add -D; ssh-add -q /other; ssh-add -d -q; "
         "echo lock | ssh-add -x; ssh-add -l >/seen\n"
     )
     with ssh.Agent(tmp_path, [key]) as agent:

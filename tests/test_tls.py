@@ -1,4 +1,4 @@
-"""The daemon's sockets: TLS in all its ways, plain TCP, sockets that systemd passes, the unix socket's group, readiness."""
+"""The daemon's sockets: TLS in all its ways, plain TCP, sockets that systemd passes, the unix socket's group, READY."""
 
 import dataclasses
 import grp
@@ -79,7 +79,8 @@ def client_of(clients, kiln, tmp_path):
 @pytest.fixture
 def request_of(tmp_path):
     def make():
-        context = write_context(tmp_path / "context", {"Dockerfile": "FROM scratch\nCOPY a /\n", "a": "over the wire\n"})
+        files = {"Dockerfile": "FROM scratch\nCOPY a /\n", "a": "over the wire\n"}
+        context = write_context(tmp_path / "context", files)
         return Request(context, outputs=[f"type=local,dest={tmp_path}/out"])
 
     return make
@@ -114,7 +115,8 @@ def test_a_server_of_another_authority_is_not_trusted(serve, client_of, request_
     _, address = serve(pki.server_flags())
     done = client_of(name, address, pki.stranger.ca, pki.client).build(request_of(), check=False)
     assert done.returncode != 0
-    assert re.search("unknown authority|the server's certificate: (unable to get|self-signed)", done.stderr), done.stderr
+    known = "unknown authority|the server's certificate: (unable to get|self-signed)"
+    assert re.search(known, done.stderr), done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -200,8 +202,8 @@ def test_renewed_certificates_are_used(serve, client_of, request_of, pki, tmp_pa
     session = tmp_path / "session"
     assert "CN = server" in s_client(address, pki, "-tls1_3", "-sess_out", session)
     certificate, key = pki.authority.issue("renewed")
-    os.replace(certificate, pki.server[0])
-    os.replace(key, pki.server[1])
+    certificate.replace(pki.server[0])
+    key.replace(pki.server[1])
     renewed = s_client(address, pki, "-tls1_3", "-sess_in", session)
     assert "CN = renewed" in renewed
     assert "New, TLSv1.3" in renewed  # what was begun under the old settings is not gone on with
@@ -211,9 +213,9 @@ def test_renewed_certificates_are_used(serve, client_of, request_of, pki, tmp_pa
     assert "the old ones stay in use" in daemon.log.read_text()
     # Whose clients are let in is read again too.
     certificate, key = pki.authority.issue("third")
-    os.replace(certificate, pki.server[0])
-    os.replace(key, pki.server[1])
-    os.replace(pki.stranger.ca, pki.authority.ca)
+    certificate.replace(pki.server[0])
+    key.replace(pki.server[1])
+    pki.stranger.ca.replace(pki.authority.ca)
     assert "alert" in s_client(address, pki, "-tls1_3")
 
 

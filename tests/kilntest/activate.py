@@ -1,5 +1,6 @@
-"""As systemd does for a service with socket units: binds sockets, hands them on as descriptors 3 and up, and becomes the
-program. `activate.py FILE [NAME=]tcp [NAME=]unix:PATH … -- PROGRAM ARGUMENT…`; FILE gets one port or path a line."""
+"""As systemd does for a service with socket units: binds sockets, hands them on as descriptors 3 and up, and becomes
+the program. `activate.py FILE [NAME=]tcp [NAME=]unix:PATH … -- PROGRAM ARGUMENT…`; FILE gets one port or path a line.
+"""
 
 import os
 import pathlib
