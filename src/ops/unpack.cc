@@ -27,6 +27,8 @@ constexpr int64_t kInMemory = 1 << 20;
 constexpr size_t kBuffer = 128 << 10;
 // What an inode may take on the disk beside its content.
 constexpr int64_t kEntryBytes = 4096;
+// So much of the disk is left, as when layers come in.
+constexpr int64_t kKeptFree = 2 << 20;
 
 // What begins as compressed data does, and as nothing else.
 bool IsSurelyCompressed(std::string_view head) {
@@ -110,8 +112,7 @@ class Unpacker {
       : request_(request),
         writer_(writer),
         reader_(reader),
-        keep_free_(
-            archive::KeepFree(writer.upper().fd(), archive::DefaultReserve(writer.upper().fd()))),
+        keep_free_(archive::KeepFree(writer.upper().fd(), kKeptFree)),
         room_(keep_free_) {}
 
   Status Run(TarEntry entry) {
