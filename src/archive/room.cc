@@ -5,11 +5,6 @@
 #include <algorithm>
 
 namespace kiln::archive {
-namespace {
-
-constexpr uint64_t kMostReserved = 256 << 20;
-
-}  // namespace
 
 Status RoomTaker::Take(int64_t bytes) {
   if (!room_) return OkStatus();
@@ -30,13 +25,6 @@ RoomFunction KeepFree(int fd, int64_t reserve) {
     return ResourceExhausted("the disk is nearly full: {} bytes are free, of which {} are kept",
                              free, reserve);
   };
-}
-
-int64_t DefaultReserve(int fd) {
-  struct statvfs space{};
-  if (fstatvfs(fd, &space) != 0) return 0;
-  const uint64_t share = uint64_t{space.f_blocks} * space.f_frsize / 50;
-  return static_cast<int64_t>(std::min(share, kMostReserved));
 }
 
 }  // namespace kiln::archive

@@ -30,8 +30,4 @@ class RoomTaker {
 // ResourceExhausted otherwise. `fd` stays open as long as the function is used.
 RoomFunction KeepFree(int fd, int64_t reserve);
 
-// What is kept free where nobody says how much: a fiftieth of the file system, at most 256 MiB; 0
-// if its size is not known.
-int64_t DefaultReserve(int fd);
-
 }  // namespace kiln::archive
