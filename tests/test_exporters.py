@@ -79,8 +79,8 @@ def test_a_destination_that_cannot_be_written(build_by, full, readonly):
     }.items():
         done = build_by(files, outputs=[output], check=False)
         assert done.returncode != 0, output
-        last = [line for line in done.stderr.splitlines() if "rror: " in line][-1]
-        assert said in last.lower(), f"{output}: {done.stderr}"
+        last = [line.lower() for line in done.stderr.splitlines() if "error: " in line.lower()][-1]
+        assert said in last, f"{output}: {done.stderr}"
         for path in full.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 

@@ -51,8 +51,9 @@ def serve(new_daemon, tmp_path):
         unix = f"unix://{tmp_path}/daemon0/daemon.sock"
         arguments = ["--addr", unix, "--addr", "tcp://127.0.0.1:0", *flags]
         daemon = new_daemon(arguments=arguments, **options)
-        found = re.search(r"running server on (?:tcp://)?(127\.0\.0\.1:\d+)", daemon.log.read_text())
-        return daemon, f"tcp://{found[1]}"
+        where = re.compile(r"running server on (?:tcp://)?(127\.0\.0\.1:\d+)")
+        wait.until(lambda: where.search(daemon.log.read_text()), "the daemon says where it listens")
+        return daemon, f"tcp://{where.search(daemon.log.read_text())[1]}"
 
     return start
 
