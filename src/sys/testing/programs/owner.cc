@@ -33,7 +33,8 @@ std::string Self() {
 int main(int, char** argv) {
   std::string way = argv[1];
   const std::string self = Self();  // before there are mounts of its own: see ProgramBeside
-  auto spawner = kiln::sys::MainEarly({.mount_namespace_optional = true}).value();
+  auto early = kiln::sys::MainEarly({.mount_namespace_optional = true}).value();
+  std::unique_ptr<kiln::sys::Spawner> spawner = std::move(early.spawner);
   auto output = kiln::Pipe().value();
   kiln::sys::ProcessRequest request{.program = kiln::DirName(self) + "/sys_child",
                                     .argv = {"child", "orphan", "wait"}};
