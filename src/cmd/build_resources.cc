@@ -30,8 +30,8 @@ Result<std::string> ValueOf(const Resource& resource, const std::string& text) {
 
 // Where there is nothing to limit: docker takes it as if it had not been said.
 bool IsNone(const Resource& resource, const std::string& value) {
-  return value.empty() || value == "0" ||
-         (resource.kind == Kind::kNumber && value.starts_with('-'));
+  if (value.empty() || resource.kind == Kind::kText) return value.empty();
+  return value == "0" || (resource.kind == Kind::kNumber && value.starts_with('-'));
 }
 
 }  // namespace
