@@ -102,6 +102,8 @@ nlohmann::json SpecOf(const ProcessSpec& process, std::vector<SpecMount> mounts 
                                             .id = "id",
                                             .rootfs = "/r",
                                             .mounts = std::move(mounts),
+                                            .resolv_conf = "/r",
+                                            .hosts = "/h",
                                             .cgroup = sys::CgroupMode::kV1,
                                             .rootless = rootless,
                                             .own_capabilities = {"CAP_SYS_ADMIN"}}));
@@ -118,8 +120,8 @@ TEST(OciSpecTest, StepMountsFollowByDestinationAndReplaceInPlace) {
                    mount["source"].get<std::string>());
   EXPECT_EQ(seen,
             (std::vector<std::string>{"/proc=proc", "/dev=tmpfs", "/dev/pts=devpts", "/dev/shm=/3",
-                                      "/dev/mqueue=mqueue", "/sys=sysfs", "/etc/resolv.conf=",
-                                      "/etc/hosts=", "/sys/fs/cgroup=cgroup", "/a=/4", "/z=/1"}));
+                                      "/dev/mqueue=mqueue", "/sys=sysfs", "/etc/resolv.conf=/r",
+                                      "/etc/hosts=/h", "/sys/fs/cgroup=cgroup", "/a=/4", "/z=/1"}));
 }
 
 TEST(OciSpecTest, SandboxAndInsecureDiffer) {
@@ -175,7 +177,7 @@ TEST(OciSpecTest, DevicesEditTheSpec) {
                    mount["source"].get<std::string>());
   EXPECT_EQ(seen, (std::vector<std::string>{"/proc=proc", "/dev=tmpfs", "/sys=sysfs", "/m=/step",
                                             "/dev/pts=devpts", "/dev/shm=shm", "/dev/mqueue=mqueue",
-                                            "/etc/resolv.conf=", "/etc/hosts=", "/m/deep=/h/deep",
+                                            "/etc/resolv.conf=/r", "/etc/hosts=/h", "/m/deep=/h/deep",
                                             "/sys/fs/cgroup=cgroup"}));
   process.security = SecurityMode::kInsecure;
   auto devices = SpecOf(process)["linux"]["devices"];
