@@ -177,8 +177,8 @@ TEST(OciSpecTest, DevicesEditTheSpec) {
                    mount["source"].get<std::string>());
   EXPECT_EQ(seen, (std::vector<std::string>{"/proc=proc", "/dev=tmpfs", "/sys=sysfs", "/m=/step",
                                             "/dev/pts=devpts", "/dev/shm=shm", "/dev/mqueue=mqueue",
-                                            "/etc/resolv.conf=/r", "/etc/hosts=/h", "/m/deep=/h/deep",
-                                            "/sys/fs/cgroup=cgroup"}));
+                                            "/etc/resolv.conf=/r", "/etc/hosts=/h",
+                                            "/m/deep=/h/deep", "/sys/fs/cgroup=cgroup"}));
   process.security = SecurityMode::kInsecure;
   auto devices = SpecOf(process)["linux"]["devices"];
   EXPECT_EQ(devices.back()["path"], "/dev/p");

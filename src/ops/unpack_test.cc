@@ -168,8 +168,8 @@ TEST_F(UnpackTest, DamageFailsTheBuild) {
   };
   for (const auto& [what, data] : cases) {
     const auto ref = Add(data);
-    EXPECT_FALSE(ref.ok()) << what;
-    if (!ref.ok()) EXPECT_THAT(ref.error().ToString(), HasSubstr("unpacking")) << what;
+    ASSERT_FALSE(ref.ok()) << what;
+    EXPECT_THAT(ref.error().ToString(), HasSubstr("unpacking")) << what;
   }
 }
 
