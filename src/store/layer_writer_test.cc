@@ -157,7 +157,7 @@ class CopyTest : public WriterTest {
   }
   CopyStats Copy(const std::string& from, const std::string& to, const CopyOptions& options = {}) {
     const TreeView source = Source();
-    LayerWriter writer(Lower(), Must(sys::RootedPath::Open(temp_ / "upper")), {false, links_});
+    LayerWriter writer(Lower(), Must(sys::RootedPath::Open(temp_ / "upper")), {{}, links_});
     return Must(CopyTree(progress::Activity(), source, Must(source.Lookup(from, Follow::kNo)),
                          writer, to, options));
   }
