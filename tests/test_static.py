@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import subprocess
 
 import pytest
@@ -49,9 +50,14 @@ def test_no_library_is_asked_for(kiln):
 
 def test_builds_in_a_root_without_libraries(kiln, tmp_path, unchanged_host):
     root = tmp_path / "root"
-    for name in ("proc", "tmp", "context"):
+    for name in ("proc", "tmp", "dev", "context"):
         (root / name).mkdir(parents=True)
+    os.mknod(root / "dev/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
     shutil.copy(kiln, root / "kiln")
+    # Some runtime must be there; none of the steps needs it.
+    (root / "runc.c").write_text('#include <stdio.h>\nint main(void) { return puts("runc version 1.1.5") < 0; }\n')
+    (root / "bin").mkdir()
+    subprocess.run(["gcc", "-static", root / "runc.c", "-o", root / "bin/runc"], check=True)
     (root / "context/Dockerfile").write_text("FROM scratch\nCOPY text /copied\n")
     (root / "context/text").write_text("here\n")
     subprocess.run(["unshare", "--mount", "sh", "-c", BARE, root], check=True, env={"PATH": os.environ["PATH"]})
