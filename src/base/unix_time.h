@@ -11,9 +11,12 @@ namespace kiln {
 // (before 1677, after 2262) becomes the nearest that they can.
 inline WallTime FromUnix(int64_t seconds, int64_t nanos, int64_t most = INT64_MAX) {
   constexpr int64_t kSecond = 1'000'000'000;
-  most = most / kSecond - 1;
+  const int64_t last = most / kSecond;
   nanos = std::clamp<int64_t>(nanos, 0, kSecond - 1);
-  return FromUnixNanos(std::clamp(seconds, -most, most) * kSecond + nanos);
+  if (seconds < -last) return FromUnixNanos(-most);
+  if (seconds > last) return FromUnixNanos(most);
+  if (seconds == last) nanos = std::min(nanos, most % kSecond);
+  return FromUnixNanos(seconds * kSecond + nanos);
 }
 
 // The same for when something happened, as somebody else says: near enough to 1970 for the

@@ -123,7 +123,7 @@ TEST(ExpandTest, Table) {
       {"${REP//foo/x}", "x-x-bar"},
       {"${REP//o*-/x}", "fxbar"},
       {"${REP/foo/}", "-foo-bar"},
-      {"${REP//-/\\/}", "foo/foo/bar"},
+      {"${REP//-/\\/}", "foo\\/foo\\/bar"},
       {"${DIR//\\//_}", "_usr_local"},
       {"${REP/zzz/x}", "foo-foo-bar"},
       {"${REP//foo/$X}", "value-value-bar"},
