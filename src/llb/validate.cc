@@ -29,8 +29,7 @@ Status CheckExecEnums(const pb::ExecOp& exec) {
     return Unknown("invalid exec op with unknown network mode {}",
                    static_cast<int>(exec.network()));
   if (!pb::SecurityMode_IsValid(exec.security()))
-    return Unknown("invalid security mode {}",
-                   static_cast<int>(exec.security()));
+    return Unknown("invalid security mode {}", static_cast<int>(exec.security()));
   for (const pb::Mount& mount : exec.mounts()) {
     if (!pb::MountType_IsValid(mount.mounttype()))
       return Unknown("invalid mount type {} of {}", static_cast<int>(mount.mounttype()),
