@@ -12,7 +12,8 @@ from kilntest.clients import Buildctl
 
 
 def workers(clients, daemon):
-    return json.loads(Buildctl(clients / "buildctl", daemon.address).run("debug", "workers", "--format={{json .}}").stdout)
+    buildctl = Buildctl(clients / "buildctl", daemon.address)
+    return json.loads(buildctl.run("debug", "workers", "--format={{json .}}").stdout)
 
 
 def platforms_of(worker):

@@ -46,7 +46,14 @@ def test_source_lines_of_a_failure(builder):
 
 def test_names_of_files(builder, kiln, tmp_path):
     context = write_context(tmp_path / "named", {f"{SEQUENCE}file": "FROM base\nRUN exit 3\n"})
-    words = [kiln, "build", "--root", tmp_path / "root", "--build-context", f"base=oci-layout://{builder.layout}:latest"]
+    words = [
+        kiln,
+        "build",
+        "--root",
+        tmp_path / "root",
+        "--build-context",
+        f"base=oci-layout://{builder.layout}:latest",
+    ]
     status, screen = shown([*words, "-f", context / f"{SEQUENCE}file", context], builder.client)
     assert status == 1 and "file:2" in screen
     status, screen = shown([*words, "-f", context / f"{SEQUENCE}none", context], builder.client)

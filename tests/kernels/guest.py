@@ -7,7 +7,6 @@ By hand:   tests/kernels/guest.py --kernel 6.1 --cgroups hybrid -- 'kiln --versi
 import argparse
 import contextlib
 import dataclasses
-import os
 import pathlib
 import shutil
 import stat
@@ -42,11 +41,11 @@ class Files:
     def directory(self, path, mode=0o755):
         path = path.strip("/")
         if path and path not in self.entries:
-            self.directory(os.path.dirname(path))
+            self.directory(str(pathlib.PurePosixPath(path).parent).strip("."))
             self.entries[path] = (stat.S_IFDIR | mode, b"")
 
     def file(self, path, data, mode=0o644):
-        self.directory(os.path.dirname(path))
+        self.directory(str(pathlib.PurePosixPath(path).parent).strip("."))
         self.entries[path.strip("/")] = (stat.S_IFREG | mode, data)
 
     def copy(self, source, path):
@@ -70,7 +69,7 @@ class Files:
                 self.file(f"/rootfs{word}", pathlib.Path(word).read_bytes(), 0o755)
 
     def write(self, path):
-        with open(path, "wb") as out:
+        with pathlib.Path(path).open("wb") as out:
             for number, (name, (mode, data)) in enumerate([*self.entries.items(), ("TRAILER!!!", (0, b""))]):
                 raw = name.encode() + b"\0"
                 fields = (number + 1, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(raw), 0)
