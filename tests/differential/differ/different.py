@@ -77,6 +77,8 @@ ROWS = {
     ],
     "A folder's mode and owner count": ["changes/mode of a folder"],
     "--exclude counts for files, and takes variables": ["copies/copy exclude with wildcard"],
+    "Links are copied as they are": ["copies/copy broken link followed", "copies/copy climbing link followed"],
+    "What cannot be in an image is refused": ["execs/odd names"],
     "Archives are the same every time": [
         "dockerfiles/base alone",
         "dockerfiles/on a base, overridden",
