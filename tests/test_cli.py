@@ -485,11 +485,8 @@ def test_two_embedded_builds_on_one_root(unchanged_host, kiln, context, tmp_path
         assert (tmp_path / f"out{n}/made").exists()
 
 
-def test_program_starts_fast_and_needs_only_glibc(kiln):
-    said = subprocess.run(["ldd", kiln], capture_output=True, text=True, check=True).stdout
-    names = {line.split()[0].rpartition("/")[2] for line in said.splitlines()}
-    glibc = re.compile(r"(linux-vdso|libc|libm|libdl|libpthread|librt|libresolv|ld-linux-x86-64)\.so")
-    assert all(glibc.match(name) for name in names), said
+def test_program_needs_no_libraries(kiln):
+    assert "statically linked" in subprocess.run(["ldd", kiln], capture_output=True, text=True, check=True).stdout
     assert "kiln" in subprocess.run([kiln, "--version"], capture_output=True, text=True, check=True).stdout
 
 

@@ -43,7 +43,8 @@ class StatusStream final : public WriteStream<StatusResponse> {
 
   Status Seek() {
     sought_ = true;
-    if (!sources_.jobs.IsActive(ref_) && sources_.history.Has(ref_)) {
+    // In this order: a build that begins meanwhile is active before it has a record.
+    if (sources_.history.Has(ref_) && !sources_.jobs.IsActive(ref_)) {
       TRY_ASSIGN(history::LogReader log, sources_.history.OpenLog(ref_));
       log_.emplace(std::move(log));
       return OkStatus();

@@ -135,13 +135,22 @@ Result<LogWriter> History::Begin(const Record& record) {
   {
     MutexLock lock(mutex_);
     DropLocked(record.ref());
+    active_[record.ref()] = record;  // before its files are there: Has means builds that ended
   }
+  auto log = BeginFiles(record);
+  MutexLock lock(mutex_);
+  if (log.ok()) {
+    TellLocked(pb::STARTED, record);
+  } else {
+    active_.erase(record.ref());
+  }
+  return log;
+}
+
+Result<LogWriter> History::BeginFiles(const Record& record) {
   if (::access(PathOf(record.ref(), kRecord).c_str(), F_OK) == 0) forget_(record.ref());
   TRY_ASSIGN(LogWriter log, LogWriter::Create(PathOf(record.ref(), kLog)));
   TRY(Write(record, ""));
-  MutexLock lock(mutex_);
-  active_[record.ref()] = record;
-  TellLocked(pb::STARTED, record);
   return log;
 }
 

@@ -107,6 +107,7 @@ class History {
   Result<Record> ReadRecord(const std::string& path) const REQUIRES(disk_);
   // Gives a record without an end one.
   Status Finish(const std::string& path, Record* record) const REQUIRES(disk_);
+  Result<LogWriter> BeginFiles(const Record& record) REQUIRES(disk_);
   Status Write(const Record& record, const std::string& external_error) REQUIRES(disk_);
   void WriteLate() EXCLUDES(disk_, mutex_);
   void Remove(const std::string& ref) EXCLUDES(disk_, mutex_);

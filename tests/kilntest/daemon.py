@@ -15,8 +15,8 @@ address = ["{address}"]
 enabled = false
 [worker.oci]
 enabled = true
-gc = false
 defaultCgroupParent = "/{cgroups}"
+gc = false
 """
 PLAIN_HTTP = """\
 [registry."{host}"]
