@@ -1,6 +1,7 @@
 #include "filesync/sender.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <memory>
@@ -37,7 +38,7 @@ class Sending {
     // Files are served while the walk goes on: a receiver asks for them at any time.
     auto server = StartThread("kiln-send", [this] { ServeFiles(); });
     const Status walked = server.ok() ? ListEntries() : Status(server.error());
-    if (!walked.ok()) Fail(walked.error());
+    if (!walked.ok() && !broken_) Fail(walked.error());
     if (server.ok()) server->join();
     reader->join();
     TRY(activity_.Check());
@@ -57,7 +58,7 @@ class Sending {
     Packet end;
     end.set_type(Packet::PACKET_STAT);
     end.set_listedat(options_.listed_at_ns);
-    if (!Send(end, false)) return BrokenStream();
+    if (!Send(end, false)) return Broken();
     return OkStatus();
   }
 
@@ -75,7 +76,7 @@ class Sending {
     listing_.Clear();
     listing_.set_type(Packet::PACKET_STAT);
     ToStat(entry, listing_.mutable_stat());
-    if (!Send(listing_, true)) return BrokenStream();
+    if (!Send(listing_, true)) return Broken();
     return OkStatus();
   }
 
@@ -102,7 +103,7 @@ class Sending {
           return;
       }
     }
-    Fail(BrokenStream());
+    (void)Broken();
   }
 
   bool Enqueue(uint32_t id) {
@@ -137,13 +138,13 @@ class Sending {
       }
       const Status sent = SendFile(entry, id, more);
       if (!sent.ok()) {
-        Fail(sent.error());
+        if (!broken_) Fail(sent.error());
         return;
       }
     }
     Packet fin;
     fin.set_type(Packet::PACKET_FIN);
-    if (!Send(fin, false)) Fail(BrokenStream());
+    if (!Send(fin, false)) (void)Broken();
   }
 
   Status SendFile(const Entry& entry, uint32_t id, bool more) {
@@ -162,7 +163,7 @@ class Sending {
         data.assign(content.data, std::min(offset, content.data.size()), chunk_bytes_);
       }
       const bool last = data.empty();
-      if (!Send(packet, last ? more : true)) return BrokenStream();
+      if (!Send(packet, last ? more : true)) return Broken();
       if (last) return OkStatus();
     }
   }
@@ -179,7 +180,16 @@ class Sending {
     return true;
   }
 
-  static Error BrokenStream() { return Unavailable("the receiver closed the stream"); }
+  // The call has ended: nothing can be told to the receiver, and nothing is cancelled, for the
+  // call's own status says why it ended.
+  Error Broken() EXCLUDES(mutex_) {
+    broken_ = true;
+    Error error = Unavailable("the receiver closed the stream");
+    MutexLock lock(mutex_);
+    if (!failure_ && !finished_) failure_ = error;
+    changed_.NotifyAll();
+    return error;
+  }
 
   // The first failure counts. Tells the receiver, and makes both threads end.
   void Fail(const Error& error) EXCLUDES(mutex_, write_mutex_) {
@@ -218,6 +228,7 @@ class Sending {
   std::optional<Error> failure_ GUARDED_BY(mutex_);
   SendReport report_ GUARDED_BY(mutex_);
 
+  std::atomic<bool> broken_ = false;
   Packet listing_;
   Mutex write_mutex_ ACQUIRED_AFTER(mutex_);
   int64_t sent_bytes_ GUARDED_BY(write_mutex_) = 0;
