@@ -160,7 +160,7 @@ Setter Table(Keys keys) {
 // A key of buildkitd.toml whose feature is not served: fine if it asks for what is done anyway,
 // which is its default and nothing at all.
 template <typename... Defaults>
-Setter Only(Defaults... defaults) {
+Setter Only(const Defaults&... defaults) {
   return [=](const toml::node& node, const std::string& path) -> Status {
     const bool empty = node.is_array() && node.as_array()->empty();
     const bool blank = node.is_string() && node.value<std::string>()->empty();

@@ -34,7 +34,7 @@ bool LogChunk::Takes(const LogChunk& later) const {
          data.size() + later.data.size() <= kMaxBytes;
 }
 
-void LogChunk::Join(LogChunk&& later) {
+void LogChunk::Join(const LogChunk& later) {
   last = later.last;
   data += later.data;
   for (const uint32_t piece : later.streams) {
@@ -89,8 +89,8 @@ void ShownLog::Join(uint64_t limit, const std::vector<uint64_t>& cursors) {
     });
     if (apart || !earlier.Takes(later)) continue;
     // The place of the later one is kept: nothing overtakes what was numbered before it.
-    earlier.Join(std::move(later));
-    later = std::move(earlier);
+    earlier.Join(later);
+    std::swap(earlier, later);
     earlier.streams.clear();
   }
   const auto range = chunks_.begin() + static_cast<std::ptrdiff_t>(begin);

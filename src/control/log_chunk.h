@@ -23,7 +23,7 @@ struct LogChunk {
 
   // Whether `later` may be joined: the same run of the same step, soon after, and not too much.
   bool Takes(const LogChunk& later) const;
-  void Join(LogChunk&& later);
+  void Join(const LogChunk& later);
   size_t bytes() const { return data.size(); }
 
   uint64_t first = 0;

@@ -103,7 +103,7 @@ void ProgressTable::KeepLocked(const progress::VertexLog& log) {
   kept_bytes_ += chunk.bytes();
   LogChunk* last = state.kept_last;
   if (last != nullptr && last->first > state.shown && last->Takes(chunk)) {
-    last->Join(std::move(chunk));
+    last->Join(chunk);
   } else {
     state.kept_last = &kept_.emplace_back(std::move(chunk));
   }

@@ -30,7 +30,7 @@ class WriteStream : public grpc::ServerWriteReactor<Message>,
   enum class Step { kMessage, kNothingYet, kEnd };
 
   // Hands the stream to gRPC: what a handler returns.
-  static grpc::ServerWriteReactor<Message>* Serve(std::shared_ptr<WriteStream> stream) {
+  static grpc::ServerWriteReactor<Message>* Serve(const std::shared_ptr<WriteStream>& stream) {
     WriteStream* reactor = stream.get();
     reactor->held_by_grpc_ = stream;
     reactor->StartSendInitialMetadata();

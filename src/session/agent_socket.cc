@@ -81,7 +81,7 @@ struct AgentSocket::Impl {
   }
 
   // What cannot be served is closed: its peer sees the end instead of waiting.
-  void Serve(std::shared_ptr<Fd> connection) {
+  void Serve(const std::shared_ptr<Fd>& connection) {
     const Status started = connections.Run([this, connection] {
       auto forwarded = forward(activity, std::move(*connection));
       if (!forwarded.ok()) LOG_DEBUG("ssh agent at {}: {}", path, forwarded.error());
