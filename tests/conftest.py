@@ -166,9 +166,15 @@ def daemon_config():
 
 
 @pytest.fixture
-def daemon(new_daemon, is_kilnd, clients, daemon_arguments, daemon_config):
+def daemon_top():
+    """Keys of the daemon's configuration that stand before any table; a test file may have its own."""
+    return ""
+
+
+@pytest.fixture
+def daemon(new_daemon, is_kilnd, clients, daemon_arguments, daemon_config, daemon_top):
     """A daemon with no state. After the test it still answers, and is as idle as it was before."""
-    daemon = new_daemon(arguments=daemon_arguments, config=daemon_config)
+    daemon = new_daemon(arguments=daemon_arguments, config=daemon_config, top=daemon_top)
     Buildctl(clients / "buildctl", daemon.address).run("debug", "workers")
     before = daemon.state()
     pid = daemon.pid

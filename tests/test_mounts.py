@@ -357,7 +357,7 @@ def protected(tmp_path):
 
 
 def kiln_build(kiln_client, build, protected, ssh_layout):
-    request = build.request(LIST, ssh=[f"default={protected}"], contexts={"tools": ssh_layout})
+    request = build.request({"Dockerfile": LIST}, ssh=[f"default={protected}"], contexts={"tools": ssh_layout})
     return kiln_client.words(request)
 
 

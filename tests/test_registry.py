@@ -180,7 +180,7 @@ def test_the_daemon_fetches_tokens_where_the_client_does_not(builds, client, wor
     push_and_pull(builds, world.token, repository)
     assert {asked.account for asked in world.tokens.asked} == {"user"}
     if is_kilnd:
-        assert {asked.agent for asked in world.tokens.asked} == {"kiln/0.1.0"}
+        assert {asked.agent for asked in world.tokens.asked} == {"buildkit/v0.34 kiln/0.1.0"}
 
 
 @few_clients

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.kiln_only  # buildkitd waits for as long as they like
 
 
 @pytest.fixture
-def daemon_config():
+def daemon_top():
     return 'silenceTimeout = "1s"\n'
 
 
