@@ -1,6 +1,7 @@
 """What others made up, and kiln shows at the end of a build or when asked: a terminal never obeys it."""
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -38,14 +39,22 @@ def test_source_lines_of_a_failure(builder):
         again = [word if word != "--progress=plain" else f"--progress={progress}" for word in words]
         status, screen = shown(again, builder.client)
         assert status == 1
-        assert "| # note" in screen and ">>> RUN echo" in screen and "ERROR: " in screen
-    # In a pipe the message is as harmless: logs are looked at later.
-    done = builder(dockerfile, check=False)
-    assert "\x1b" not in done.stderr and "\x07" not in done.stderr
+        assert "|     # note" in screen and "| >>> RUN echo" in screen and "ERROR: " in screen
+    # In a pipe the message is as harmless: logs are looked at later. What steps print keeps its colours, line by line,
+    # unless NO_COLOR is set.
+    for no_colour, kept in (("1", []), ("", ["\x1b[31m", "\x1b[0m"])):
+        environment = {**os.environ, **builder.client.environment, "NO_COLOR": no_colour}
+        piped = subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True)
+        assert piped.returncode == 1 and "| >>> RUN echo" in piped.stderr
+        lines = [line for line in piped.stderr.splitlines() if set(line) & set("\x1b\x07\x9b")]
+        assert [re.findall("[\x1b\x07\x9b](?:\\[[0-9]*m)?", line) for line in lines] in ([], [kept] * len(lines))
+        assert bool(lines) == bool(kept)
 
 
 def test_names_of_files(builder, kiln, tmp_path):
-    context = write_context(tmp_path / "named", {f"{SEQUENCE}file": "FROM base\nRUN exit 3\n"})
+    # As buildkitd does, the context takes the name for a pattern, so it has no bracket.
+    sequence = SEQUENCE.replace("\x1b[", "\x9b")
+    context = write_context(tmp_path / "named", {f"{sequence}file": "FROM base\nRUN exit 3\n"})
     words = [
         kiln,
         "build",
@@ -54,9 +63,9 @@ def test_names_of_files(builder, kiln, tmp_path):
         "--build-context",
         f"base=oci-layout://{builder.layout}:latest",
     ]
-    status, screen = shown([*words, "-f", context / f"{SEQUENCE}file", context], builder.client)
+    status, screen = shown([*words, "-f", context / f"{sequence}file", context], builder.client)
     assert status == 1 and "file:2" in screen
-    status, screen = shown([*words, "-f", context / f"{SEQUENCE}none", context], builder.client)
+    status, screen = shown([*words, "-f", context / f"{sequence}none", context], builder.client)
     assert status == 1 and "none" in screen
 
 
@@ -72,7 +81,7 @@ def test_answers_about_a_dockerfile(builder, call):
 def test_check(builder, kiln, tmp_path):
     context = write_context(tmp_path / "checked", {"Dockerfile": CHECKED})
     status, screen = shown([kiln, "check", context], builder.client)
-    assert status == 1 and "| # note" in screen
+    assert status == 1 and "|     # note" in screen
     piped = subprocess.run([kiln, "check", context], capture_output=True, text=True)
     assert "\x1b[31mb" in piped.stdout + piped.stderr, "programs get what is there"
 
