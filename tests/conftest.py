@@ -138,11 +138,11 @@ def daemon_program(is_kilnd, kilnd, clients):
 
 @pytest.fixture
 def new_daemon(daemon_program, unchanged_host, tmp_path):
-    """new_daemon(config="", arguments=()) starts a daemon; all are stopped at the end."""
+    """new_daemon(config="", arguments=()) starts a daemon (another `program` if told); all are stopped at the end."""
     running = []
 
-    def start(**options):
-        daemon = Daemon(daemon_program, tmp_path / f"daemon{len(running)}", **options)
+    def start(program=daemon_program, **options):
+        daemon = Daemon(program, tmp_path / f"daemon{len(running)}", **options)
         daemon.start()
         running.append(daemon)
         return daemon
