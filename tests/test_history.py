@@ -233,7 +233,10 @@ def test_prune_asks(kiln, tmp_path, busybox_layout, unchanged_host):
         assert ("--force" in done.stderr) == (answer == "")
         assert (here.records() == before) == (status != 0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
+        # These tests may run with some of them ignored (nohup, a shell's background), which programs inherit.
+        with subprocess.Popen(
+            ["env", "--default-signal", *words], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as asking:
             while b"[y/N]" not in os.read(asking.stderr.fileno(), 4096):
                 pass
             asking.send_signal(number)
