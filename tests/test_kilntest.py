@@ -108,13 +108,18 @@ def process_in(folder):
         process.stdin.close()
 
 
-def test_cgroups_of_other_programs_do_not_count():
+def test_cgroups_of_other_programs_do_not_count(tmp_path):
     with cgroup(f"{hoststate.CGROUP_PARENT}/kiln") as folder:
         assert str(folder) in hoststate.cgroups()
     with cgroup("kiln") as folder:
         assert str(folder) in hoststate.cgroups()
         with process_in(folder):
             assert str(folder) not in hoststate.cgroups()
+            subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path], check=True)
+            try:
+                assert str(folder) not in hoststate.cgroups()
+            finally:
+                subprocess.run(["umount", tmp_path], check=True)
     assert str(folder) not in hoststate.cgroups()
 
 
