@@ -1,8 +1,11 @@
 """File systems in files: one to fill, one to lose power on."""
 
+import contextlib
 import fcntl
+import itertools
 import pathlib
 import subprocess
+import time
 
 FICLONE = 0x40049409
 
@@ -49,8 +52,36 @@ class CopyingDisk:
         return self
 
     def __exit__(self, *_):
-        run("umount", self.folder)
-        self.image.unlink()
+        try:
+            self._unmount()
+        finally:
+            self.image.unlink()
+
+    def _unmount(self, seconds=20):
+        """A loop device lets go of its image a while after it was unmounted; where mounts are private, only when the
+        last namespace has ended that was made meanwhile, of any program. The folder is free in any case."""
+        done, end = _umount(self.folder), time.monotonic() + seconds
+        while done.returncode != 0 and time.monotonic() < end:
+            time.sleep(0.05)
+            done = _umount(self.folder)
+        if done.returncode != 0:
+            holders = _holders(self.folder)
+            run("umount", "--lazy", self.folder)
+            assert not holders, f"{done.stderr.strip()} {holders}"
+
+
+def _umount(folder):
+    return subprocess.run(["umount", folder], capture_output=True, text=True)
+
+
+def _holders(folder):
+    """The processes that have a file of the folder open, or stand in it."""
+    found = []
+    for link in itertools.chain(*(pathlib.Path("/proc").glob(f"[0-9]*/{name}") for name in ("fd/*", "cwd", "root"))):
+        with contextlib.suppress(OSError):
+            if link.readlink().is_relative_to(folder):
+                found.append(f"{link}: {link.readlink()}")
+    return found
 
 
 def make_image(path, megabytes):
