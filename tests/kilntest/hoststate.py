@@ -46,11 +46,11 @@ def cgroups():
 def _is_another_ones(group):
     """Whether processes run in it of which none knows our folder: a container has its root mounted from there. What is
     mounted in our own namespace tells nothing of a process that shares it."""
-    seen, here = False, os.readlink("/proc/self/ns/mnt")
+    seen, here = False, pathlib.Path("/proc/self/ns/mnt").readlink()
     with contextlib.suppress(OSError):
         for pid in (pathlib.Path(group) / "cgroup.procs").read_text().split():
             with contextlib.suppress(OSError):
-                shares = os.readlink(f"/proc/{pid}/ns/mnt") == here
+                shares = pathlib.Path(f"/proc/{pid}/ns/mnt").readlink() == here
                 if not shares and is_ours(pathlib.Path(f"/proc/{pid}/mountinfo").read_text()):
                     return False
                 seen = True
