@@ -52,7 +52,7 @@ def test_source_lines_of_a_failure(builder):
 
 
 def test_names_of_files(builder, kiln, tmp_path):
-    # As buildkitd does, the context takes the name for a pattern, so it has no bracket.
+    # The context takes the name for a pattern, so it has no bracket.
     sequence = SEQUENCE.replace("\x1b[", "\x9b")
     context = write_context(tmp_path / "named", {f"{sequence}file": "FROM base\nRUN exit 3\n"})
     words = [
