@@ -62,7 +62,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   build::BuildResult result;
   result.metadata = attrs;
-  if (auto image = exporter::ParseImageAttributes(attrs, {"dest", "tar"}); image.ok()) {
+  if (auto image = exporter::ParseImageAttributes({}, attrs, {"dest", "tar"}); image.ok()) {
     if (image->epoch_seconds) (void)exporter::EffectiveEpoch(image->epoch_seconds, result, "");
   }
   (void)exporter::TakeBool(attrs, "tar", false, true);
