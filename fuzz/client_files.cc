@@ -13,7 +13,8 @@ using namespace kiln;  // NOLINT: one file, one purpose
 using namespace kiln::client;
 
 void Config(const Parts& parts) {
-  const auto helper = [&](const std::string& name, const std::string&) -> Result<std::string> {
+  const auto helper = [&](const CancelToken&, const std::string& name,
+                          const std::string&) -> Result<std::string> {
     if (parts[1].empty()) return NotFound("no login");
     if (name == "broken") return Unknown("the helper failed");
     return std::string(parts[1]);
@@ -22,8 +23,9 @@ void Config(const Parts& parts) {
     const auto config =
         DockerConfig::Parse(parts[0], asks ? DockerConfig::Helper(helper) : DockerConfig::Helper());
     if (!config.ok()) continue;
-    (void)config->Find("registry-1.docker.io");
-    for (const std::string_view host : Split(parts[2], '\n')) (void)config->Find(std::string(host));
+    (void)config->Find({}, "registry-1.docker.io");
+    for (const std::string_view host : Split(parts[2], '\n'))
+      (void)config->Find({}, std::string(host));
   }
 }
 
