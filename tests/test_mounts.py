@@ -322,7 +322,9 @@ def test_a_step_cannot_change_an_agent(either, tmp_path, ssh_layout):
             files = {"Dockerfile": dockerfile, "other": other.read_bytes()}
             either(files, ssh=[f"default={given}"], contexts={"tools": ssh_layout}, no_cache=True)
             assert len(either.read("seen").splitlines()) == 1
-            assert fingerprint(key) in either.read("seen")
+            # buildctl serves a key file from an agent in its own memory, and lets the step change that one.
+            own_of_buildctl = given == key and not isinstance(either.client, Kiln)
+            assert fingerprint(other if own_of_buildctl else key) in either.read("seen")
         environment = {**os.environ, "SSH_AUTH_SOCK": str(agent.socket)}
         left = subprocess.run(["ssh-add", "-l"], env=environment, capture_output=True, text=True).stdout
         assert fingerprint(key) in left
