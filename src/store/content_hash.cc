@@ -100,6 +100,8 @@ class Filters {
     return filters;
   }
 
+  bool empty() const { return !include_ && !exclude_; }
+
   bool Selects(std::string_view path, const FilterState* parent, FilterState* state) const {
     if (include_) {
       const bool matched =
@@ -185,9 +187,12 @@ class Collector {
  private:
   // `name` is the path as the pattern sees it.
   Status Visit(const TreeEntry& entry, const std::string& name) {
-    if (entry.node->IsSymlink() && named_folders_.contains(Relative(name))) {
-      TRY_ASSIGN(const std::optional<TreeEntry> target, Target(entry));
-      if (target && target->node->IsDirectory()) return Visit(*target, name);
+    if (entry.node->IsSymlink()) {
+      TRY_ASSIGN(const bool entered, IsEntered(name));
+      if (entered) {
+        TRY_ASSIGN(const std::optional<TreeEntry> target, Target(entry));
+        if (target && target->node->IsDirectory()) return Visit(*target, name);
+      }
     }
     if (!entry.node->IsDirectory()) return VisitLeaf(entry, name);
     TRY(activity_.Check());
@@ -247,6 +252,17 @@ class Collector {
     if (selector_.follows_as_copies_do && target.error().code() == Code::kNotFound)
       return std::optional<TreeEntry>();
     return std::move(target).error();
+  }
+
+  // Whether a link, if it leads to a folder, is what filters apply to or on the way to what they
+  // name.
+  Result<bool> IsEntered(const std::string& name) {
+    if (!selector_.follow_links || !selector_.follows_as_copies_do || filters_.empty())
+      return false;
+    TRY_ASSIGN(const bool candidate, IsCandidate(name));
+    if (!candidate) return false;
+    const std::string relative = Relative(name);
+    return relative.empty() || named_folders_.contains(relative);
   }
 
   // With a wildcard: the whole pattern matches, or what it matched before contains this.

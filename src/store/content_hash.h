@@ -34,8 +34,8 @@ struct HashSelector {
   std::vector<std::string> exclude;
   std::vector<std::string> required_paths;
   // For links that are followed: one that leads nowhere counts as itself, where a path or a
-  // wildcard names it, and those of `include`'s folders that are links to folders are walked as
-  // these.
+  // wildcard names it; where filters apply, one to a folder is walked as that, if a path or a
+  // wildcard names it or it is one of `include`'s folders.
   bool follows_as_copies_do = false;
 };
 

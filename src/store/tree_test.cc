@@ -231,6 +231,31 @@ TEST_F(HashTest, RequiredPathsMustBeAmongTheIncluded) {
   EXPECT_EQ(result.error().message(), "\"/b\": not found");
 }
 
+// As copies do: what is found below a link to a folder counts.
+TEST_F(HashTest, FiltersApplyBelowALinkThatIsNamed) {
+  MakeDirectory(temp_ / "real");
+  MakeFile(temp_ / "real/want", "1");
+  MakeFile(temp_ / "real/other", "2");
+  MakeLink("real", temp_ / "soft");
+  for (const bool wildcard : {false, true}) {
+    HashSelector included{.wildcard = wildcard, .follow_links = true, .include = {"want"}};
+    included.required_paths = {wildcard ? "/" : "/soft/want"};
+    included.follows_as_copies_do = true;
+    HashSelector excluded = {.wildcard = wildcard, .follow_links = true, .exclude = {"other"}};
+    excluded.follows_as_copies_do = true;
+    const std::string path = wildcard ? "/so*" : "/soft";
+    const std::string before = Hash(path, included);
+    const std::string rest = Hash(path, excluded);
+    MakeFile(temp_ / "real/other", "another");
+    EXPECT_EQ(Hash(path, included), before);
+    EXPECT_EQ(Hash(path, excluded), rest);
+    MakeFile(temp_ / "real/want", wildcard ? "3" : "4");
+    EXPECT_NE(Hash(path, included), before);
+    EXPECT_NE(Hash(path, excluded), rest);
+    MakeFile(temp_ / "real/other", "2");
+  }
+}
+
 TEST_F(HashTest, ReceivedTreesHaveAnEmptyRootHeader) {
   MakeFile(temp_ / "f", "x");
   TreeView view = ViewOf({temp_.path()});
