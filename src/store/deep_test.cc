@@ -75,12 +75,21 @@ TEST_F(DeepTest, WhatPathsCanSayGoesAllTheWay) {
 
 TEST(DeltaTest, OpaqueDirectoriesAreFoundAtTheBottom) {
   TempDir dir;
-  MakeChain(dir.path(), "d", 1'000);
-  std::string bottom = dir.path();
-  for (int level = 0; level < 1'000; ++level) bottom += "/d";
-  MakeOpaque(bottom);
+  // Opaque at its top, in its middle and at its end, and too deep for a path.
+  MakeChain(dir.path(), "d", kDeeperThanAnyPath);
+  Fd at(open(dir.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  std::vector<Fd> opaque;
+  for (int level = 1; level <= kDeeperThanAnyPath; ++level) {
+    at = Fd(openat(at.get(), "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_TRUE(at.valid());
+    if (level != 1 && level % 10'000 != 0) continue;
+    ASSERT_EQ(fsetxattr(at.get(), "trusted.overlay.opaque", "y", 1, 0), 0);
+    opaque.push_back(Must(at.Dup()));
+  }
   Must(NormalizeDelta(dir.path(), TreeView(), {}));
-  EXPECT_LT(lgetxattr(bottom.c_str(), "trusted.overlay.opaque", nullptr, 0), 0);
+  ASSERT_EQ(opaque.size(), 3u);
+  for (const Fd& dir_fd : opaque)
+    EXPECT_LT(fgetxattr(dir_fd.get(), "trusted.overlay.opaque", nullptr, 0), 0);
 }
 
 }  // namespace

@@ -20,37 +20,53 @@ class Normalizer {
   Normalizer(sys::RootedPath root, const TreeView& lower, std::string attribute)
       : root_(std::move(root)), lower_(lower), attribute_(std::move(attribute)) {}
 
-  // `below` is what the layers below show at this directory, if that is a directory. Each directory
-  // is read before it is changed.
+  // `below` is what the layers below show at this directory. Each directory is read before it is
+  // changed.
   Status Visit(const LayerTree& tree, const TreeNode& dir, const std::string& path,
-               const std::optional<TreeEntry>& below, bool opaque) {
+               const TreeEntry& below, bool opaque) {
     TRY_ASSIGN(const std::vector<TreeNode>* children, tree.Children(dir, path));
     if (opaque) {
       TRY(Expand(dir, path, below));
     }
     for (const TreeNode& child : *children) {
       if (!child.IsDirectory()) continue;
-      std::optional<TreeEntry> under;
-      if (below) {
-        TRY_ASSIGN(TreeEntry entry, lower_.Child(*below, child.name));
-        if (entry.node != nullptr && entry.node->IsDirectory()) under = std::move(entry);
+      const std::string child_path = Below(path, child.name);
+      TRY_ASSIGN(const TreeEntry under, lower_.Child(below, child.name));
+      if (under.node != nullptr && under.node->IsDirectory()) {
+        TRY(Visit(tree, child, child_path, under, child.opaque || opaque));
+        continue;
       }
-      TRY(Visit(tree, child, Below(path, child.name), under, child.opaque || (opaque && under)));
+      if (child.opaque) {
+        TRY(root_.RemoveXattr(child_path, attribute_));
+      }
+      TRY(Strip(child_path));
     }
     return OkStatus();
   }
 
  private:
-  Status Expand(const TreeNode& dir, const std::string& path,
-                const std::optional<TreeEntry>& below) {
+  // Where the layers below show nothing there is nothing to hide. Directories may lie deeper than
+  // paths go.
+  Status Strip(const std::string& path) {
+    return sys::Walk(root_, path,
+                     [&](const sys::WalkEntry& entry) -> Result<sys::WalkNext> {
+                       if (entry.path.empty()) return sys::WalkNext::kContinue;
+                       const auto value = sys::GetXattrAt(entry.dir, entry.name, attribute_);
+                       if (value.ok() && *value == "y") {
+                         TRY(sys::RemoveXattrAt(entry.dir, entry.name, attribute_));
+                       }
+                       return sys::WalkNext::kContinue;
+                     },
+                     {.directories_only = true, .max_depth = sys::kAnyDepth});
+  }
+
+  Status Expand(const TreeNode& dir, const std::string& path, const TreeEntry& below) {
     TRY_ASSIGN(const Fd fd, root_.OpenDir(path));
-    if (below) {
-      TRY_ASSIGN(const std::vector<TreeEntry> hidden, lower_.Children(*below));
-      for (const TreeEntry& entry : hidden) {
-        if (dir.Child(entry.node->name) != nullptr) continue;
-        if (mknodat(fd.get(), entry.node->name.c_str(), S_IFCHR, 0) != 0) {
-          return ErrnoError(errno, "whiteout of {}/{}", path, entry.node->name);
-        }
+    TRY_ASSIGN(const std::vector<TreeEntry> hidden, lower_.Children(below));
+    for (const TreeEntry& entry : hidden) {
+      if (dir.Child(entry.node->name) != nullptr) continue;
+      if (mknodat(fd.get(), entry.node->name.c_str(), S_IFCHR, 0) != 0) {
+        return ErrnoError(errno, "whiteout of {}/{}", path, entry.node->name);
       }
     }
     if (dir.opaque) {
@@ -102,9 +118,8 @@ Status NormalizeDelta(const std::string& directory, const TreeView& lower,
   if (!opaque) return OkStatus();
   const LayerTree tree(root);
   TRY_ASSIGN(const TreeNode* top, tree.Root());
-  TRY_ASSIGN(TreeEntry below, lower.Root());
-  return Normalizer(root, lower, attribute)
-      .Visit(tree, *top, "", std::optional<TreeEntry>(std::move(below)), false);
+  TRY_ASSIGN(const TreeEntry below, lower.Root());
+  return Normalizer(root, lower, attribute).Visit(tree, *top, "", below, false);
 }
 
 Result<bool> HasDanglingWhiteout(const TreeView& chain) {

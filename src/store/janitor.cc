@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "sys/file_info.h"
+#include "sys/remove_tree.h"
 
 namespace kiln::store {
 
@@ -61,13 +62,13 @@ void Janitor::DeletePath(const std::string& path, int depth) {
     }
   }
   if (stopping_) return;
-  if (Status removed = sys::RemoveTree(path); !removed.ok()) {
+  if (Status removed = sys::RemoveTree(path, stopping_); !removed.ok() && !stopping_) {
     LOG_WARNING("removing {}: {}", path, removed.error());
   }
 }
 
 void Janitor::RunDeletions() {
-  constexpr int kPieceDepth = 4;  // N/fs/a/b: what lies deeper goes in one go
+  constexpr int kPieceDepth = 4;  // N/fs/a/b
   MutexLock lock(mutex_);
   while (true) {
     while (!stopping_ && doomed_.empty()) changed_.Wait(lock);

@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "base/unix_time.h"
+#include "sys/remove_tree.h"
 #include "sys/syscalls.h"
 
 namespace kiln::sys {
@@ -84,6 +85,8 @@ bool HasNoXattrs(int dir, const std::string& name) {
 // to the top and taken from there.
 class TreeRemover {
  public:
+  explicit TreeRemover(const std::atomic<bool>* stop) : stop_(stop) {}
+
   Status Remove(int dir, const std::string& name) {
     if (unlinkat(dir, name.c_str(), 0) == 0 || errno == ENOENT) return OkStatus();
     if (errno != EISDIR && errno != EPERM) return ErrnoError(errno, "remove {}", name);
@@ -131,6 +134,7 @@ class TreeRemover {
     TRY_ASSIGN(Fd copy, top_.Dup());
     TRY(Push(std::move(copy), ""));
     while (!levels_.empty()) {
+      if (stop_ != nullptr && *stop_) return Cancelled("stopped before all was removed");
       Level& level = levels_.back();
       if (level.next < level.entries.size()) {
         DirEntry entry = std::move(level.entries[level.next++]);
@@ -175,6 +179,7 @@ class TreeRemover {
     }
   }
 
+  const std::atomic<bool>* stop_;
   Fd top_;
   std::vector<Level> levels_;
   bool moved_up_ = false;
@@ -361,17 +366,29 @@ Status SetTimesAt(int dir, const std::string& name, WallTime atime, WallTime mti
   return OkStatus();
 }
 
-Status RemoveTreeAt(int dir, const std::string& name) { return TreeRemover().Remove(dir, name); }
+Status RemoveTreeAt(int dir, const std::string& name) {
+  return TreeRemover(nullptr).Remove(dir, name);
+}
 
-Status RemoveTree(const std::string& path) {
+namespace {
+
+Status RemoveTreeUnless(const std::atomic<bool>* stop, const std::string& path) {
   // From its parent: only mounts below it are in the way, not one that it lies on itself.
   const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return RemoveTreeAt(AT_FDCWD, path);
+  if (slash == std::string::npos) return TreeRemover(stop).Remove(AT_FDCWD, path);
   const std::string parent = path.substr(0, std::max<size_t>(slash, 1));
   const Fd dir(open(parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!dir) return errno == ENOENT ? OkStatus() : ErrnoError(errno, "removing {}", path);
-  TRY_CTX(RemoveTreeAt(dir.get(), path.substr(slash + 1)), "removing {}", path);
+  TRY_CTX(TreeRemover(stop).Remove(dir.get(), path.substr(slash + 1)), "removing {}", path);
   return OkStatus();
+}
+
+}  // namespace
+
+Status RemoveTree(const std::string& path) { return RemoveTreeUnless(nullptr, path); }
+
+Status RemoveTree(const std::string& path, const std::atomic<bool>& stop) {
+  return RemoveTreeUnless(&stop, path);
 }
 
 }  // namespace kiln::sys
