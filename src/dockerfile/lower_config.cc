@@ -169,7 +169,6 @@ Status StageLowering::Do(const Workdir& workdir) {
     if (context_.epoch) mkdir.timestamp_ns = *context_.epoch * 1000000000;
     llb::VertexOptions options = StepOptions(name);
     options.ignore_cache = false;
-    state_.tree_has_platform = true;
     state_.tree = llb::File(state_.tree, {std::move(mkdir)}, std::move(options));
   }
   AddHistory("WORKDIR " + path, /*layer=*/true);

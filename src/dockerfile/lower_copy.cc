@@ -109,7 +109,6 @@ Status StageLowering::Do(const Copy& copy) {
     llb::VertexOptions merge = options;
     merge.name = prefix + "LINK " + shown;
     llb::Output layer = llb::File({}, std::move(paths.actions), std::move(options));
-    state_.tree_has_platform = state_.tree_has_platform || state_.tree.scratch();
     state_.tree = state_.tree.scratch()
                       ? std::move(layer)
                       : llb::Merge({state_.tree, std::move(layer)}, std::move(merge));

@@ -61,7 +61,7 @@ struct StageState {
   std::optional<oci::ImageConfig> base_image;  // as it was before this file changed it
   bool lists_layers = false;  // the configuration came with a list of layers, be it empty
   oci::Platform platform;
-  bool tree_has_platform = true;           // nothing has none until something is made of it for one
+  bool tree_has_platform = true;           // nothing has none, and what is made of it neither
   std::vector<Arg::Item> args;             // with the values they were given
   std::vector<std::size_t> distinct_args;  // the last of each name, in the order of the first ones
   std::unordered_map<std::string, std::size_t> arg_places;  // in distinct_args, by name
