@@ -141,8 +141,11 @@ std::optional<bool> ParseBool(std::string_view text) {
 
 std::string Quoted(std::string_view text, size_t limit) {
   std::string result = "\"";
-  for (char c : text.substr(0, limit)) {
-    auto byte = static_cast<unsigned char>(c);
+  size_t at = 0;
+  while (at < std::min(limit, text.size())) {
+    const char c = text[at];
+    const auto byte = static_cast<unsigned char>(c);
+    const size_t bytes = FirstCharacter(text.substr(at));
     if (c == '"' || c == '\\') {
       result.append(1, '\\').append(1, c);
     } else if (c == '\n') {
@@ -151,13 +154,14 @@ std::string Quoted(std::string_view text, size_t limit) {
       result.append("\\t");
     } else if (c == '\r') {
       result.append("\\r");
-    } else if (byte < 0x20 || byte == 0x7f) {
+    } else if (byte < 0x20 || byte == 0x7f || bytes == 0) {
       result.append(fmt::format("\\x{:02x}", byte));
     } else {
-      result.push_back(c);
+      result.append(text.substr(at, bytes));
     }
+    at += std::max<size_t>(bytes, 1);
   }
-  if (text.size() > limit) result.append("…");
+  if (at < text.size()) result.append("…");
   result.push_back('"');
   return result;
 }

@@ -27,7 +27,7 @@ std::optional<uint64_t> ParseUint(std::string_view text, int base = 10);
 // Go's strconv.ParseBool: 1 t T TRUE true True 0 f F FALSE false False.
 std::optional<bool> ParseBool(std::string_view text);
 
-// For messages: in double quotes, control bytes escaped as in Go's %q, cut after `limit` bytes.
+// For messages: in double quotes, odd bytes escaped as in Go's %q, cut after `limit` of them.
 std::string Quoted(std::string_view text, size_t limit = 512);
 
 std::string HexEncode(std::string_view bytes);

@@ -64,6 +64,12 @@ TEST(StringsTest, SuggestsTheNearestName) {
 
 TEST(StringsTest, QuotesControlBytes) { EXPECT_EQ(Quoted("a\n\"\x01"), "\"a\\n\\\"\\x01\""); }
 
+TEST(StringsTest, QuotesWhatIsNoUtf8) {
+  EXPECT_EQ(Quoted("caf\xe9 é\xc3"), "\"caf\\xe9 é\\xc3\"");
+  EXPECT_EQ(Quoted("aéb", 2), "\"aé…\"");
+  EXPECT_EQ(Quoted("aé", 2), "\"aé\"");
+}
+
 TEST(DigestTest, ParsesAndPrints) {
   Digest empty_text = Sha256Of("");
   EXPECT_EQ(empty_text.ToString(),

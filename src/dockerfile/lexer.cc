@@ -26,11 +26,12 @@ bool MayHoldHeredoc(std::string_view text, char escape) {
   return json.ok() && !json->has_value();
 }
 
-// Words are text, in which what is no UTF-8 becomes U+FFFD. What a shell gets are bytes, and such
-// that no definition can hold.
-bool IsRun(std::string_view text) {
+// Words are text, in which what is no UTF-8 becomes U+FFFD. What a shell gets are bytes: RUN
+// refuses such that no definition can hold, the history shows those of the others escaped.
+bool IsForShell(std::string_view text) {
   const auto end = text.find_first_of(" \t\v\f\r\n");
-  return EqualsIgnoreCase(text.substr(0, end), "RUN");
+  const std::string keyword = ToUpper(text.substr(0, end));
+  return keyword == "RUN" || keyword == "CMD" || keyword == "ENTRYPOINT";
 }
 
 class Lexer {
@@ -110,7 +111,7 @@ class Lexer {
       logical.text += next;
     }
     logical.text = std::string(TrimBlanks(logical.text));
-    if (!IsRun(logical.text)) logical.text = ToValidUtf8(logical.text);
+    if (!IsForShell(logical.text)) logical.text = ToValidUtf8(logical.text);
     TRY(CheckGrammar(logical.text, out_.escape));
     if (gap) out_.empty_continuations.push_back({start_, number_});
     if (logical.text.find("<<") != std::string::npos && MayHoldHeredoc(logical.text, out_.escape)) {

@@ -84,7 +84,8 @@ Result<Instruction> ParseInstruction(LogicalLine line, char escape) {
   Instruction instruction;
   instruction.keyword = input.keyword;
   TRY_ASSIGN(instruction.body, spec->parse(input));
-  instruction.original = std::move(line.text);
+  instruction.original =
+      std::holds_alternative<Run>(instruction.body) ? std::move(line.text) : ToValidUtf8(line.text);
   instruction.lines = line.lines;
   instruction.comments = std::move(line.comments);
   return instruction;
