@@ -71,19 +71,27 @@ class TlsPump : public std::enable_shared_from_this<TlsPump> {
 
   void OnTime(bool handshaken_too) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    if (closed_ || (handshaken_ && !handshaken_too)) return;
-    if (!handshaken_) LOG_INFO("TLS handshake: none in the time for it");
+    if (closed_ || ((handshaken_ || refused_) && !handshaken_too)) return;
+    if (!handshaken_ && !refused_) LOG_INFO("TLS handshake: none in the time for it");
     CloseLocked();
   }
 
   void Step() EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     if (closed_) return;
+    if (refused_) {
+      Drain();
+      return;
+    }
     ERR_clear_error();
     uint32_t secret_events = 0;
     uint32_t plain_events = 0;
     bool alive = Handshake(&secret_events);
-    if (alive && handshaken_) {
+    if (!alive) {
+      Refuse();
+      return;
+    }
+    if (handshaken_) {
       bool moved = true;
       while (alive && moved) {
         moved = false;
@@ -110,6 +118,26 @@ class TlsPump : public std::enable_shared_from_this<TlsPump> {
     if (Wants(result, events)) return true;
     LOG_INFO("TLS handshake: {}", TlsError());
     return false;
+  }
+
+  // The peer has been told why (an alert), and may have spoken already. A socket that is closed
+  // with unread bytes in it is reset, and the alert is lost: so it is read until its end.
+  void Refuse() REQUIRES(mutex_) {
+    refused_ = true;
+    shutdown(secret_.get(), SHUT_WR);
+    poller_.Remove(plain_id_, plain_.get());
+    plain_.Reset();
+    CloseAfter(times_.closing, /*handshaken_too=*/true);
+    Drain();
+  }
+
+  void Drain() REQUIRES(mutex_) {
+    const ssize_t n = recv(secret_.get(), in_.data(), in_.size(), 0);
+    if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) {
+      poller_.Arm(secret_id_, secret_.get(), EPOLLIN);
+    } else {
+      CloseLocked();
+    }
   }
 
   // Whether `result` only means "later", and what to wait for.
@@ -180,8 +208,9 @@ class TlsPump : public std::enable_shared_from_this<TlsPump> {
   void CloseLocked() REQUIRES(mutex_) {
     closed_ = true;
     poller_.Remove(secret_id_, secret_.get());
-    poller_.Remove(plain_id_, plain_.get());
     secret_.Reset();
+    if (!plain_) return;
+    poller_.Remove(plain_id_, plain_.get());
     plain_.Reset();
   }
 
@@ -195,6 +224,7 @@ class TlsPump : public std::enable_shared_from_this<TlsPump> {
   Poller::Id secret_id_ GUARDED_BY(mutex_) = 0;
   Poller::Id plain_id_ GUARDED_BY(mutex_) = 0;
   bool handshaken_ GUARDED_BY(mutex_) = false;
+  bool refused_ GUARDED_BY(mutex_) = false;  // the handshake failed
   bool closed_ GUARDED_BY(mutex_) = false;
   bool in_end_ GUARDED_BY(mutex_) = false;
   bool out_end_ GUARDED_BY(mutex_) = false;

@@ -21,7 +21,8 @@ struct TlsTimes {
 };
 
 // Begins a handshake on the accepted `socket` and returns the plaintext side: a non-blocking socket
-// for gRPC. Both are closed when the handshake fails. `poller` outlives the connection.
+// for gRPC. Both are closed when the handshake fails; the accepted one once the peer has had the
+// time to read why. `poller` outlives the connection.
 Result<Fd> AcceptTls(Poller& poller, std::shared_ptr<const TlsContext> context, Fd socket,
                      const TlsTimes& times = {});
 
