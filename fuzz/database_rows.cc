@@ -26,16 +26,17 @@ using namespace kiln;  // NOLINT: one file, one purpose
 struct Table {
   const char* name;
   size_t columns;
+  size_t added = 0;  // the last of them, which came after the corpus: 0 where a row does not say
 };
 // Those of the store, then those of the cache; their numbers are part of the corpus.
 constexpr std::array kStoreTables = {
-    Table{"meta", 2},        Table{"records", 17}, Table{"record_inputs", 3},
-    Table{"labels", 3},      Table{"blobs", 4},    Table{"blob_labels", 3},
-    Table{"layer_blobs", 5}, Table{"locators", 3}, Table{"pins", 3},
+    Table{"meta", 2},        Table{"records", 18, 1}, Table{"record_inputs", 3},
+    Table{"labels", 3},      Table{"blobs", 4},       Table{"blob_labels", 3},
+    Table{"layer_blobs", 5}, Table{"locators", 4, 1}, Table{"pins", 3},
 };
 constexpr std::array kCacheTables = {
-    Table{"texts", 2}, Table{"keys", 2},  Table{"links", 7},   Table{"records", 9},
-    Table{"runs", 8},  Table{"parts", 4}, Table{"counter", 1},
+    Table{"texts", 2}, Table{"keys", 2},  Table{"links", 7},      Table{"records", 9},
+    Table{"runs", 8},  Table{"parts", 4}, Table{"counter", 2, 1},
 };
 
 // A folder of this process's own, gone at the end; in memory where there is such a place.
@@ -61,7 +62,8 @@ void Fill(store::SqliteConnection& db, const Tables& tables, const Rows& rows, s
     auto insert = db.Prepare(sql + ")");
     CHECK(insert.ok());
     for (size_t i = 1; i <= table.columns; ++i) {
-      const std::string_view value = i < row.size() ? row[i] : "-";
+      const char* unsaid = i > table.columns - table.added ? "i0" : "-";
+      const std::string_view value = i < row.size() ? row[i] : unsaid;
       if (value == "-") {
         insert->BindNull();
       } else if (value.starts_with('i')) {

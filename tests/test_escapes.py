@@ -11,10 +11,11 @@ import subprocess
 import tarfile
 
 import pytest
-from kilntest import failure
+from kilntest import failure, oci
 from kilntest.build import Builder
 from kilntest.clients import Buildctl
 from kilntest.daemon import Daemon
+from kilntest.request import write_context
 
 SOURCE = pathlib.Path(__file__).with_name("escape") / "attempts.c"
 NAMES = re.findall(r'(?:APART|say)\("([^"]+)", ', SOURCE.read_text())
@@ -203,6 +204,23 @@ def test_folders_deeper_than_any_path(build, serves_on):
     assert build.read("more") == ""
     done = build(steps, check=False)
     failure.check(done, "too long")
+
+
+@pytest.mark.kiln_only  # kiln's own command
+def test_folders_as_deep_as_paths_go_where_stacks_are_small(kiln, tmp_path, busybox_layout):
+    """Trees are walked by threads whose stacks do not depend on the limits of who starts kiln."""
+    path = "d/" * 1900
+    text = f"FROM base AS deep\nRUN mkdir -p /w && cd /w && mkdir -p {path}\nFROM base\nCOPY --from=deep /w /w\n"
+    context = write_context(tmp_path / "context", {"Dockerfile": text})
+    base = f"base=oci-layout://{busybox_layout}:latest"
+    words = [kiln, "build", "--root", tmp_path / "root", "--build-context", base]
+    words += ["-o", f"type=oci,dest={tmp_path}/image.tar", context]
+    done = subprocess.run(["prlimit", "--stack=1048576", *words], capture_output=True, text=True)
+    subprocess.run(["rm", "-rf", tmp_path / "root"], check=True)  # too deep for pytest
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / "image.tar") as image:
+        layer = oci.read_archived(image, oci.read_member(image, "index.json")["manifests"][0])["layers"][-1]
+    assert layer["size"] > 1900
 
 
 def test_sparse_file_of_eight_tebibytes(build):

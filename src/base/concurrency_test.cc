@@ -1,5 +1,6 @@
 // Cancellation, loops and pools.
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -143,6 +144,19 @@ TEST(ThreadTest, RunsItsBody) {
   ASSERT_TRUE(thread.ok());
   thread->join();
   EXPECT_TRUE(ran);
+}
+
+TEST(ThreadTest, HasRoomForDeepTrees) {
+  size_t size = 0;
+  auto thread = StartThread("deep", [&] {
+    pthread_attr_t attributes;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0) return;
+    pthread_attr_getstacksize(&attributes, &size);
+    pthread_attr_destroy(&attributes);
+  });
+  ASSERT_TRUE(thread.ok());
+  thread->join();
+  EXPECT_GE(size, size_t{8} << 20);
 }
 
 TEST(ThreadTest, WhereTheSystemGivesNoneIsAnError) {

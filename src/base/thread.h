@@ -9,7 +9,8 @@
 namespace kiln {
 
 // Starts a thread; the one way to do so in this project (tools/lint/locks). Its name shows in `ps
-// -T`; the kernel takes 15 characters. kResourceExhausted if the system gives no thread (EAGAIN: a
+// -T`; the kernel takes 15 characters. Its stack is of one size, whatever limits the environment
+// sets. kResourceExhausted if the system gives no thread (EAGAIN: a
 // limit of processes, or of a cgroup): the body has not run then, and never will.
 Result<std::thread> StartThread(const std::string& name, std::function<void()> body);
 

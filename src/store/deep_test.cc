@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include "base/thread.h"
 #include "store/delta.h"
 #include "store/store.h"
 #include "store/testing/files.h"
@@ -34,6 +35,7 @@ class DeepTest : public testing::Test {
     MakeChain(std::get<sys::BindMount>(active.Mount().what).source, "d", levels);
     return Must(store_->Commit(std::move(active), CommitOptions()));
   }
+  void GoAllTheWay();
 
   TempDir temp_;
   std::unique_ptr<Store> store_;
@@ -56,6 +58,12 @@ TEST_F(DeepTest, TheyAreNoLayer) {
 }
 
 TEST_F(DeepTest, WhatPathsCanSayGoesAllTheWay) {
+  // As the engine does: on a thread of this project, whose stack is large enough.
+  std::thread thread = Must(StartThread("deep", [this] { GoAllTheWay(); }));
+  thread.join();
+}
+
+void DeepTest::GoAllTheWay() {
   const SnapshotRef deep = Deep(kAsDeepAsPathsGo);
   EXPECT_TRUE(store_->LayerBlobs(Activity(), deep, {}).ok());
   const SnapshotRef other = CommitFiles(*store_, {}, {{"/f", "x"}});

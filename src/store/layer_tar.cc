@@ -3,7 +3,9 @@
 #include <sys/sysmacros.h>
 
 #include <cstring>
+#include <deque>
 #include <map>
+#include <optional>
 
 namespace kiln::store {
 namespace {
@@ -55,77 +57,97 @@ class LayerTar {
 
   Status Run() {
     TRY_ASSIGN(const TreeEntry root, view_.Root());
-    TRY_ASSIGN(TreeEntry under, below_.Root());
-    TRY(Visit(root, "", &under, false));
+    TRY_ASSIGN(const TreeEntry below, below_.Root());
+    TRY(Enter({.dir = root, .below = below, .written = true}));
+    while (!levels_.empty()) {
+      TRY(Step());
+    }
     return out_.Finish();
   }
 
  private:
-  // `node` is a directory of the layer, `under` what the layers below show there if that is a
-  // directory too.
-  Status Visit(const TreeEntry& dir, const std::string& path, const TreeEntry* under, bool opaque) {
+  // A directory of the layer that is being read. They are kept here and not on the stack, as a step
+  // may leave them as deep as it likes.
+  struct Level {
+    TreeEntry dir;
+    std::string path;
+    std::optional<TreeEntry> below;  // the directory that the layers below show there
+    bool opaque = false;
+    bool written = false;
+    const std::vector<TreeNode>* nodes = nullptr;
+    size_t next_node = 0;
+    std::vector<TreeEntry> hidden;  // what of `below` an opaque directory does not show
+    size_t next_hidden = 0;
+  };
+
+  Status Enter(Level level) {
     TRY(activity_.Check());
-    TRY_ASSIGN(const std::vector<TreeNode>* nodes, tree_.Children(*dir.node, path));
-    std::vector<TreeEntry> hidden;
-    if (opaque && under != nullptr) {
-      TRY_ASSIGN(hidden, below_.Children(*under));
+    TRY_ASSIGN(level.nodes, tree_.Children(*level.dir.node, level.path));
+    if (level.opaque && level.below) {
+      TRY_ASSIGN(level.hidden, below_.Children(*level.below));
     }
-    auto lower = hidden.begin();
-    for (const TreeNode& node : *nodes) {
-      for (; lower != hidden.end() && lower->node->name < node.name; ++lower) {
-        TRY(Whiteout(path, lower->node->name));
-      }
-      if (lower != hidden.end() && lower->node->name == node.name) ++lower;
-      TRY(VisitChild(dir, path, node, under, opaque));
-    }
-    for (; lower != hidden.end(); ++lower) {
-      TRY(Whiteout(path, lower->node->name));
-    }
+    levels_.push_back(std::move(level));
     return OkStatus();
   }
 
-  Status VisitChild(const TreeEntry& dir, const std::string& path, const TreeNode& node,
-                    const TreeEntry* under, bool opaque) {
+  // The next entry of the innermost directory, or its end.
+  Status Step() {
+    Level& level = levels_.back();
+    if (level.next_node == level.nodes->size()) {
+      for (; level.next_hidden < level.hidden.size(); ++level.next_hidden) {
+        TRY(Whiteout(level.path, level.hidden[level.next_hidden].node->name));
+      }
+      levels_.pop_back();
+      return OkStatus();
+    }
+    const TreeNode& node = (*level.nodes)[level.next_node++];
+    for (; level.next_hidden < level.hidden.size(); ++level.next_hidden) {
+      const std::string& name = level.hidden[level.next_hidden].node->name;
+      if (name > node.name) break;
+      if (name < node.name) {
+        TRY(Whiteout(level.path, name));
+      }
+    }
+    return Child(level, node);
+  }
+
+  Status Child(const Level& level, const TreeNode& node) {
     TreeEntry below;
-    if (under != nullptr) {
-      TRY_ASSIGN(below, below_.Child(*under, node.name));
+    if (level.below) {
+      TRY_ASSIGN(below, below_.Child(*level.below, node.name));
     }
     if (node.IsWhiteout()) {
-      return below.node != nullptr || standalone_ ? Whiteout(path, node.name) : OkStatus();
+      return below.node != nullptr || standalone_ ? Whiteout(level.path, node.name) : OkStatus();
     }
+    const std::string path = level.path.empty() ? node.name : level.path + "/" + node.name;
     if (node.name.starts_with(archive::kWhiteoutPrefix)) {
       return FailedPrecondition(
           "/{}: a name that begins with {} says in an image's layer that the file behind it is "
           "removed, so a file of this name cannot be in one: remove or rename it",
-          path.empty() ? node.name : path + "/" + node.name, archive::kWhiteoutPrefix);
+          path, archive::kWhiteoutPrefix);
     }
     TreeEntry entry;
-    entry.path = (dir.path == "/" ? "" : dir.path) + "/" + node.name;
+    entry.path = (level.dir.path == "/" ? "" : level.dir.path) + "/" + node.name;
     entry.node = &node;
-    const std::string child_path = path.empty() ? node.name : path + "/" + node.name;
     bool same = false;
     if (below.node != nullptr && !standalone_) {
       TRY_ASSIGN(same, SameEntry(view_, entry, below_, below));
     }
-    if (!node.IsDirectory()) return same ? OkStatus() : Leaf(entry, child_path);
-    pending_.push_back({child_path, &node, false});
-    if (!same) {
-      TRY(Directories());
-    }
-    const bool merges = below.node != nullptr && below.node->IsDirectory();
-    TRY(Visit(entry, child_path, merges ? &below : nullptr, node.opaque || opaque));
-    pending_.pop_back();
-    return OkStatus();
+    if (!node.IsDirectory()) return same ? OkStatus() : Leaf(entry, path);
+    Level inner{.dir = std::move(entry), .path = path, .opaque = node.opaque || level.opaque};
+    if (below.node != nullptr && below.node->IsDirectory()) inner.below = std::move(below);
+    TRY(Enter(std::move(inner)));
+    return same ? OkStatus() : Directories();
   }
 
   // The directories on the way that were not written yet.
   Status Directories() {
-    for (Pending& dir : pending_) {
-      if (dir.written) continue;
-      dir.written = true;
-      archive::TarEntry entry = Head(*dir.node, dir.path);
+    for (Level& level : levels_) {
+      if (level.written) continue;
+      level.written = true;
+      archive::TarEntry entry = Head(*level.dir.node, level.path);
       entry.type = archive::EntryType::kDirectory;
-      TRY_ASSIGN(const sys::Xattrs xattrs, tree_.Xattrs(dir.path));
+      TRY_ASSIGN(const sys::Xattrs xattrs, tree_.Xattrs(level.path));
       AddCapability(xattrs, &entry);
       TRY(out_.Add(entry));
     }
@@ -198,19 +220,13 @@ class LayerTar {
     return node.size == 0 ? out_.Add(entry) : out_.AddFile(entry, fd.get());
   }
 
-  struct Pending {
-    std::string path;
-    const TreeNode* node;
-    bool written;
-  };
-
   const progress::Activity& activity_;
   const LayerTree& tree_;
   const TreeView& view_;
   const TreeView& below_;
   const bool standalone_;
   archive::TarWriter& out_;
-  std::vector<Pending> pending_;
+  std::deque<Level> levels_;  // from the root to the innermost; pushing moves none of them
   std::map<uint64_t, std::string> inodes_;
 };
 
