@@ -26,20 +26,6 @@ Result<std::unique_ptr<store::SqliteConnection>> OpenChecked(const std::string& 
   return db;
 }
 
-// Out of the way, with what SQLite keeps beside it.
-void MoveAside(const std::string& path) {
-  struct stat st;
-  for (int n = 1;; ++n) {
-    std::string aside = path + ".damaged-" + std::to_string(n);
-    if (::stat(aside.c_str(), &st) == 0) continue;
-    for (const char* suffix : {"", "-wal", "-shm"}) {
-      (void)std::rename((path + suffix).c_str(), (aside + suffix).c_str());
-    }
-    LOG_WARNING("the solver's cache {} was unreadable; moved to {}", path, aside);
-    return;
-  }
-}
-
 }  // namespace
 
 struct CacheDb::State {
@@ -187,7 +173,7 @@ Result<std::shared_ptr<CacheDb>> CacheDb::Open(const std::string& path, store::S
   auto db = OpenChecked(path);
   if (!db.ok()) {
     LOG_WARNING("{}: {}", path, db.error());
-    MoveAside(path);
+    LOG_WARNING("the solver's cache {} was unreadable; moved to {}", path, MoveAside(path));
     db = OpenChecked(path);
   }
   if (!db.ok()) return std::move(db.error().AddContext("open " + path));

@@ -14,16 +14,6 @@ bool Exists(const std::string& path) {
   return ::stat(path.c_str(), &st) == 0;
 }
 
-// Its name then, for the message.
-std::string MoveAside(const std::string& path) {
-  int n = 1;
-  while (Exists(path + ".damaged-" + std::to_string(n))) ++n;
-  const std::string aside = path + ".damaged-" + std::to_string(n);
-  for (const char* suffix : {"", "-wal", "-shm"})
-    (void)std::rename((path + suffix).c_str(), (aside + suffix).c_str());
-  return aside;
-}
-
 struct Lost {
   int64_t id = 0;
   std::string store_id;
@@ -51,6 +41,15 @@ Status IsSound(store::SqliteConnection& db) {
 }
 
 }  // namespace
+
+std::string MoveAside(const std::string& path) {
+  int n = 1;
+  while (Exists(path + ".damaged-" + std::to_string(n))) ++n;
+  const std::string aside = path + ".damaged-" + std::to_string(n);
+  for (const char* suffix : {"", "-wal", "-shm"})
+    (void)std::rename((path + suffix).c_str(), (aside + suffix).c_str());
+  return aside;
+}
 
 Result<size_t> DropLost(store::SqliteConnection& db, const std::set<std::string>& store_ids) {
   TRY_ASSIGN(const std::vector<Lost> lost, FindLost(db, store_ids));

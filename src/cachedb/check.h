@@ -9,6 +9,9 @@
 
 namespace kiln::cachedb {
 
+// Moves a damaged database out of the way, with what SQLite keeps beside it; its name then.
+std::string MoveAside(const std::string& path);
+
 // Looks over a cache.db that nobody has open, whose store has the records `store_ids`: one line for
 // each finding. With `repair` records of what is gone are dropped, and a damaged file is moved
 // aside. No file is no finding.

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "base/lists.h"
 #include "base/strings.h"
 
 namespace kiln::cdi {
@@ -19,11 +20,6 @@ constexpr std::array<std::string_view, 6> kHookNames = {
     "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"};
 constexpr std::array<std::string_view, 5> kNodeTypes = {"", "b", "c", "u", "p"};
 constexpr size_t kMostFileName = 4096;
-
-template <typename List>
-bool Has(const List& list, std::string_view one) {
-  return std::find(list.begin(), list.end(), one) != list.end();
-}
 
 template <typename T>
 void AppendTo(std::vector<T>& list, const std::vector<T>& more) {
@@ -41,7 +37,7 @@ Status ValidateEnv(const std::vector<std::string>& env) {
 
 Status Validate(const DeviceNode& node) {
   if (node.path.empty()) return InvalidArgument("invalid (empty) device path");
-  if (!Has(kNodeTypes, node.type))
+  if (!Contains(kNodeTypes, node.type))
     return InvalidArgument("device {}: invalid type {}", Quoted(node.path), Quoted(node.type));
   if (node.permissions != "none" && node.permissions.find_first_not_of("rwm") != std::string::npos)
     return InvalidArgument("device {}: invalid permissions {}", Quoted(node.path),
@@ -50,7 +46,7 @@ Status Validate(const DeviceNode& node) {
 }
 
 Status Validate(const Hook& hook) {
-  if (!Has(kHookNames, hook.name))
+  if (!Contains(kHookNames, hook.name))
     return InvalidArgument("invalid hook name {}", Quoted(hook.name));
   if (hook.path.empty())
     return InvalidArgument("invalid hook {} with empty path", Quoted(hook.name));

@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "base/lists.h"
 #include "base/strings.h"
 
 namespace kiln::cdi {
@@ -19,11 +20,6 @@ constexpr std::array<std::string_view, 5> kNulls = {"", "~", "null", "Null", "NU
 constexpr std::array<std::string_view, 4> kScalarTags = {YAML_NULL_TAG, YAML_BOOL_TAG, YAML_INT_TAG,
                                                          YAML_FLOAT_TAG};
 constexpr size_t kNodeBytes = 128;  // what one value takes at least
-
-template <typename List>
-bool Has(const List& list, std::string_view one) {
-  return std::find(list.begin(), list.end(), one) != list.end();
-}
 
 // One event of the parser, which owns what it points to.
 struct Event {
@@ -130,10 +126,10 @@ class Reader {
     YamlValue value;
     value.kind = Kind::kScalar;
     value.text.assign(reinterpret_cast<const char*>(scalar.value), scalar.length);
-    value.plain = (tag.empty() && scalar.plain_implicit == 1) || Has(kScalarTags, tag);
+    value.plain = (tag.empty() && scalar.plain_implicit == 1) || Contains(kScalarTags, tag);
     if (!value.plain && !tag.empty() && tag != "!" && tag != YAML_STR_TAG)
       return At(event.start_mark.line, fmt::format("tag {} is not supported", Quoted(tag)));
-    if (value.plain && Has(kNulls, value.text)) return YamlValue();
+    if (value.plain && Contains(kNulls, value.text)) return YamlValue();
     return value;
   }
 

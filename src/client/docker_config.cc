@@ -10,13 +10,11 @@
 namespace kiln::client {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr std::string_view kHubHost = "registry-1.docker.io";
 constexpr std::string_view kHubKey = "https://index.docker.io/v1/";
 constexpr size_t kMaxConfigBytes = 4 << 20;
 
-std::string Text(const Json& object, const char* key) {
+std::string Text(const nlohmann::json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
@@ -55,7 +53,7 @@ Result<DockerConfig> DockerConfig::Load(const std::string& directory, Helper hel
 }
 
 Result<DockerConfig> DockerConfig::Parse(std::string_view text, Helper helper) {
-  const Json json = Json::parse(text, nullptr, false);
+  const auto json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object()) return InvalidArgument("not a JSON object");
   DockerConfig config;
   config.helper_ = std::move(helper);
@@ -97,7 +95,7 @@ Result<RegistryLogin> DockerConfig::AskHelper(const CancelToken& cancel, const s
   // A helper that knows nothing of the host fails; that means anonymous.
   if (!output.ok() && output.error().code() == Code::kNotFound) return RegistryLogin();
   if (!output.ok()) return std::move(output).error();
-  const Json json = Json::parse(*output, nullptr, false);
+  const auto json = nlohmann::json::parse(*output, nullptr, false);
   if (!json.is_object()) return InvalidArgument("docker-credential-{} gave no JSON object", helper);
   RegistryLogin login;
   login.username = Text(json, "Username");

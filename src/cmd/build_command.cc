@@ -25,7 +25,7 @@ namespace {
 
 using Response = std::map<std::string, std::string>;
 
-constexpr std::string_view kNoOutput =
+constexpr std::string_view kNoOutputGiven =
     "WARNING: No output specified: the result stays in the build cache alone. --push sends the "
     "image to its registry, --load loads it into Docker, -o PATH writes the files\n";
 
@@ -99,7 +99,7 @@ Status Run(const BuildFlags& flags, const EngineChoice& choice, sys::Spawner* sp
   TRY_ASSIGN(auto mode, client::ParseDisplayMode(flags.quiet ? "quiet" : flags.progress));
   TRY_ASSIGN(auto prepared, Prepare(flags));
   const bool spoken = mode != client::DisplayMode::kQuiet && mode != client::DisplayMode::kRawJson;
-  if (prepared.without_output && prepared.call.name.empty() && spoken) PrintError(kNoOutput);
+  if (prepared.without_output && prepared.call.name.empty() && spoken) PrintError(kNoOutputGiven);
   SystemClock clock;
   CancelSource cancel;
   // Outlives the engine, which may have to wait for others.

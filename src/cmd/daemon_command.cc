@@ -24,20 +24,20 @@ namespace kiln::cmd {
 namespace {
 
 // Flags of buildkitd that are not served: to say no to what they offer is fine.
-constexpr const char* kUnserved[] = {"--debugaddr",
-                                     "--otel-socket-path",
-                                     "--save-cache-debug",
-                                     "--oci-worker-proxy-snapshotter-path",
-                                     "--oci-cni-config-path",
-                                     "--oci-cni-binary-dir",
-                                     "--oci-cni-pool-size",
-                                     "--oci-worker-selinux",
-                                     "--oci-worker-rootless",
-                                     "--oci-worker-no-process-sandbox",
-                                     "--containerd-worker-addr",
-                                     "--containerd-worker-namespace",
-                                     "--rootless",
-                                     "--proxy-network"};
+constexpr const char* kUnservedFlags[] = {"--debugaddr",
+                                          "--otel-socket-path",
+                                          "--save-cache-debug",
+                                          "--oci-worker-proxy-snapshotter-path",
+                                          "--oci-cni-config-path",
+                                          "--oci-cni-binary-dir",
+                                          "--oci-cni-pool-size",
+                                          "--oci-worker-selinux",
+                                          "--oci-worker-rootless",
+                                          "--oci-worker-no-process-sandbox",
+                                          "--containerd-worker-addr",
+                                          "--containerd-worker-namespace",
+                                          "--rootless",
+                                          "--proxy-network"};
 
 // The one worker is the oci worker: `wanted` and "auto" say so.
 void AddWorkerFlag(CLI::App& app, const std::string& name, bool wanted, const char* refusal) {
@@ -53,7 +53,7 @@ void AddWorkerFlag(CLI::App& app, const std::string& name, bool wanted, const ch
 }
 
 void AddOthers(CLI::App& app) {
-  for (const char* name : kUnserved) {
+  for (const char* name : kUnservedFlags) {
     CLI::callback_t refuse = [name = std::string(name)](const CLI::results_t& values) -> bool {
       if (!values.empty() && (values.front() == "false" || values.front() == "0")) return true;
       throw CLI::ValidationError(name, "this flag of buildkitd is not served");

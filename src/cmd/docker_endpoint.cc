@@ -6,17 +6,13 @@
 #include "base/fd.h"
 #include "base/strings.h"
 #include "cmd/docker_load.h"
+#include "cmd/values.h"
 
 namespace kiln::cmd {
 namespace {
 
 constexpr const char* kDefaultHost = "unix:///var/run/docker.sock";
 constexpr size_t kMaxConfigBytes = size_t{4} << 20;
-
-std::string Env(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr ? value : "";
-}
 
 // ca.pem, cert.pem and key.pem, as far as they are there.
 void AddCertificates(const std::string& folder, DockerEndpoint& endpoint) {

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "cmd/print.h"
+#include "cmd/values.h"
 #include "control/daemon.h"
 
 namespace kiln::cmd {
@@ -20,11 +21,6 @@ constexpr std::string_view kUnixPrefix = "unix://";
 constexpr auto kGuestPoll = std::chrono::milliseconds(50);
 // How long whoever holds a root may take until its private socket answers.
 constexpr auto kHolderTime = std::chrono::seconds(5);
-
-std::string Env(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr ? value : "";
-}
 
 // Whether something accepts connections on a unix address.
 bool Answers(const std::string& address) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "base/byte_size.h"
 #include "base/strings.h"
@@ -25,6 +26,11 @@ bool IsExpression(std::string_view text) {
 }
 
 }  // namespace
+
+std::string Env(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
 
 Result<int64_t> ParseSize(const std::string& flag, const std::string& text) {
   const auto bytes = ParseByteSize(text);

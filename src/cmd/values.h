@@ -9,6 +9,9 @@
 
 namespace kiln::cmd {
 
+// A variable of the environment; "" if it is not set.
+std::string Env(const char* name);
+
 // "512m", "2GB", "100": bytes, with binary units. Errors name the flag.
 Result<int64_t> ParseSize(const std::string& flag, const std::string& text);
 

@@ -19,7 +19,7 @@
 namespace kiln::control {
 namespace {
 
-namespace pb = containerd::services::content::v1;
+namespace content = containerd::services::content::v1;
 
 constexpr size_t kChunkBytes = 1 << 20;
 constexpr int kListBatch = 100;
@@ -33,14 +33,14 @@ grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context) {
 }
 
 // Sends a blob piece by piece: the next is read from disk when the last one has gone.
-class BlobStream final : public WriteStream<pb::ReadContentResponse> {
+class BlobStream final : public WriteStream<content::ReadContentResponse> {
  public:
   BlobStream(store::Store& store, history::History& history, WorkerPool& blocking,
-             const pb::ReadContentRequest& request)
+             const content::ReadContentRequest& request)
       : WriteStream(&blocking), store_(store), history_(history), request_(request) {}
 
  private:
-  Result<Step> Next(pb::ReadContentResponse* response) override {
+  Result<Step> Next(content::ReadContentResponse* response) override {
     if (!fd_) TRY(Open());
     if (offset_ >= end_) return Step::kEnd;
     std::string& data = *response->mutable_data();
@@ -76,7 +76,7 @@ class BlobStream final : public WriteStream<pb::ReadContentResponse> {
 
   store::Store& store_;
   history::History& history_;
-  const pb::ReadContentRequest request_;
+  const content::ReadContentRequest request_;
   store::BlobRef blob_;
   Fd fd_;
   int64_t offset_ = 0;
@@ -84,8 +84,8 @@ class BlobStream final : public WriteStream<pb::ReadContentResponse> {
 };
 
 // Of a blob of the history, or of the store.
-Result<pb::Info> InfoOf(store::Store& store, history::History& history, const Digest& digest) {
-  pb::Info info;
+Result<content::Info> InfoOf(store::Store& store, history::History& history, const Digest& digest) {
+  content::Info info;
   info.set_digest(digest.ToString());
   if (const auto recorded = history.FindBlob(digest.ToString())) {
     info.set_size(recorded->size);
@@ -101,7 +101,7 @@ Result<pb::Info> InfoOf(store::Store& store, history::History& history, const Di
   return info;
 }
 
-std::optional<std::string> Field(const pb::Info& info, const std::vector<std::string>& path) {
+std::optional<std::string> Field(const content::Info& info, const std::vector<std::string>& path) {
   if (path.size() == 1 && path[0] == "digest") return info.digest();
   if (path.size() == 1 && path[0] == "size") return std::to_string(info.size());
   if (path.size() < 2 || path[0] != "labels") return std::nullopt;
@@ -111,14 +111,14 @@ std::optional<std::string> Field(const pb::Info& info, const std::vector<std::st
   return label->second;
 }
 
-class ListStream final : public WriteStream<pb::ListContentResponse> {
+class ListStream final : public WriteStream<content::ListContentResponse> {
  public:
   ListStream(store::Store& store, history::History& history, WorkerPool& blocking,
-             const pb::ListContentRequest& request)
+             const content::ListContentRequest& request)
       : WriteStream(&blocking), store_(store), history_(history), request_(request) {}
 
  private:
-  Result<Step> Next(pb::ListContentResponse* response) override {
+  Result<Step> Next(content::ListContentResponse* response) override {
     if (!std::exchange(begun_, true)) TRY(Begin());
     response->clear_info();
     while (next_ != digests_.end() && response->info_size() < kListBatch) {
@@ -146,7 +146,7 @@ class ListStream final : public WriteStream<pb::ListContentResponse> {
 
   store::Store& store_;
   history::History& history_;
-  const pb::ListContentRequest request_;
+  const content::ListContentRequest request_;
   bool begun_ = false;
   Filter filter_;
   std::set<Digest> digests_;
@@ -154,7 +154,7 @@ class ListStream final : public WriteStream<pb::ListContentResponse> {
 };
 
 class RefusedWrite final
-    : public grpc::ServerBidiReactor<pb::WriteContentRequest, pb::WriteContentResponse> {
+    : public grpc::ServerBidiReactor<content::WriteContentRequest, content::WriteContentResponse> {
  public:
   RefusedWrite() { Finish(rpc::ToGrpc(ReadOnly())); }
   void OnDone() override { delete this; }
@@ -163,8 +163,8 @@ class RefusedWrite final
 }  // namespace
 
 grpc::ServerUnaryReactor* ContentService::Info(grpc::CallbackServerContext*,
-                                               const pb::InfoRequest* request,
-                                               pb::InfoResponse* response) {
+                                               const content::InfoRequest* request,
+                                               content::InfoResponse* response) {
   return BlockingCall::Run(
       blocking_, [this, request, response](const CancelToken&) -> kiln::Status {
         TRY_ASSIGN(const Digest digest, Digest::Parse(request->digest()));
@@ -173,50 +173,52 @@ grpc::ServerUnaryReactor* ContentService::Info(grpc::CallbackServerContext*,
       });
 }
 
-grpc::ServerWriteReactor<pb::ReadContentResponse>* ContentService::Read(
-    grpc::CallbackServerContext*, const pb::ReadContentRequest* request) {
+grpc::ServerWriteReactor<content::ReadContentResponse>* ContentService::Read(
+    grpc::CallbackServerContext*, const content::ReadContentRequest* request) {
   return BlobStream::Serve(std::make_shared<BlobStream>(store_, history_, blocking_, *request));
 }
 
-grpc::ServerWriteReactor<pb::ListContentResponse>* ContentService::List(
-    grpc::CallbackServerContext*, const pb::ListContentRequest* request) {
+grpc::ServerWriteReactor<content::ListContentResponse>* ContentService::List(
+    grpc::CallbackServerContext*, const content::ListContentRequest* request) {
   return ListStream::Serve(std::make_shared<ListStream>(store_, history_, blocking_, *request));
 }
 
 grpc::ServerUnaryReactor* ContentService::Status(grpc::CallbackServerContext* context,
-                                                 const pb::StatusRequest* request,
-                                                 pb::StatusResponse*) {
+                                                 const content::StatusRequest* request,
+                                                 content::StatusResponse*) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(rpc::ToGrpc(NotFound("ref {}: not found", request->ref())));
   return reactor;
 }
 
 grpc::ServerUnaryReactor* ContentService::ListStatuses(grpc::CallbackServerContext* context,
-                                                       const pb::ListStatusesRequest*,
-                                                       pb::ListStatusesResponse*) {
+                                                       const content::ListStatusesRequest*,
+                                                       content::ListStatusesResponse*) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);
   return reactor;
 }
 
 grpc::ServerUnaryReactor* ContentService::Update(grpc::CallbackServerContext* context,
-                                                 const pb::UpdateRequest*, pb::UpdateResponse*) {
+                                                 const content::UpdateRequest*,
+                                                 content::UpdateResponse*) {
   return Refuse(context);
 }
 
 grpc::ServerUnaryReactor* ContentService::Delete(grpc::CallbackServerContext* context,
-                                                 const pb::DeleteContentRequest*,
+                                                 const content::DeleteContentRequest*,
                                                  google::protobuf::Empty*) {
   return Refuse(context);
 }
 
 grpc::ServerUnaryReactor* ContentService::Abort(grpc::CallbackServerContext* context,
-                                                const pb::AbortRequest*, google::protobuf::Empty*) {
+                                                const content::AbortRequest*,
+                                                google::protobuf::Empty*) {
   return Refuse(context);
 }
 
-grpc::ServerBidiReactor<pb::WriteContentRequest, pb::WriteContentResponse>* ContentService::Write(
-    grpc::CallbackServerContext*) {
+grpc::ServerBidiReactor<content::WriteContentRequest, content::WriteContentResponse>*
+ContentService::Write(grpc::CallbackServerContext*) {
   return new RefusedWrite;
 }
 

@@ -5,13 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
+#include "dockerfile/characters.h"
 
 namespace kiln::dockerfile {
 namespace {
-
-constexpr std::string_view kBom = "\xEF\xBB\xBF";
-
-bool IsBlank(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
 
 // name[blanks]=[blanks]value, name alphanumeric and beginning with a letter, value not empty.
 std::optional<Directive> ParseAssignment(std::string_view text) {

@@ -1,11 +1,11 @@
 #include "dockerfile/dockerignore.h"
 
 #include "base/strings.h"
+#include "dockerfile/characters.h"
 
 namespace kiln::dockerfile {
 
 Result<std::vector<std::string>> ParseDockerignore(std::string_view data) {
-  constexpr std::string_view kBom = "\xEF\xBB\xBF";
   if (data.starts_with(kBom)) data.remove_prefix(kBom.size());
   std::vector<std::string> patterns;
   for (std::string_view line : Split(data, '\n')) {

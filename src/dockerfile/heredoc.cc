@@ -4,11 +4,10 @@
 #include <cctype>
 
 #include "base/strings.h"
+#include "dockerfile/characters.h"
 
 namespace kiln::dockerfile {
 namespace {
-
-bool IsBlank(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
 
 // No arithmetic is longer: looking for its end takes no more time than that.
 constexpr std::size_t kMaxArithmetic = 4096;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "dockerfile/characters.h"
 #include "dockerfile/directives.h"
 #include "dockerfile/errors.h"
 #include "dockerfile/grammar.h"
@@ -14,8 +15,6 @@
 
 namespace kiln::dockerfile {
 namespace {
-
-constexpr std::string_view kBom = "\xEF\xBB\xBF";
 
 // JSON forms hold no heredoc; of the others only three instructions do.
 bool MayHoldHeredoc(std::string_view text, char escape) {

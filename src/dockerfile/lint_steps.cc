@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "base/glob.h"
+#include "base/lists.h"
 #include "base/strings.h"
 #include "dockerfile/git_ref.h"
 #include "dockerfile/heredoc.h"
@@ -25,11 +26,6 @@ constexpr std::array<std::string_view, 3> kHarmlessWords = {"public", "file", "v
 // Patterns that leave nothing of a context's root.
 constexpr std::array<std::string_view, 3> kEverything = {"*", "**", "**/*"};
 
-template <std::size_t N>
-bool Contains(const std::array<std::string_view, N>& list, std::string_view word) {
-  return std::find(list.begin(), list.end(), word) != list.end();
-}
-
 bool NamesSecret(std::string_view key) {
   const std::string lower = ToLower(key);
   bool secret = false;
@@ -38,11 +34,6 @@ bool NamesSecret(std::string_view key) {
     secret = secret || Contains(kSecretWords, word);
   }
   return secret;
-}
-
-// Only switches of the image scan: never variables.
-bool IsScanSwitch(std::string_view name) {
-  return name == "BUILDKIT_SBOM_SCAN_CONTEXT" || name == "BUILDKIT_SBOM_SCAN_STAGE";
 }
 
 bool IsAbsolute(std::string_view path, const std::string& os) {

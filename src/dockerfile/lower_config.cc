@@ -78,10 +78,6 @@ Result<std::vector<std::string>> ParsePorts(std::string_view text) {
   return out;
 }
 
-bool IsScanSwitch(std::string_view key) {
-  return key == "BUILDKIT_SBOM_SCAN_CONTEXT" || key == "BUILDKIT_SBOM_SCAN_STAGE";
-}
-
 }  // namespace
 
 Status StageLowering::Do(const From&) { return Internal("FROM inside a stage"); }

@@ -80,6 +80,11 @@ std::string NextPrefix(const LowerContext& context, StageState& state, bool with
 // Adds PATH if the environment has none, and takes over what the image config says about running.
 Status AdoptImageConfig(StageState& state);
 
+// Variables that only switch the image scan; steps do not see them.
+inline bool IsScanSwitch(std::string_view name) {
+  return name == "BUILDKIT_SBOM_SCAN_CONTEXT" || name == "BUILDKIT_SBOM_SCAN_STAGE";
+}
+
 class StageLowering {
  public:
   StageLowering(const LowerContext& context, StageState& state)

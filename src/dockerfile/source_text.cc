@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <cctype>
 
+#include "dockerfile/characters.h"
 #include "dockerfile/lexer.h"
 
 namespace kiln::dockerfile {
 namespace {
-
-constexpr std::string_view kBom = "\xEF\xBB\xBF";
 
 bool IsSpace(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
 

@@ -22,7 +22,7 @@ constexpr const char* kMoreImages[] = {"docker", "httpd",    "mariadb", "mysql",
 
 // Insertions, deletions and replacements between two words; anything above kMaxEdits if there are
 // many more.
-std::size_t Edits(std::u32string_view a, std::u32string_view b) {
+std::size_t Distance(std::u32string_view a, std::u32string_view b) {
   if (a.size() > b.size()) std::swap(a, b);
   if (b.size() - a.size() > kMaxEdits) return kMaxEdits + 1;
   std::vector<std::size_t> row(a.size() + 1);
@@ -39,8 +39,8 @@ std::size_t Edits(std::u32string_view a, std::u32string_view b) {
 }
 
 // Of characters, not of bytes.
-std::size_t Edits(std::string_view a, std::string_view b) {
-  return Edits(DecodeCharacters(a), DecodeCharacters(b));
+std::size_t Distance(std::string_view a, std::string_view b) {
+  return Distance(DecodeCharacters(a), DecodeCharacters(b));
 }
 
 }  // namespace
@@ -49,7 +49,7 @@ std::string NearestVariable(std::string_view word, const std::vector<std::string
   std::string nearest;
   std::size_t least = kMaxEdits + 1;
   for (const std::string& name : names) {
-    const std::size_t edits = Edits(word, name);
+    const std::size_t edits = Distance(word, name);
     if (edits == 0) return "";
     if (edits >= least) continue;
     least = edits;
@@ -85,7 +85,7 @@ std::string DidYouMean(std::string_view word, const std::vector<std::string>& ca
   for (const std::string& candidate : candidates) {
     if (candidate == word) continue;
     const std::string other = ToLower(candidate);
-    const std::size_t edits = Edits(lower, other);
+    const std::size_t edits = Distance(lower, other);
     if (edits >= least) continue;
     least = edits;
     nearest = &candidate;

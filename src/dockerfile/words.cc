@@ -6,12 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
+#include "dockerfile/characters.h"
 #include "dockerfile/unicode_blanks.h"
 
 namespace kiln::dockerfile {
 namespace {
-
-bool IsBlank(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
 
 std::size_t SkipWideBlanks(std::string_view text, std::size_t at) {
   while (const std::size_t size = BlankAt(text.substr(at))) at += size;

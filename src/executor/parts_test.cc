@@ -1,5 +1,6 @@
 // What the executor computes before any container runs.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -11,6 +12,7 @@
 #include "executor/seccomp.h"
 #include "executor/testing/busybox_root.h"
 #include "executor/user.h"
+#include "executor/user_files.h"
 #include "sys/testing/test_spawner.h"
 
 namespace kiln::executor {
@@ -262,6 +264,27 @@ TEST_F(MountStubsTest, LinksLeadInsideAndOldClientsKeepParents) {
   ASSERT_TRUE(stubs->Remove().ok());
   EXPECT_FALSE(root_.Exists("run/resolv.conf").value());
   EXPECT_TRUE(root_.Exists("run").value());
+}
+
+TEST(UserFilesTest, TheFirstLineThatMatchesCounts) {
+  constexpr std::string_view kPasswd =
+      "root:x:0:0:root:/root:/bin/sh\n# "
+      "comment\nbad\nbob:x:1000:1001::/home/bob:/bin/sh\nbob:x:7:7::/:\n";
+  const auto ids = [&](std::string_view wanted, MatchBy by) {
+    const auto user = FindUser(kPasswd, wanted, by);
+    return user ? fmt::format("{} {} {}", user->name, user->uid, user->gid) : "";
+  };
+  EXPECT_EQ(ids("bob", MatchBy::kName), "bob 1000 1001");
+  EXPECT_EQ(ids("7", MatchBy::kNameOrId), "bob 7 7");
+  EXPECT_EQ(ids("7", MatchBy::kName), "");
+  EXPECT_EQ(ids("eve", MatchBy::kNameOrId), "");
+  EXPECT_EQ(ids("", MatchBy::kName), "");
+  EXPECT_EQ(FindUser("x:x:99999999999:1::/:", "x", MatchBy::kName)->uid, 0U);
+  constexpr std::string_view kGroup = "root:x:0:\nwheel:x:10:root,bob\nstaff:x:50:bob\n";
+  EXPECT_EQ(FindGroup(kGroup, "wheel", MatchBy::kName), 10U);
+  EXPECT_EQ(FindGroup(kGroup, "50", MatchBy::kNameOrId), 50U);
+  EXPECT_EQ(FindGroup("", "wheel", MatchBy::kName), std::nullopt);
+  EXPECT_EQ(GroupsListing(kGroup, "bob"), (std::vector<uint32_t>{10, 50}));
 }
 
 }  // namespace

@@ -4,28 +4,12 @@
 #include <optional>
 
 #include "base/strings.h"
+#include "executor/user_files.h"
 
 namespace kiln::executor {
 namespace {
 
-constexpr size_t kMaxFileBytes = 10 << 20;
 constexpr uint64_t kMaxId = 0x7fffffff;
-
-struct Passwd {
-  std::string name;
-  uint32_t uid = 0;
-  uint32_t gid = 0;
-};
-
-struct Group {
-  uint32_t gid = 0;
-  std::string_view members;
-};
-
-uint32_t IdOf(std::string_view text) {
-  auto id = ParseUint(text);
-  return id && *id <= UINT32_MAX ? static_cast<uint32_t>(*id) : 0;
-}
 
 std::optional<uint32_t> NumericOrRoot(std::string_view text) {
   if (text == "root") return 0;
@@ -34,56 +18,9 @@ std::optional<uint32_t> NumericOrRoot(std::string_view text) {
   return static_cast<uint32_t>(*id);
 }
 
-// Calls `visit` with the fields of each line until it returns true.
-template <typename Visit>
-bool ForEachLine(std::string_view text, size_t min_fields, Visit visit) {
-  for (std::string_view line : Split(text, '\n')) {
-    line = Trim(line);
-    if (line.empty()) continue;
-    std::vector<std::string_view> fields = Split(line, ':');
-    if (fields.size() >= min_fields && visit(fields)) return true;
-  }
-  return false;
-}
-
-std::optional<Passwd> FindUser(std::string_view text, const std::string& wanted) {
-  std::optional<Passwd> found;
-  auto number = ParseUint(wanted);
-  ForEachLine(text, 4, [&](const std::vector<std::string_view>& fields) {
-    uint32_t uid = IdOf(fields[2]);
-    if (fields[0] != wanted && !(number && *number == uid)) return false;
-    found = Passwd{std::string(fields[0]), uid, IdOf(fields[3])};
-    return true;
-  });
-  return found;
-}
-
-std::optional<uint32_t> FindGroup(std::string_view text, const std::string& wanted) {
-  std::optional<uint32_t> found;
-  auto number = ParseUint(wanted);
-  ForEachLine(text, 3, [&](const std::vector<std::string_view>& fields) {
-    uint32_t gid = IdOf(fields[2]);
-    if (fields[0] != wanted && !(number && *number == gid)) return false;
-    found = gid;
-    return true;
-  });
-  return found;
-}
-
-std::vector<uint32_t> GroupsListing(std::string_view text, const std::string& user) {
-  std::vector<uint32_t> gids;
-  ForEachLine(text, 4, [&](const std::vector<std::string_view>& fields) {
-    std::vector<std::string_view> members = Split(fields[3], ',');
-    if (std::find(members.begin(), members.end(), user) != members.end())
-      gids.push_back(IdOf(fields[2]));
-    return false;
-  });
-  return gids;
-}
-
 // A missing file has no entries.
 Result<std::string> ReadDatabase(const sys::RootedPath& root, const char* path) {
-  auto text = root.ReadFile(path, kMaxFileBytes);
+  auto text = root.ReadFile(path, kMaxUserFileBytes);
   if (text.ok()) return std::move(*text);
   if (text.error().code() == Code::kNotFound) return std::string();
   return std::move(text).error();
@@ -93,7 +30,7 @@ Result<UserIds> LookUpByFiles(const sys::RootedPath& root, const std::string& us
                               const std::string& group) {
   TRY_ASSIGN(std::string passwd, ReadDatabase(root, "/etc/passwd"));
   UserIds ids;
-  std::optional<Passwd> entry = FindUser(passwd, user);
+  const auto entry = FindUser(passwd, user, MatchBy::kNameOrId);
   if (entry) {
     ids.uid = entry->uid;
     ids.gid = entry->gid;
@@ -108,7 +45,7 @@ Result<UserIds> LookUpByFiles(const sys::RootedPath& root, const std::string& us
   TRY_ASSIGN(std::string groups, ReadDatabase(root, "/etc/group"));
   if (group.empty()) {
     ids.additional_gids = GroupsListing(groups, entry->name);
-  } else if (auto gid = FindGroup(groups, group)) {
+  } else if (auto gid = FindGroup(groups, group, MatchBy::kNameOrId)) {
     ids.gid = *gid;
   } else {
     auto number = ParseUint(group);

@@ -13,6 +13,9 @@
 
 namespace kiln::exporter {
 
+// Of one result, how many are made ready at once.
+inline constexpr size_t kParallelPlatforms = 4;
+
 // One `annotation[-type][[platform]].key` attribute or metadata entry.
 struct Annotation {
   enum class Target { kManifest, kManifestDescriptor, kIndex, kIndexDescriptor };

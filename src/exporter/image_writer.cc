@@ -16,7 +16,6 @@
 namespace kiln::exporter {
 namespace {
 
-constexpr size_t kParallelPlatforms = 4;
 // More than this many layers Docker does not load; Podman mounts three more.
 constexpr size_t kMostLayersElsewhere = 125;
 constexpr std::string_view kAnnotationPrefix = "annotation";

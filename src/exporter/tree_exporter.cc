@@ -15,7 +15,6 @@
 namespace kiln::exporter {
 namespace {
 
-constexpr size_t kParallelPlatforms = 4;
 constexpr size_t kChunkBytes = 256 << 10;
 
 struct TreeAttributes {

@@ -2,12 +2,16 @@
 
 #include <fsutil/types/wire.pb.h>
 
+#include <chrono>
 #include <memory>
 #include <utility>
 
 #include "base/result.h"
 
 namespace kiln::filesync {
+
+// How often either side says how far it is.
+inline constexpr auto kProgressInterval = std::chrono::milliseconds(100);
 
 using fsutil::types::Packet;
 

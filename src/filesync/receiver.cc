@@ -19,7 +19,6 @@
 namespace kiln::filesync {
 namespace {
 
-constexpr auto kProgressInterval = std::chrono::milliseconds(100);
 constexpr size_t kWriterThreads = 2;
 // A sender interleaves a handful of files; each one begun holds a descriptor.
 constexpr size_t kMaxInterleavedFiles = 256;

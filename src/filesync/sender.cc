@@ -15,7 +15,6 @@ namespace kiln::filesync {
 namespace {
 
 constexpr size_t kMaxChunkBytes = 1 << 20;
-constexpr auto kProgressInterval = std::chrono::milliseconds(100);
 
 class Sending {
  public:

@@ -9,6 +9,7 @@
 #include "build/files.h"
 #include "filesync/entry.h"
 #include "frontend/bridge_calls.h"
+#include "frontend/image_sources.h"
 #include "fsutil/types/stat.pb.h"
 #include "llb/definition.h"
 #include "llb/source_id.h"
@@ -23,11 +24,6 @@ oci::Platform PlatformOf(const BridgeCall& call, bool has, const pb::Platform& p
   if (has && !platform.os().empty()) return oci::Normalize(llb::PlatformFromPb(platform));
   const auto& platforms = call.bridge.gateway()->services().platforms;
   return platforms.empty() ? oci::HostPlatform() : platforms.front();
-}
-
-bool IsImage(const llb::SourceId& id) {
-  return std::holds_alternative<llb::ImageSource>(id) ||
-         std::holds_alternative<llb::OciLayoutSource>(id);
 }
 
 Status SetResolveMode(const std::string& mode, std::map<std::string, std::string>& attrs) {

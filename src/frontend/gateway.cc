@@ -5,6 +5,7 @@
 #include "base/digest.h"
 #include "base/strings.h"
 #include "build/load_graph.h"
+#include "frontend/image_sources.h"
 #include "progress/activity.h"
 #include "progress/vertex_sink.h"
 
@@ -22,11 +23,6 @@ class DepthGuard {
  private:
   build::Job& job_;
 };
-
-bool IsImage(const llb::SourceId& id) {
-  return std::holds_alternative<llb::ImageSource>(id) ||
-         std::holds_alternative<llb::OciLayoutSource>(id);
-}
 
 // What the build's source policy makes of a source.
 Result<llb::SourceId> Rewritten(const build::SourceRewriter& rewrite, const llb::SourceId& id) {

@@ -7,12 +7,11 @@
 
 #include "base/strings.h"
 #include "llb/go_json.h"
+#include "llb/indices.h"
 #include "oci/json.h"
 
 namespace kiln::llb {
 namespace {
-
-constexpr int64_t kEmpty = -1;
 
 // Cache ids chosen by the user are left out of the key; the ones made from the target stay, for old
 // caches' sake.

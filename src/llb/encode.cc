@@ -5,11 +5,10 @@
 
 #include "base/strings.h"
 #include "llb/definition.h"
+#include "llb/indices.h"
 
 namespace kiln::llb {
 namespace {
-
-constexpr int64_t kEmpty = -1;
 
 // The op's input list, each output once.
 class Inputs {

@@ -8,11 +8,10 @@
 
 #include "base/strings.h"
 #include "llb/definition.h"
+#include "llb/indices.h"
 
 namespace kiln::llb {
 namespace {
-
-constexpr int64_t kEmpty = -1;
 
 // The kernel would read less than what was asked for.
 template <typename Texts>

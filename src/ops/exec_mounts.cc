@@ -4,13 +4,12 @@
 
 #include "base/strings.h"
 #include "executor/oci_spec.h"
+#include "llb/indices.h"
 #include "store/active_mount.h"
 #include "store/store.h"
 
 namespace kiln::ops {
 namespace {
-
-constexpr int64_t kNone = -1;  // no input, no output
 
 std::string CacheId(const pb::Mount& mount) {
   return mount.cacheopt().id().empty() ? mount.dest() : mount.cacheopt().id();
@@ -30,7 +29,7 @@ store::Sharing SharingOf(const pb::Mount& mount) {
   }
 }
 
-bool HasOutput(const pb::Mount& mount) { return mount.output() != kNone; }
+bool HasOutput(const pb::Mount& mount) { return mount.output() != llb::kEmpty; }
 bool IsRoot(const pb::Mount& mount) { return mount.dest() == "/"; }
 
 }  // namespace
@@ -41,7 +40,7 @@ Status RenewCaches(store::Store& store, const llb::Vertex& vertex) {
   if (!vertex.metadata.ignore_cache()) return OkStatus();
   for (const pb::Mount& mount : vertex.op.exec().mounts()) {
     if (mount.mounttype() != pb::CACHE) continue;
-    TRY(store.RetireNamedDirs(CacheKey(mount), /*for_any_initial=*/mount.input() != kNone));
+    TRY(store.RetireNamedDirs(CacheKey(mount), /*for_any_initial=*/mount.input() != llb::kEmpty));
   }
   return OkStatus();
 }
@@ -90,7 +89,7 @@ class ExecMounts::Preparer {
 
  private:
   Result<store::SnapshotRef> Input(const pb::Mount& mount) const {
-    if (mount.input() == kNone) return store::SnapshotRef();
+    if (mount.input() == llb::kEmpty) return store::SnapshotRef();
     if (mount.input() < 0 || static_cast<uint64_t>(mount.input()) >= inputs_.size()) {
       return InvalidArgument("mount {}: missing input {}", mount.dest(), mount.input());
     }
@@ -99,7 +98,7 @@ class ExecMounts::Preparer {
 
   Status Bind(const pb::Mount& mount) {
     TRY_ASSIGN(store::SnapshotRef input, Input(mount));
-    bool has_input = mount.input() != kNone;
+    bool has_input = mount.input() != llb::kEmpty;
     if (mount.readonly() && has_input && !IsRoot(mount)) {
       if (HasOutput(mount)) out_.outputs_.emplace_back(input);
       TRY_ASSIGN(sys::MountDescription view, store_.ViewMount(input));
@@ -134,7 +133,7 @@ class ExecMounts::Preparer {
 
   Status Cache(const pb::Mount& mount) {
     TRY_ASSIGN(store::SnapshotRef input, Input(mount));
-    if (HasOutput(mount) && mount.input() != kNone) out_.outputs_.emplace_back(input);
+    if (HasOutput(mount) && mount.input() != llb::kEmpty) out_.outputs_.emplace_back(input);
     std::string key = CacheKey(mount);
     if (!input.is_scratch()) key += ":" + input.id();
     auto found = out_.caches_.find(key);

@@ -3,14 +3,13 @@
 #include <optional>
 #include <utility>
 
+#include "llb/indices.h"
 #include "ops/file_actions.h"
 #include "ops/file_copy.h"
 #include "ops/owner.h"
 
 namespace kiln::ops {
 namespace {
-
-constexpr int64_t kEmpty = -1;
 
 const pb::ChownOpt* OwnerOf(const pb::FileAction& action) {
   if (action.has_mkdir() && action.mkdir().has_owner()) return &action.mkdir().owner();
@@ -47,7 +46,7 @@ class FileOpRun {
     StepOutput output;
     output.results.resize(llb::OutputCount(vertex_.op));
     for (int i = 0; i < file_.actions_size(); ++i)
-      if (int64_t index = file_.actions(i).output(); index != kEmpty)
+      if (int64_t index = file_.actions(i).output(); index != llb::kEmpty)
         output.results[index] = results_[i].ref;
     return output;
   }
@@ -74,7 +73,7 @@ class FileOpRun {
   void FindWanted() {
     for (int i = file_.actions_size() - 1; i >= 0; --i) {
       const pb::FileAction& action = file_.actions(i);
-      if (action.output() != kEmpty) Use(input_count() + i, 2);
+      if (action.output() != llb::kEmpty) Use(input_count() + i, 2);
       if (!wanted_[i]) continue;
       Use(action.input(), 1);
       Use(action.secondaryinput(), 2);
@@ -120,7 +119,7 @@ class FileOpRun {
   }
 
   store::SnapshotRef RefAt(int64_t index) const {
-    if (index == kEmpty) return {};
+    if (index == llb::kEmpty) return {};
     return index < input_count() ? inputs_[index] : results_[index - input_count()].ref;
   }
 

@@ -1,9 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <string_view>
 
 #include "base/result.h"
 #include "pb/ops.pb.h"
@@ -22,9 +20,5 @@ struct FileOwner {
 // file, counts as 0.
 Result<FileOwner> ResolveOwner(const pb::ChownOpt& owner, const store::TreeView& users,
                                const store::TreeView& groups);
-
-// One line of passwd(5) text; the first that matches.
-std::optional<FileOwner> FindUser(std::string_view passwd, std::string_view name);
-std::optional<uint32_t> FindGroup(std::string_view group, std::string_view name);
 
 }  // namespace kiln::ops

@@ -1,7 +1,5 @@
 #include "source/git_command.h"
 
-#include <sys/statvfs.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -12,6 +10,7 @@
 #include "base/strings.h"
 #include "llb/git_url.h"
 #include "session/secrets.h"
+#include "source/disk_room.h"
 #include "source/git_revision.h"
 #include "source/git_watch.h"
 #include "sys/command.h"
@@ -20,8 +19,6 @@ namespace kiln::source {
 namespace {
 
 constexpr size_t kMaxShownBytes = 4096;
-// What is left free of a disk for others.
-constexpr uint64_t kSpareBytes = uint64_t{64} << 20;
 // What RunCommand keeps of each stream.
 constexpr size_t kMaxSaidBytes = size_t{1} << 20;
 
@@ -38,7 +35,7 @@ std::string HeaderScope(const std::string& remote) {
 Status CheckRoom(const std::string& folder) {
   struct statvfs space{};
   if (statvfs(folder.c_str(), &space) != 0) return OkStatus();
-  if (static_cast<uint64_t>(space.f_bavail) * space.f_frsize >= kSpareBytes) return OkStatus();
+  if (Room(space) > 0) return OkStatus();
   return ResourceExhausted("the disk is nearly full");
 }
 

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +17,7 @@
 #include "http/url.h"
 #include "session/content.h"
 #include "session/secrets.h"
+#include "source/disk_room.h"
 #include "source/job_views.h"
 #include "store/store.h"
 
@@ -32,9 +32,7 @@ constexpr std::string_view kTrustModifiedLabel = "http.modified.trusted";
 constexpr std::string_view kFilenameLabel = "http.filename";
 constexpr const char* kPartName = ".kiln-download";
 constexpr size_t kMaxKnown = 16;  // validators sent in one request
-// A download stops before the disk is full: others need some of it too.
 constexpr uint64_t kCheckSpaceEvery = uint64_t{16} << 20;
-constexpr uint64_t kSpareBytes = uint64_t{64} << 20;
 constexpr std::string_view kUploadHost = "buildkit-session";
 // Two changes within so short a time may have one Last-Modified.
 constexpr std::chrono::seconds kDateResolution{2};
@@ -79,8 +77,7 @@ class PartFile {
     if (bytes_ >= next_check_) {
       next_check_ = bytes_ + kCheckSpaceEvery;
       struct statvfs space{};
-      if (fstatvfs(file_.get(), &space) == 0 &&
-          static_cast<uint64_t>(space.f_bavail) * space.f_frsize < kSpareBytes + kCheckSpaceEvery) {
+      if (fstatvfs(file_.get(), &space) == 0 && Room(space) < kCheckSpaceEvery) {
         return ResourceExhausted("the disk is nearly full after {} were downloaded",
                                  HumanBytes(static_cast<int64_t>(bytes_)));
       }

@@ -14,10 +14,10 @@ namespace kiln::store {
 namespace {
 
 constexpr uint64_t kSmallFile = 64 << 10;
-constexpr size_t kBuffer = 128 << 10;
+constexpr size_t kCopyBytes = 128 << 10;
 
 Status CopyByReading(int from, int to) {
-  thread_local std::vector<char> buffer(kBuffer);
+  thread_local std::vector<char> buffer(kCopyBytes);
   while (true) {
     TRY_ASSIGN(const size_t count, ReadSome(from, buffer.data(), buffer.size()));
     if (count == 0) return OkStatus();

@@ -7,13 +7,10 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "store/tree_paths.h"
 
 namespace kiln::store {
 namespace {
-
-std::string Below(const std::string& path, const std::string& name) {
-  return path.empty() ? name : path + "/" + name;
-}
 
 class Normalizer {
  public:
@@ -30,7 +27,7 @@ class Normalizer {
     }
     for (const TreeNode& child : *children) {
       if (!child.IsDirectory()) continue;
-      const std::string child_path = Below(path, child.name);
+      const std::string child_path = PathInLayer(path, child.name);
       TRY_ASSIGN(const TreeEntry under, lower_.Child(below, child.name));
       if (under.node != nullptr && under.node->IsDirectory()) {
         TRY(Visit(tree, child, child_path, under, child.opaque || opaque));

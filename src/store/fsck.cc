@@ -17,7 +17,7 @@
 namespace kiln::store {
 namespace {
 
-constexpr size_t kBuffer = 1 << 20;
+constexpr size_t kReadBytes = 1 << 20;
 
 bool Exists(const std::string& path) {
   struct stat st;
@@ -36,7 +36,7 @@ Result<std::vector<std::string>> Names(const std::string& directory) {
 
 Result<Digest> DigestOfFile(const std::string& path) {
   TRY_ASSIGN(const Fd fd, OpenFile(path, O_RDONLY));
-  std::vector<char> buffer(kBuffer);
+  std::vector<char> buffer(kReadBytes);
   Sha256 hash;
   while (true) {
     TRY_ASSIGN(const size_t count, ReadSome(fd.get(), buffer.data(), buffer.size()));

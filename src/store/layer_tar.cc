@@ -7,11 +7,13 @@
 #include <map>
 #include <optional>
 
+#include "store/tree_paths.h"
+
 namespace kiln::store {
 namespace {
 
 constexpr std::string_view kCapability = "security.capability";
-constexpr size_t kBuffer = 64 << 10;
+constexpr size_t kCompareBytes = 64 << 10;
 
 Result<std::string> Capability(const TreeView& view, const TreeEntry& entry) {
   if (entry.node->IsSymlink()) return std::string();
@@ -26,8 +28,8 @@ Result<bool> SameContent(const TreeView& a, const TreeEntry& x, const TreeView& 
   if (!x.node->IsRegular()) return true;
   TRY_ASSIGN(const Fd left, a.Open(x));
   TRY_ASSIGN(const Fd right, b.Open(y));
-  std::vector<char> one(kBuffer);
-  std::vector<char> two(kBuffer);
+  std::vector<char> one(kCompareBytes);
+  std::vector<char> two(kCompareBytes);
   while (true) {
     TRY_ASSIGN(const size_t count, ReadSome(left.get(), one.data(), one.size()));
     size_t got = 0;
@@ -119,7 +121,7 @@ class LayerTar {
     if (node.IsWhiteout()) {
       return below.node != nullptr || standalone_ ? Whiteout(level.path, node.name) : OkStatus();
     }
-    const std::string path = level.path.empty() ? node.name : level.path + "/" + node.name;
+    const std::string path = PathInLayer(level.path, node.name);
     if (node.name.starts_with(archive::kWhiteoutPrefix)) {
       return FailedPrecondition(
           "/{}: a name that begins with {} says in an image's layer that the file behind it is "

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "store/content_hash.h"
+#include "store/tree_paths.h"
 
 namespace kiln::store {
 namespace {
@@ -63,17 +64,13 @@ Result<Digest> HashFile(const TreeNode& node, int fd) {
   return hasher.Finish();
 }
 
-std::string Below(const std::string& path, const std::string& name) {
-  return path.empty() ? name : path + "/" + name;
-}
-
 Status WalkNode(const LayerTree& tree, const std::string& path, const TreeNode& node,
                 const LayerTree::Visitor& visit) {
   TRY(visit(path, node));
   if (!node.IsDirectory()) return OkStatus();
   TRY_ASSIGN(const std::vector<TreeNode>* children, tree.Children(node, path));
   for (const TreeNode& child : *children) {
-    TRY(WalkNode(tree, Below(path, child.name), child, visit));
+    TRY(WalkNode(tree, PathInLayer(path, child.name), child, visit));
   }
   return OkStatus();
 }

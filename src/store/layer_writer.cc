@@ -9,16 +9,10 @@
 
 #include "base/strings.h"
 #include "store/layer_writer_internal.h"
+#include "store/tree_paths.h"
 
 namespace kiln::store {
 namespace {
-
-constexpr int kMaxLinks = 255;
-
-std::string ChildPath(const std::string& dir, std::string_view name) {
-  std::string path = dir == "/" ? std::string() : dir;
-  return path.append("/").append(name);
-}
 
 sys::FileInfo InfoOf(const TreeNode& node) {
   sys::FileInfo info;

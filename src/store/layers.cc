@@ -125,9 +125,10 @@ class SpaceCheckedSource final : public archive::ByteSource {
 };
 
 // What a layer's tar asks of the layers below it, which it waits for when it asks first.
-class Below {
+class LayersBelow {
  public:
-  Below(Views* views, const std::vector<RecordPtr>& chain, const std::function<Status()>& ready)
+  LayersBelow(Views* views, const std::vector<RecordPtr>& chain,
+              const std::function<Status()>& ready)
       : views_(views), chain_(chain), ready_(ready) {}
 
   std::optional<archive::TarEntry> Attributes(const std::string& path) {
@@ -162,7 +163,7 @@ Result<Digest> Layers::Extract(const progress::Activity& activity, const BlobRef
   SpaceCheckedSource checked(*tar, *root_);
   archive::HashingSource hashed(checked);
   TRY_ASSIGN(const sys::RootedPath target, sys::RootedPath::Open(directory));
-  Below below(views_, chain, below_ready);
+  LayersBelow below(views_, chain, below_ready);
   archive::ApplyOptions apply;
   apply.privileges = root_->options().privileges;
   apply.parent_attributes = [&](const std::string& path) { return below.Attributes(path); };

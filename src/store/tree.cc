@@ -7,18 +7,10 @@
 #include <deque>
 
 #include "base/strings.h"
+#include "store/tree_paths.h"
 
 namespace kiln::store {
 namespace {
-
-constexpr int kMaxLinks = 255;
-
-std::string ChildPath(const std::string& dir, std::string_view name) {
-  std::string path;
-  path.reserve(dir.size() + 1 + name.size());
-  path.append(dir == "/" ? "" : dir).append("/").append(name);
-  return path;
-}
 
 std::string_view InLayer(const std::string& path) { return std::string_view(path).substr(1); }
 
