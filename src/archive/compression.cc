@@ -38,17 +38,13 @@ Compression SniffCompression(std::string_view head) {
   return Compression::kNone;
 }
 
-namespace {
-
-struct Block {
-  std::string history;
-  std::string input;
-  std::optional<Result<std::string>> output;  // guarded by State::mutex
-};
-
-}  // namespace
-
 struct LayerPipeline::State {
+  struct Block {
+    std::string history;
+    std::string input;
+    std::optional<Result<std::string>> output;  // guarded by State::mutex
+  };
+
   State(CompressionOptions options, ByteSink& sink, WorkerPool& the_pool, size_t threads)
       : codec(MakeCodec(options)), out(&sink), pool(the_pool), max_blocks(2 * threads + 2) {}
 
