@@ -218,6 +218,22 @@ ARG VERSION=2
 """
 
 
+CIRCLE = """\
+FROM base AS a
+COPY --from=c /x /
+
+FROM base AS b
+COPY --from=a /x /
+FROM base AS c
+COPY --from=b /x /
+"""
+
+
+def test_check_gives_all_places_of_an_error(ask):
+    error = json.loads(ask("check,format=json", CIRCLE).stdout)["buildError"]
+    assert [entry["start"]["line"] for entry in error["location"]["ranges"]] == [2, 5, 7], error
+
+
 def test_outline_of_global_arguments(caller):
     outline = json.loads(caller("outline,format=json", GLOBALS).stdout)
     assert "name" not in outline

@@ -283,10 +283,10 @@ class Expansion {
     at_ += written.size() - 1;
     TRY_ASSIGN(std::string word, Word('}', Escapes::kRemoved));
     const auto value = Get(name);
-    if (op != '-' && op != '+' && op != '?') return Unsupported(":", written);
     if (!value && options_.keep_unset) {
-      return fmt::format("${{{}{}{}{}}}", name, empty_is_unset ? ":" : "", op, word);
+      return fmt::format("${{{}{}{}{}}}", name, empty_is_unset ? ":" : "", written, word);
     }
+    if (op != '-' && op != '+' && op != '?') return Unsupported(":", written);
     const bool given = value && !(empty_is_unset && value->empty());
     if (op == '-') return given ? *value : word;
     if (op == '+') return given ? word : std::string();

@@ -21,7 +21,7 @@ Json WarningJson(const Finding& finding) {
   Json json = {{"ruleName", finding.rule->name}, {"description", finding.rule->description}};
   if (const std::string page = PageOf(*finding.rule); !page.empty()) json["url"] = page;
   if (!finding.message.empty()) json["detail"] = finding.message;
-  json["location"] = LocationJson(finding.lines);
+  json["location"] = LocationJson({finding.lines});
   return json;
 }
 
@@ -57,11 +57,13 @@ LineRange WithContext(LineRange lines, int count) {
 
 }  // namespace
 
-Json LocationJson(LineRange lines) {
+Json LocationJson(const std::vector<LineRange>& places) {
   Json ranges = Json::array();
-  const int last = std::min(lines.last, lines.first + kMaxFindingLines - 1);
-  for (int line = lines.first; line <= last; ++line) {
-    ranges.push_back({{"start", {{"line", line}}}, {"end", {{"line", line}}}});
+  for (const LineRange& lines : places) {
+    const int last = std::min(lines.last, lines.first + kMaxFindingLines - 1);
+    for (int line = lines.first; line <= last; ++line) {
+      ranges.push_back({{"start", {{"line", line}}}, {"end", {{"line", line}}}});
+    }
   }
   return {{"ranges", std::move(ranges)}};
 }
@@ -80,9 +82,9 @@ Json LintJson(const LoadedDockerfile& loaded, const std::vector<Finding>& findin
   for (const Finding& finding : findings) warnings.push_back(WarningJson(finding));
   Json json = {{"warnings", std::move(warnings)}, {"sources", Json::array({SourceJson(loaded)})}};
   if (error == nullptr) return json;
-  const LineRange lines = LinesOf(*error);
+  const std::vector<LineRange> lines = LinesOf(*error);
   json["buildError"] = {{"message", error->ToString()},
-                        {"location", lines.first > 0 ? LocationJson(lines) : Json::object()}};
+                        {"location", lines.empty() ? Json::object() : LocationJson(lines)}};
   return json;
 }
 
@@ -129,20 +131,21 @@ std::string LintText(const SourceFile& source, std::vector<Finding> findings) {
   return text;
 }
 
-LineRange LinesOf(const Error& error) {
-  LineRange lines;
+std::vector<LineRange> LinesOf(const Error& error) {
+  std::vector<LineRange> places;
   for (const ErrorDetail& detail : error.details()) {
     if (detail.type_url != llb::kSourceDetailType) continue;
     const auto json = nlohmann::json::parse(detail.value, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object() || !json.contains("ranges")) continue;
     for (const auto& range : json["ranges"]) {
       const int line = range.contains("start") ? range["start"].value("line", 0) : 0;
-      if (line == 0) continue;
-      lines.first = lines.first == 0 ? line : std::min(lines.first, line);
-      lines.last = std::max(lines.last, line);
+      if (line > 0) places.push_back({line, line});
     }
   }
-  return lines;
+  std::sort(places.begin(), places.end(),
+            [](const LineRange& a, const LineRange& b) { return a.first < b.first; });
+  places.erase(std::unique(places.begin(), places.end()), places.end());
+  return places;
 }
 
 }  // namespace kiln::dockerfile

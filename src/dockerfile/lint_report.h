@@ -14,7 +14,7 @@
 namespace kiln::dockerfile {
 
 // `pb.Location` as Go writes it: one range per line.
-nlohmann::ordered_json LocationJson(LineRange lines);
+nlohmann::ordered_json LocationJson(const std::vector<LineRange>& places);
 
 // As Go's json.MarshalIndent has it, two blanks deep.
 std::string GoIndented(const nlohmann::ordered_json& json);
@@ -31,7 +31,7 @@ std::string LintText(const SourceFile& source, std::vector<Finding> findings);
 std::string Excerpt(const SourceFile& source, const std::vector<LineRange>& ranges);
 std::string Excerpt(const SourceFile& source, LineRange lines);
 
-// Of an error whose details point into a Dockerfile: {0, 0} if none does.
-LineRange LinesOf(const Error& error);
+// Of an error whose details point into a Dockerfile, each line once; none if none does.
+std::vector<LineRange> LinesOf(const Error& error);
 
 }  // namespace kiln::dockerfile

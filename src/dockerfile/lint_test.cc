@@ -88,8 +88,9 @@ std::string FindingsOf(Request& request) {
   };
   const Status status = run();
   if (status.ok()) return out;
-  const auto [first, last] = LinesOf(status.error());
-  return out + fmt::format("{} error: {}\n", first, status.error().ToString());
+  const std::vector<LineRange> lines = LinesOf(status.error());
+  return out + fmt::format("{} error: {}\n", lines.empty() ? 0 : lines.front().first,
+                           status.error().ToString());
 }
 
 class LintCasesTest : public testing::TestWithParam<std::string> {};

@@ -162,9 +162,7 @@ std::string StageLowering::ShownRunText(const Run& run) const {
   options.keep_quotes = true;
   options.keep_escapes = true;
   options.keep_unset = true;
-  const std::string& original = current_->original;
-  const auto expanded = Expand(original, lookup, options);
-  std::string text = expanded.ok() ? expanded->text : original;
+  std::string text = current_->original;
   const bool only_heredoc = run.command.heredocs.size() == 1 && run.command.args.size() == 1 &&
                             ParseHeredocWord(run.command.args[0]).has_value();
   if (only_heredoc) {
@@ -174,7 +172,8 @@ std::string StageLowering::ShownRunText(const Run& run) const {
     if (end != std::string_view::npos && first.ends_with('\r')) first.remove_suffix(1);
     text += fmt::format(" ({}{})", first, end == std::string_view::npos ? "" : "...");
   }
-  return Shown(std::move(text));
+  auto expanded = Expand(text, lookup, options);
+  return Shown(expanded.ok() ? std::move(expanded->text) : std::move(text));
 }
 
 llb::VertexOptions StageLowering::StepOptions(std::string name) const {

@@ -18,7 +18,10 @@ namespace {
 
 Error UnknownInstruction(std::string_view keyword) {
   std::vector<std::string> names;
-  for (const InstructionSpec& spec : InstructionSpecs()) names.emplace_back(spec.keyword);
+  // In the case of what was written.
+  const bool upper = keyword == ToUpper(keyword);
+  for (const InstructionSpec& spec : InstructionSpecs())
+    names.push_back(upper ? ToUpper(spec.keyword) : ToLower(spec.keyword));
   return Unknown("unknown instruction: {}{}", keyword, DidYouMean(keyword, names));
 }
 

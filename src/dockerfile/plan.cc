@@ -176,6 +176,14 @@ std::string ConfigJson(const oci::ImageConfig& image, bool lists_layers) {
   return json;
 }
 
+// Windows' images are for one version each, which only the image tells.
+oci::Platform WithVersionOf(const oci::Platform& image, oci::Platform platform) {
+  if (platform.os != "windows" || image.os != "windows") return platform;
+  if (platform.os_version.empty()) platform.os_version = image.os_version;
+  if (platform.os_features.empty()) platform.os_features = image.os_features;
+  return platform;
+}
+
 nlohmann::ordered_json PlatformJson(const oci::Platform& platform) {
   nlohmann::ordered_json json = {{"architecture", platform.architecture}, {"os", platform.os}};
   if (!platform.os_version.empty()) json["os.version"] = platform.os_version;
@@ -281,7 +289,8 @@ std::map<std::string, std::string> ResultMetadata(const Plan& plan) {
           ConfigJson(*platform.base_image, platform.lists_layers);
     }
     if (plan.epoch) metadata["source.date.epoch" + suffix] = fmt::format("{}", *plan.epoch);
-    list.push_back({{"ID", platform.id}, {"Platform", PlatformJson(platform.platform)}});
+    const oci::Platform shown = WithVersionOf(platform.image.platform, platform.platform);
+    list.push_back({{"ID", platform.id}, {"Platform", PlatformJson(shown)}});
   }
   metadata["refs.platforms"] = nlohmann::ordered_json({{"Platforms", list}}).dump();
   return metadata;

@@ -166,16 +166,21 @@ Result<std::string> ShellPattern::Replace(std::string_view value, std::string_vi
   const std::u32string text = DecodeCharacters(value);
   Matcher matcher(tokens_);
   std::string out;
-  for (std::size_t at = 0; at < text.size();) {
+  std::optional<std::size_t> last_end;
+  // Nothing can be matched too, at the end as well, but not right behind another match.
+  for (std::size_t at = 0; at <= text.size();) {
     TRY_ASSIGN(const auto end, matcher.End(text, at, /*longest=*/true));
-    if (!end || *end == at) {
-      AppendUtf8(text[at++], out);
-      continue;
+    const bool nothing = end && *end == at;
+    if (end && !(nothing && last_end == at)) {
+      out += with;
+      if (out.size() > kMaxResultBytes) return Unknown("substitution makes too long a text");
+      if (!all) return out + Encode(std::u32string_view(text).substr(*end));
+      last_end = end;
+      at = *end;
+      if (!nothing) continue;
     }
-    out += with;
-    if (out.size() > kMaxResultBytes) return Unknown("substitution makes too long a text");
-    at = *end;
-    if (!all) return out + Encode(std::u32string_view(text).substr(at));
+    if (at < text.size()) AppendUtf8(text[at], out);
+    ++at;
   }
   return out;
 }

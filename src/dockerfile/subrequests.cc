@@ -51,7 +51,7 @@ Json NeedsJson(const std::vector<Outline::Need>& needs) {
   for (const Outline::Need& need : needs) {
     Json json = {{"name", need.name}};
     if (need.required) json["required"] = true;
-    json["location"] = LocationJson(need.lines);
+    json["location"] = LocationJson({need.lines});
     list.push_back(std::move(json));
   }
   return list;
@@ -65,7 +65,7 @@ Json OutlineJson(const Outline& outline, const SourceFile& source) {
     Json entry = {{"name", arg.name}};
     if (!arg.description.empty()) entry["description"] = arg.description;
     if (!arg.value.empty()) entry["value"] = arg.value;
-    entry["location"] = LocationJson(arg.lines);
+    entry["location"] = LocationJson({arg.lines});
     json["args"].push_back(std::move(entry));
   }
   if (!outline.secrets.empty()) json["secrets"] = NeedsJson(outline.secrets);
@@ -128,7 +128,7 @@ Result<Answer> AnswerTargets(const Question& question) {
     if (!description.empty()) json["description"] = description;
     if (!stage.from.base.empty()) json["base"] = stage.from.base;
     if (!stage.from.platform.empty()) json["platform"] = stage.from.platform;
-    json["location"] = LocationJson(stage.head.lines);
+    json["location"] = LocationJson({stage.head.lines});
     list.push_back(std::move(json));
     const std::string mark = is_default ? (name.empty() ? "(default)" : " (default)") : "";
     table.Add({name + mark, description});

@@ -250,7 +250,7 @@ SourceSpec Format(const ImageSource& source) {
   if (source.resolve_mode == ResolveMode::kLocal) spec.attrs["image.resolvemode"] = "local";
   PutRecordType(spec, source.record_type);
   PutLimit(spec, "image.layerlimit", source.layer_limit);
-  if (source.checksum) spec.attrs["image.checksum"] = source.checksum->ToString();
+  if (source.checksum) spec.attrs["image.checksum"] = "sha256:" + source.checksum->hex();
   return spec;
 }
 
@@ -294,7 +294,7 @@ SourceSpec Format(const GitSource& source) {
 
 SourceSpec Format(const HttpSource& source) {
   SourceSpec spec{source.url, source.other};
-  if (source.checksum) spec.attrs["http.checksum"] = source.checksum->ToString();
+  if (source.checksum) spec.attrs["http.checksum"] = "sha256:" + source.checksum->hex();
   Put(spec, "http.filename", source.filename);
   if (source.mode) spec.attrs["http.perm"] = fmt::format("0{:o}", *source.mode);
   PutId(spec, "http.uid", source.uid);

@@ -177,6 +177,8 @@ def write_images(folder):
     }
     images["hollow"] = manifest(layout, PLATFORMS[0], {"Env": ["X=1"]}, [], None)
     images["arm"] = manifest(layout, PLATFORMS[1], IMAGES["plain"], [blob], oci.digest(tar))
+    windows = {"architecture": "amd64", "os": "windows", "os.version": "10.0.20348.1"}
+    images["windows"] = manifest(layout, windows, {"Env": ["W=1"]}, [blob], oci.digest(tar))
     images["0"] = images["plain"]
     for name, image in images.items():
         layout.tag(image, name)
