@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "base/log.h"
@@ -12,12 +13,14 @@
 #include "cachedb/check.h"
 #include "cachedb/snapshot_result.h"
 #include "cachedb/tables.h"
+#include "store/large_cache.h"
 #include "store/store.h"
 
 namespace kiln::cachedb {
 namespace {
 
 constexpr size_t kMaxLatest = 20000;
+constexpr size_t kManyResults = 100;
 
 Result<std::unique_ptr<store::SqliteConnection>> OpenChecked(const std::string& path) {
   TRY_ASSIGN(auto db, store::SqliteConnection::Open(path));
@@ -157,6 +160,8 @@ struct CacheDb::State {
   }
 
   void Forget(const std::vector<std::string>& store_ids) {
+    std::optional<store::LargeCache> cache;
+    if (store_ids.size() >= kManyResults) cache.emplace(*db);
     Status status = Transaction([&]() -> Status {
       for (const auto& store_id : store_ids) {
         TRY_ASSIGN(auto records, tables.RecordsOf(store_id));

@@ -5,9 +5,13 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "oci/image_config.h"
+#include "store/large_cache.h"
 #include "store/record_rows.h"
 
 namespace kiln::store {
+namespace {
+constexpr size_t kManyRecords = 100;
+}
 
 RecordRow Records::NewRow(RecordKind kind, const CommitOptions& commit) const {
   RecordRow row;
@@ -169,6 +173,8 @@ Result<std::vector<bool>> Records::RemoveAll(std::span<const int64_t> nums) {
   std::vector<bool> removed(nums.size(), false);
   // Nobody can begin to stand on them now, and whoever did has committed that.
   const Status status = root_->database().Write([&](SqliteConnection& db) -> Status {
+    std::optional<LargeCache> cache;
+    if (nums.size() >= kManyRecords) cache.emplace(db);
     for (size_t i = 0; i < nums.size(); ++i) {
       if (!doomed[i]) continue;
       TRY_ASSIGN(const bool needed, IsStoodOn(db, nums[i]));
