@@ -8,11 +8,15 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+from differ import case  # noqa: E402
 from differ.room import Room  # noqa: E402
 from kilntest import hoststate  # noqa: E402
 from kilntest.daemon import Daemon  # noqa: E402
 
 AT_ONCE = 3
+# How a layer is compressed depends on who exported it first: these go one after the other, as for the record, and all
+# of them where one is wanted.
+IN_ORDER = "outputs/"
 
 
 @pytest.fixture(scope="package")
@@ -32,9 +36,18 @@ def observed(request, room, pytestconfig):
     """observed(case) is what it did. All cases of the chosen tests are begun at once, a few of them run."""
     calls = [getattr(item, "callspec", None) for item in request.session.items]
     chosen = [call.params["case"] for call in calls if call and "case" in call.params]
+    if any(one.id.startswith(IN_ORDER) for one in chosen):
+        ordered_cases = [one for group in case.groups().values() for one in group if one.id.startswith(IN_ORDER)]
+        chosen = [*ordered_cases, *(one for one in chosen if not one.id.startswith(IN_ORDER))]
     real = pytestconfig.getoption("--daemon") == "buildkitd"
-    with concurrent.futures.ThreadPoolExecutor(1 if real else AT_ONCE) as pool:
-        running = {case.id: pool.submit(room.observe, case) for case in chosen}
-        yield lambda case: running[case.id].result()
-        for one in running.values():
-            one.cancel()
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as ordered,
+        concurrent.futures.ThreadPoolExecutor(AT_ONCE - 1) as free,
+    ):
+        running = {}
+        for one in chosen:
+            pool = ordered if real or one.id.startswith(IN_ORDER) else free
+            running[one.id] = pool.submit(room.observe, one)
+        yield lambda one: running[one.id].result()
+        for future in running.values():
+            future.cancel()

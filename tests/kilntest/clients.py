@@ -17,7 +17,9 @@ class Client:
     environment = {}
 
     def environ(self):
-        return {**os.environ, **self.environment}
+        # pytest changes a variable of its own while other threads read them.
+        own = {name: value for name in os.environ if (value := os.environ.get(name)) is not None}
+        return {**own, **self.environment}
 
     def start(self, request, **options):
         """The running process, stdout and stderr as pipes with text."""
