@@ -14,9 +14,13 @@ from kilntest import hoststate  # noqa: E402
 from kilntest.daemon import Daemon  # noqa: E402
 
 AT_ONCE = 3
-# How a layer is compressed depends on who exported it first: these go one after the other, as for the record, and all
-# of them where one is wanted.
+# How a layer is compressed depends on who exported it first: these go one after the other, as for the record, behind
+# all others, and all of them where one is wanted.
 IN_ORDER = "outputs/"
+
+
+def in_order(one):
+    return one.id.startswith(IN_ORDER)
 
 
 @pytest.fixture(scope="package")
@@ -36,18 +40,17 @@ def observed(request, room, pytestconfig):
     """observed(case) is what it did. All cases of the chosen tests are begun at once, a few of them run."""
     calls = [getattr(item, "callspec", None) for item in request.session.items]
     chosen = [call.params["case"] for call in calls if call and "case" in call.params]
-    if any(one.id.startswith(IN_ORDER) for one in chosen):
-        ordered_cases = [one for group in case.groups().values() for one in group if one.id.startswith(IN_ORDER)]
-        chosen = [*ordered_cases, *(one for one in chosen if not one.id.startswith(IN_ORDER))]
     real = pytestconfig.getoption("--daemon") == "buildkitd"
+    if not real and any(in_order(one) for one in chosen):
+        chosen = [one for one in chosen if not in_order(one)]
+        chosen += [one for group in case.groups().values() for one in group if in_order(one)]
     with (
         concurrent.futures.ThreadPoolExecutor(1) as ordered,
-        concurrent.futures.ThreadPoolExecutor(AT_ONCE - 1) as free,
+        concurrent.futures.ThreadPoolExecutor(AT_ONCE) as free,
     ):
-        running = {}
-        for one in chosen:
-            pool = ordered if real or one.id.startswith(IN_ORDER) else free
-            running[one.id] = pool.submit(room.observe, one)
+        running = {one.id: free.submit(room.observe, one) for one in chosen if not real and not in_order(one)}
+        ordered.submit(concurrent.futures.wait, list(running.values()))
+        running |= {one.id: ordered.submit(room.observe, one) for one in chosen if real or in_order(one)}
         yield lambda one: running[one.id].result()
         for future in running.values():
             future.cancel()
