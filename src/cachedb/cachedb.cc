@@ -178,7 +178,8 @@ Result<std::shared_ptr<CacheDb>> CacheDb::Open(const std::string& path, store::S
   auto db = OpenChecked(path);
   if (!db.ok()) {
     LOG_WARNING("{}: {}", path, db.error());
-    LOG_WARNING("the solver's cache {} was unreadable; moved to {}", path, MoveAside(path));
+    const std::string aside = MoveAside(path);
+    LOG_WARNING("the solver's cache {} was unreadable; moved to {}", path, aside);
     db = OpenChecked(path);
   }
   if (!db.ok()) return std::move(db.error().AddContext("open " + path));

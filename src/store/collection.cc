@@ -184,8 +184,9 @@ Result<uint64_t> Collection::RemoveBatch(const std::vector<UsageRow>& rows,
 Status Collection::PruneByRule(const progress::Activity& activity, const PruneRule& rule,
                                const PrunedFn& pruned) {
   // Each removal changes pages all over the indices: the more go at once, the fewer are written. A
-  // disk that is to have room again is asked more often how much it has.
-  const size_t most = rule.min_free_bytes > 0 ? 100 : 1000;
+  // disk that is to have room again is asked more often how much it has, and where there is little
+  // of it, a small transaction must make room for the next.
+  constexpr uint64_t kLittleRoom = uint64_t{64} << 20;
   TRY_ASSIGN(const Filter filter, Filter::Parse(rule.filters));
   TRY_ASSIGN(std::vector<UsageRow> rows, ReadUsage());
   TRY(Measure(&rows));
@@ -202,7 +203,8 @@ Status Collection::PruneByRule(const progress::Activity& activity, const PruneRu
     // how much is still to do.
     if (rule.min_free_bytes > 0) root_->janitor().Drain();
     const std::optional<uint64_t> keep = KeepBytes(rule, total, root_->FreeBytes());
-    const std::vector<size_t> batch = order.Next(most, total, keep);
+    const bool careful = rule.min_free_bytes > 0 || root_->FreeBytes() < kLittleRoom;
+    const std::vector<size_t> batch = order.Next(careful ? 100 : 1000, total, keep);
     if (batch.empty()) return OkStatus();
     TRY_ASSIGN(const uint64_t bytes, RemoveBatch(rows, batch, &owners, pruned));
     total -= std::min(total, bytes);
