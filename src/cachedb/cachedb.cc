@@ -4,7 +4,6 @@
 
 #include <cstdio>
 #include <map>
-#include <optional>
 #include <utility>
 
 #include "base/log.h"
@@ -20,7 +19,6 @@ namespace kiln::cachedb {
 namespace {
 
 constexpr size_t kMaxLatest = 20000;
-constexpr size_t kManyResults = 100;
 
 Result<std::unique_ptr<store::SqliteConnection>> OpenChecked(const std::string& path) {
   TRY_ASSIGN(auto db, store::SqliteConnection::Open(path));
@@ -160,8 +158,7 @@ struct CacheDb::State {
   }
 
   void Forget(const std::vector<std::string>& store_ids) {
-    std::optional<store::LargeCache> cache;
-    if (store_ids.size() >= kManyResults) cache.emplace(*db);
+    const store::LargeCache cache(*db, store_ids.size());
     Status status = Transaction([&]() -> Status {
       for (const auto& store_id : store_ids) {
         TRY_ASSIGN(auto records, tables.RecordsOf(store_id));

@@ -59,9 +59,9 @@ LineRange WithContext(LineRange lines, int count) {
 
 Json LocationJson(const std::vector<LineRange>& places) {
   Json ranges = Json::array();
+  int left = kMaxFindingLines;
   for (const LineRange& lines : places) {
-    const int last = std::min(lines.last, lines.first + kMaxFindingLines - 1);
-    for (int line = lines.first; line <= last; ++line) {
+    for (int line = lines.first; line <= lines.last && left > 0; ++line, --left) {
       ranges.push_back({{"start", {{"line", line}}}, {"end", {{"line", line}}}});
     }
   }

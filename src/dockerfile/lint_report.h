@@ -13,7 +13,7 @@
 // Findings and places as BuildKit's clients read and show them.
 namespace kiln::dockerfile {
 
-// `pb.Location` as Go writes it: one range per line.
+// `pb.Location` as Go writes it: one range per line, kMaxFindingLines at most.
 nlohmann::ordered_json LocationJson(const std::vector<LineRange>& places);
 
 // As Go's json.MarshalIndent has it, two blanks deep.

@@ -137,6 +137,14 @@ TEST(LintCasesTest, CoverEveryRule) {
   }
 }
 
+TEST(LocationTest, HasAtMostSoManyLines) {
+  const std::vector<LineRange> places(3 * kMaxFindingLines, LineRange{7, 7});
+  EXPECT_EQ(LocationJson(places)["ranges"].size(), std::size_t{kMaxFindingLines});
+  EXPECT_EQ(LocationJson({{1, 3 * kMaxFindingLines}})["ranges"].size(),
+            std::size_t{kMaxFindingLines});
+  EXPECT_EQ(LocationJson({{2, 2}, {5, 6}})["ranges"].size(), 3U);
+}
+
 TEST(LintRulesTest, PagesAreNamedForRules) {
   EXPECT_EQ(PageOf(InfoOf(Rule::kJsonArgsRecommended)),
             "https://docs.docker.com/go/dockerfile/rule/json-args-recommended/");

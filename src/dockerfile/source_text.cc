@@ -1,15 +1,12 @@
 #include "dockerfile/source_text.h"
 
 #include <algorithm>
-#include <cctype>
 
 #include "dockerfile/characters.h"
 #include "dockerfile/lexer.h"
 
 namespace kiln::dockerfile {
 namespace {
-
-bool IsSpace(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
 
 // Reads physical lines one after another.
 class Lines {
@@ -41,19 +38,19 @@ void Append(SourceText& out, std::string_view piece, std::size_t offset) {
 void FindWords(SourceText& out) {
   const std::string& text = out.text;
   for (std::size_t at = 0; at < text.size();) {
-    if (IsSpace(text[at])) {
+    if (IsBlank(text[at])) {
       ++at;
       continue;
     }
     const std::size_t begin = at;
-    while (at < text.size() && !IsSpace(text[at])) ++at;
+    while (at < text.size() && !IsBlank(text[at])) ++at;
     out.words.push_back({begin, at});
   }
 }
 
 }  // namespace
 
-bool SourceText::IsBlank(std::size_t index) const { return IsSpace(text.at(index)); }
+bool SourceText::IsBlank(std::size_t index) const { return dockerfile::IsBlank(text.at(index)); }
 
 bool SourceText::Contiguous(Span span) const {
   return span.begin < span.end && span.end <= offsets.size() &&
@@ -76,7 +73,7 @@ SourceText TextOf(std::string_view data, const std::vector<std::size_t>& starts,
   if (wanted.first < 1 || lines.AtEnd()) return out;
   std::string_view line = lines.Next();
   std::size_t offset = lines.begin();
-  while (!line.empty() && IsSpace(line.front())) {
+  while (!line.empty() && IsBlank(line.front())) {
     line.remove_prefix(1);
     ++offset;
   }
@@ -85,7 +82,7 @@ SourceText TextOf(std::string_view data, const std::vector<std::size_t>& starts,
   while (continued && !lines.AtEnd()) {
     std::string_view next = lines.Next();
     std::string_view bare = next;
-    while (!bare.empty() && IsSpace(bare.front())) bare.remove_prefix(1);
+    while (!bare.empty() && IsBlank(bare.front())) bare.remove_prefix(1);
     if (bare.starts_with('#')) continue;
     if (bare.empty()) {
       out.blank_lines.emplace_back(lines.begin(), lines.end());
@@ -94,7 +91,7 @@ SourceText TextOf(std::string_view data, const std::vector<std::size_t>& starts,
     continued = TakeContinuation(next, escape);
     Append(out, next, lines.begin());
   }
-  while (!out.text.empty() && IsSpace(out.text.back())) {
+  while (!out.text.empty() && IsBlank(out.text.back())) {
     out.text.pop_back();
     out.offsets.pop_back();
   }

@@ -202,8 +202,9 @@ Status Collection::PruneByRule(const progress::Activity& activity, const PruneRu
     // What was pruned before counts as free, and sizes are what we think they are: the disk says
     // how much is still to do.
     if (rule.min_free_bytes > 0) root_->janitor().Drain();
-    const std::optional<uint64_t> keep = KeepBytes(rule, total, root_->FreeBytes());
-    const bool careful = rule.min_free_bytes > 0 || root_->FreeBytes() < kLittleRoom;
+    const uint64_t free_bytes = root_->FreeBytes();
+    const std::optional<uint64_t> keep = KeepBytes(rule, total, free_bytes);
+    const bool careful = rule.min_free_bytes > 0 || free_bytes < kLittleRoom;
     const std::vector<size_t> batch = order.Next(careful ? 100 : 1000, total, keep);
     if (batch.empty()) return OkStatus();
     TRY_ASSIGN(const uint64_t bytes, RemoveBatch(rows, batch, &owners, pruned));

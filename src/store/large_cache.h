@@ -1,29 +1,34 @@
 #pragma once
 
+#include <cstddef>
+
 #include "store/sqlite.h"
 
 namespace kiln::store {
 
-// While it lives, a connection keeps all pages that it reads and changes: for transactions that
-// touch much of a file, whose pages would else be written out and read again and again. 16 MiB at
-// most, given back at the end.
+inline constexpr const char* kUsualCache = "PRAGMA cache_size=-512";  // KiB
+
+// For a transaction that touches much of a file, whose pages would else be written out and read
+// again and again: while it lives, the connection keeps them in memory, 16 MiB at most. Given back
+// at the end. Does nothing if so few rows change that the usual cache does.
 class LargeCache {
  public:
-  explicit LargeCache(SqliteConnection& db) : db_(db) {
-    (void)db_.Exec("PRAGMA cache_size=-16384");
+  LargeCache(SqliteConnection& db, size_t changes) : db_(db), used_(changes >= kMany) {
+    if (used_) (void)db_.Exec("PRAGMA cache_size=-16384");
   }
   ~LargeCache() {
-    (void)db_.Exec(std::string(kSmallCache));
+    if (!used_) return;
+    (void)db_.Exec(kUsualCache);
     (void)db_.Exec("PRAGMA shrink_memory");
   }
   LargeCache(const LargeCache&) = delete;
   LargeCache& operator=(const LargeCache&) = delete;
 
  private:
-  // As SqliteConnection::Open has it.
-  static constexpr std::string_view kSmallCache = "PRAGMA cache_size=-512";
+  static constexpr size_t kMany = 100;
 
   SqliteConnection& db_;
+  const bool used_;
 };
 
 }  // namespace kiln::store

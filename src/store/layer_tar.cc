@@ -129,7 +129,7 @@ class LayerTar {
           path, archive::kWhiteoutPrefix);
     }
     TreeEntry entry;
-    entry.path = (level.dir.path == "/" ? "" : level.dir.path) + "/" + node.name;
+    entry.path = ChildPath(level.dir.path, node.name);
     entry.node = &node;
     bool same = false;
     if (below.node != nullptr && !standalone_) {

@@ -9,9 +9,6 @@
 #include "store/record_rows.h"
 
 namespace kiln::store {
-namespace {
-constexpr size_t kManyRecords = 100;
-}
 
 RecordRow Records::NewRow(RecordKind kind, const CommitOptions& commit) const {
   RecordRow row;
@@ -173,8 +170,7 @@ Result<std::vector<bool>> Records::RemoveAll(std::span<const int64_t> nums) {
   std::vector<bool> removed(nums.size(), false);
   // Nobody can begin to stand on them now, and whoever did has committed that.
   const Status status = root_->database().Write([&](SqliteConnection& db) -> Status {
-    std::optional<LargeCache> cache;
-    if (nums.size() >= kManyRecords) cache.emplace(db);
+    const LargeCache cache(db, nums.size());
     for (size_t i = 0; i < nums.size(); ++i) {
       if (!doomed[i]) continue;
       TRY_ASSIGN(const bool needed, IsStoodOn(db, nums[i]));

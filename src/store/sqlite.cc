@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "store/large_cache.h"
 
 namespace kiln::store {
 namespace {
@@ -55,8 +56,9 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::stri
   // NORMAL: the WAL is synced before a checkpoint, never per commit.
   TRY_CTX(connection->Exec(
               "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=OFF; "
-              "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-512;"),
+              "PRAGMA temp_store=MEMORY;"),
           "{}", path);
+  TRY_CTX(connection->Exec(kUsualCache), "{}", path);
   return connection;
 }
 
