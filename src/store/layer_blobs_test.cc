@@ -1,5 +1,7 @@
 #include "store/layer_blobs.h"
 
+#include <thread>
+
 #include "archive/compression.h"
 #include "archive/tar.h"
 #include "store/testing/store_fixture.h"
@@ -26,6 +28,7 @@ TEST_F(StoreTest, LayerBlobsAreMadeOnceAndAlike) {
                        {"/d/go", "/never"});
   };
   const SnapshotRef one = build();
+  std::this_thread::sleep_for(std::chrono::seconds(1));  // what a time of now would show
   const SnapshotRef two = build();
   for (const SnapshotRef& ref : {one, two}) {
     const RecordInfo info = Must(store_->Info(ref));

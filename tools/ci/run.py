@@ -23,8 +23,6 @@ BUILD = ROOT / "build"
 JOBS = str(os.cpu_count())
 FUZZ_SECONDS = os.environ.get("KILN_FUZZ_SECONDS", "4")  # for each target
 UNSTABLE_CASES = 3  # as many may fail once in a run and pass when run again; they are shown, to be mended
-# Nothing is run again there: what shows once under a sanitizer is there always.
-SANITIZED = ("asan", "tsan")
 # Which of the end-to-end tests that have a daemon run it under AddressSanitizer, by a hash of their names.
 ASAN_SHARE = "0/3"
 LATE_LINTS = ("clang_tidy",)  # minutes where the sources have changed; all others take seconds and come first
@@ -87,7 +85,7 @@ class Run:
         found = self._ctest(tree, results)
         if found and found.failures:
             print((BUILD / tree / "Testing/Temporary/LastTest.log").read_text(errors="replace")[-100_000:])
-            if tree in SANITIZED or found.is_final():
+            if found.is_final():
                 return found
             bad = "|".join(tally.bad_binaries(results))
             again = self._ctest(tree, results, "-R", f"^({bad})$")
@@ -114,7 +112,7 @@ class Run:
             self.environment["KILN_DAEMON"] = str(BUILD / tree / "kilnd")
         stage = "tests" if tree == "release" else f"tests, {tree}"
         found = self._pytest(venv, stage, *which)
-        if found.failures and tree not in SANITIZED and not found.is_final():
+        if found.failures and not found.is_final():
             found.add_second_run(self._pytest(venv, stage, *which, "--last-failed", "--last-failed-no-failures=none"))
         return found
 

@@ -82,10 +82,15 @@ SnapshotRef CommitFiles(Store& store, const SnapshotRef& parent,
   NodeMeta file = dir;
   file.mode = 0644;
   for (const std::string& path : removed) Must(writer.RemoveTree(path));
+  std::vector<std::string> made;
   for (const auto& [path, data] : files) {
-    Must(writer.MakeDirs(DirName(path), dir));
+    for (std::string& one : Must(writer.MakeDirs(DirName(path), dir)))
+      made.push_back(std::move(one));
     Must(writer.WriteFile(path, data, file));
   }
+  // What came into a new directory changed its time; the next equal layer may be made a second
+  // later.
+  for (const std::string& path : made) Must(writer.SetMeta(path, dir));
   return Must(store.Commit(std::move(active), CommitOptions()));
 }
 
