@@ -155,10 +155,6 @@ class Run:
                 self.stage("release: end to end", self.end_to_end)
             if tree == "asan":
                 self.stage("asan: fuzzing", self.fuzz)
-        if len(self.total.unstable) > UNSTABLE_CASES:
-            self.total.failures.append(f"more than {UNSTABLE_CASES} cases passed only when they were run again")
-        for skip in tally.forbidden_skips(self.total.skips, ROOT / "tests/allowed_skips"):
-            self.total.failures.append(f"skipped, and not in tests/allowed_skips: {skip}")
 
     def lint(self, late):
         """Each executable of tools/lint is one check."""
@@ -170,6 +166,10 @@ class Run:
 
     def close(self):
         """Prints what there is to know, the tally last; the exit status."""
+        if len(self.total.unstable) > UNSTABLE_CASES:
+            self.total.failures.append(f"more than {UNSTABLE_CASES} cases passed only when they were run again")
+        for skip in tally.forbidden_skips(self.total.skips, ROOT / "tests/allowed_skips"):
+            self.total.failures.append(f"skipped, and not in tests/allowed_skips: {skip}")
         for name, report in self.total.reports.items():
             print(f"\n== what {name} printed:\n{tally.tail(report)}")
         print("\nseconds:")
