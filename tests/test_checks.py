@@ -247,6 +247,70 @@ def test_outline_of_global_arguments(caller):
     ]
 
 
+SETS_AGAIN = """\
+# VERSION of all
+ARG VERSION=1
+FROM scratch AS first
+{}
+FROM first AS second
+{}
+FROM second
+{}
+"""
+GLOBAL = "VERSION=1@2 of all"
+# What the base, the stage on it and the target say → the outline, and the one where VERSION is given.
+AGAIN = [
+    ("ARG VERSION=2", "ARG VERSION=3", "ARG VERSION=4", ["VERSION=4@8"], ["VERSION=given@8"]),
+    # Asked for without a default, it is the global one, whatever a base has made of it.
+    ("ARG VERSION=2", "ARG VERSION=3", "ARG VERSION", [GLOBAL], ["VERSION=given@8"]),
+    ("ENV VERSION=7", "ARG VERSION=3", "ARG VERSION", [GLOBAL], ["VERSION=given@8"]),
+    ("ARG VERSION", "ARG VERSION", "ARG VERSION", [GLOBAL], ["VERSION=given@8"]),
+    # Not asked for, it is what the nearest base has.
+    (
+        "ARG VERSION=2",
+        "ARG VERSION=3",
+        "ARG OTHER=$VERSION",
+        ["VERSION=3@6", "OTHER=3@8"],
+        ["VERSION=given@6", "OTHER=given@8"],
+    ),
+    (
+        "ARG VERSION=2",
+        "ARG VERSION",
+        "ARG OTHER=$VERSION",
+        [GLOBAL, "OTHER=1@8"],
+        ["VERSION=given@6", "OTHER=given@8"],
+    ),
+    (
+        "ARG VERSION=2",
+        "ARG OTHER",
+        "ARG OTHER=$VERSION",
+        ["VERSION=2@4", "OTHER=2@8"],
+        ["VERSION=given@4", "OTHER=given@8"],
+    ),
+    (
+        "ENV VERSION=7",
+        "ARG VERSION=3",
+        "ARG OTHER=$VERSION",
+        ["VERSION=3@6", "OTHER=7@8"],
+        ["VERSION=given@6", "OTHER=7@8"],
+    ),
+]
+
+
+def test_outline_of_an_argument_that_a_base_stage_sets_again(caller):
+    for *stages, plain, given in AGAIN:
+        file = SETS_AGAIN.format(*stages)
+        for flags, want in ([], plain), (["--build-arg", "VERSION=given"], given):
+            args = json.loads(caller("outline,format=json", file, *flags).stdout)["args"]
+            found = [
+                f"{arg['name']}={arg['value']}@{lines_of(arg['location'])[0]} {arg.get('description', '')}".rstrip()
+                for arg in args
+            ]
+            assert found == want, stages
+    text = caller("outline", SETS_AGAIN.format("ARG VERSION=2", "ARG VERSION=3", "ARG VERSION")).stdout
+    assert text == "BUILD ARG   VALUE   DESCRIPTION\nVERSION     1       of all\n\n"
+
+
 def test_targets(caller):
     text = "# one is first\nFROM base AS one\nFROM --platform=$BUILDPLATFORM one AS two\nFROM scratch\n"
     done = caller("targets", text)
