@@ -40,23 +40,22 @@ std::string Printed(const oci::Platform& platform) {
 Result<std::vector<ResultPlatform>> DecodePlatforms(const std::string& text) {
   const Json document = text.empty() ? Json::object() : Json::parse(text, nullptr, false);
   if (!document.is_object() && !document.is_null()) {
-    return InvalidArgument(
-        "failed to parse platforms passed to provenance processor: no JSON object");
+    return Unknown("failed to parse platforms passed to provenance processor: no JSON object");
   }
   const auto list = document.find("Platforms");
   if (list == document.end() || !list->is_array() || list->empty())
-    return InvalidArgument("invalid empty platforms index for exporter");
+    return Unknown("invalid empty platforms index for exporter");
   if (list->size() > kMaxPlatforms)
-    return InvalidArgument("too many platforms for exporter: {}", list->size());
+    return Unknown("too many platforms for exporter: {}", list->size());
   std::vector<ResultPlatform> platforms;
   for (const auto& item : *list) {
     ResultPlatform platform;
     platform.id = item.is_object() ? TextOf(item, "ID") : "";
-    if (platform.id.empty()) return InvalidArgument("invalid empty platform key for exporter");
+    if (platform.id.empty()) return Unknown("invalid empty platform key for exporter");
     const auto found = item.find("Platform");
     if (found != item.end() && found->is_object()) platform.platform = DecodePlatform(*found);
     if (platform.platform.os.empty() || platform.platform.architecture.empty())
-      return InvalidArgument("invalid platform value {} for exporter", Printed(platform.platform));
+      return Unknown("invalid platform value {} for exporter", Printed(platform.platform));
     platform.platform = oci::Normalize(std::move(platform.platform));
     platforms.push_back(std::move(platform));
   }
@@ -67,10 +66,10 @@ Result<std::vector<ResultPlatform>> DecodePlatforms(const std::string& text) {
 Result<oci::Platform> PlatformOfConfig(const std::string& config) {
   const Json document = Json::parse(config, nullptr, false);
   if (document.is_null()) return oci::Platform();
-  if (!document.is_object()) return InvalidArgument("invalid image config: no JSON object");
+  if (!document.is_object()) return Unknown("invalid image config: no JSON object");
   oci::Platform platform = DecodePlatform(document);
   if (platform.os.empty() != platform.architecture.empty()) {
-    return InvalidArgument("invalid image config: os and architecture must be specified together");
+    return Unknown("invalid image config: os and architecture must be specified together");
   }
   return platform;
 }
@@ -98,7 +97,7 @@ ReferencePtr BuildResult::Find(const std::string& key) const {
 
 Result<ReferencePtr> BuildResult::FindExported(const std::string& key) const {
   if (is_map && !refs.contains(key) && refs.size() != 1)
-    return NotFound("failed to find ref for ID {}", key);
+    return Unknown("failed to find ref for ID {}", key);
   return Find(key);
 }
 
@@ -107,7 +106,7 @@ Result<std::vector<ResultPlatform>> PlatformsOf(const BuildResult& result) {
     return DecodePlatforms(it->second);
   }
   if (result.is_map) {
-    return InvalidArgument("build result contains multiple refs without platforms mapping");
+    return Unknown("build result contains multiple refs without platforms mapping");
   }
   oci::Platform platform = oci::HostPlatform();
   if (auto it = result.metadata.find(std::string(kImageConfigKey)); it != result.metadata.end()) {

@@ -70,13 +70,10 @@ Result<Remote> DownloadedContext(const std::string& url, Host& host) {
   return Remote{llb::File({}, {std::move(unpack)}), "", source};
 }
 
-// The `context` option, if it names something remote; nullopt: the client's folder.
-Result<std::optional<Remote>> RemoteContext(const Options& options, Host& host) {
+// The `context` option, if it names something remote.
+Result<std::optional<Remote>> NamedRemote(const Options& options, Host& host) {
   using Found = std::optional<Remote>;
-  if (options.context.empty()) {
-    TRY_ASSIGN(auto input, host.Input("context"));
-    return input ? Found(Remote{*std::move(input), "", {}}) : Found();
-  }
+  if (options.context.empty()) return Found();
   std::string text = options.context;
   if (text.starts_with("github.com/")) text = "https://" + text;
   // It is a repository also without ".git" behind it.
@@ -96,15 +93,26 @@ Result<std::optional<Remote>> RemoteContext(const Options& options, Host& host) 
     TRY_ASSIGN(Remote remote, DownloadedContext(text, host));
     return Found(std::move(remote));
   }
-  return Found();  // the client's folder, whatever the option says
+  return Found();
+}
+
+// What is remote, or else an input of that name; nullopt: the client's folder.
+Result<std::optional<Remote>> RemoteOrInput(const Options& options, const std::string& name,
+                                            Host& host) {
+  TRY_ASSIGN(auto remote, NamedRemote(options, host));
+  if (remote) return remote;
+  TRY_ASSIGN(auto input, host.Input(name));
+  if (!input) return std::optional<Remote>();
+  return std::optional(Remote{*std::move(input), "", {}});
+}
+
+Result<std::optional<Remote>> RemoteContext(const Options& options, Host& host) {
+  return RemoteOrInput(options, "context", host);
 }
 
 Result<std::optional<Remote>> RemoteDockerfile(const Options& options, Host& host) {
   if (!options.dockerfile_local.empty()) return std::optional<Remote>();
-  TRY_ASSIGN(auto input, host.Input("dockerfile"));
-  if (input) return std::optional(Remote{*std::move(input), "", {}});
-  if (options.context.empty()) return std::optional<Remote>();
-  return RemoteContext(options, host);
+  return RemoteOrInput(options, "dockerfile", host);
 }
 
 Result<std::vector<std::string>> Excludes(const Options& options, const LoadedDockerfile& loaded,

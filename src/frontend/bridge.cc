@@ -3,6 +3,11 @@
 #include "base/ids.h"
 
 namespace kiln::frontend {
+namespace {
+
+constexpr std::size_t kMaxToldReferences = 16;
+
+}  // namespace
 
 std::string Bridge::Keep(const build::ReferencePtr& reference) {
   if (!reference) return "";
@@ -13,16 +18,25 @@ std::string Bridge::Keep(const build::ReferencePtr& reference) {
 }
 
 Result<build::ReferencePtr> Bridge::Find(const std::string& id) const {
-  if (id.empty()) return FailedPrecondition("empty ref");
   MutexLock lock(mutex_);
   const auto found = references_.find(id);
-  if (found == references_.end()) return NotFound("no such ref: {}", id);
-  return found->second;
+  if (found != references_.end()) return found->second;
+  std::string known;
+  std::size_t told = 0;
+  for (const auto& [one, reference] : references_) {
+    if (told > 0) known += ' ';
+    if (++told > kMaxToldReferences) {
+      known += "…";
+      break;
+    }
+    known += one;
+  }
+  return Unknown("no such ref: {}, all [{}]", id, known);
 }
 
 Status Bridge::Return(Result<build::BuildResult> result) {
   MutexLock lock(mutex_);
-  if (result_) return FailedPrecondition("gateway result is already set");
+  if (result_) return Unknown("gateway result is already set");
   result_ = std::move(result);
   changed_.NotifyAll();
   return OkStatus();

@@ -23,11 +23,10 @@ class Bridge {
 
   // A fresh id for a reference; "" for none.
   std::string Keep(const build::ReferencePtr& reference);
-  // NotFound "no such ref: ID"; "" is FailedPrecondition "empty ref".
+  // Unknown "no such ref: ID, all [ID…]" if it was not handed out; "" never is.
   Result<build::ReferencePtr> Find(const std::string& id) const;
 
-  // The peer's result or error, once: FailedPrecondition "gateway result is already set"
-  // afterwards.
+  // The peer's result or error, once: Unknown "gateway result is already set" afterwards.
   Status Return(Result<build::BuildResult> result);
   // Waits for Return. Ends with the cancellation's reason too.
   Result<build::BuildResult> Wait(const CancelToken& cancel);

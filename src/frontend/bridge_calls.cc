@@ -32,7 +32,7 @@ Result<Request> RequestOf(const wire::SolveRequest& in) {
   Request request;
   if (in.has_definition() && in.definition().def_size() > 0) {
     if (!in.frontend().empty()) {
-      return InvalidArgument("cannot solve with both Definition and Frontend specified");
+      return Unknown("cannot solve with both Definition and Frontend specified");
     }
     request.definition = std::make_shared<pb::Definition>(in.definition());
   }
@@ -128,7 +128,11 @@ Status Warn(Bridge& bridge, const wire::WarnRequest& request) {
 }
 
 Status Return(Bridge& bridge, const wire::ReturnRequest& request) {
-  if (request.has_error()) return bridge.Return(rpc::FromProto(request.error()));
+  if (request.has_error()) {
+    // An error of code OK is none.
+    if (request.error().code() == 0) return Unknown("gateway return must be either result or err");
+    return bridge.Return(rpc::FromProto(request.error()));
+  }
   if (!request.has_result()) return InvalidArgument("result is required");
   TRY_ASSIGN(build::BuildResult result, FromProto(request.result(), Finder(bridge)));
   return bridge.Return(std::move(result));

@@ -148,12 +148,24 @@ Result<std::optional<std::string>> BuildHost::Read(const llb::Output& tree, cons
 }
 
 Result<std::optional<llb::Output>> BuildHost::Input(const std::string& name) {
-  const auto found = request_.inputs.find(name);
-  if (found == request_.inputs.end() || found->second == nullptr) {
-    return std::optional<llb::Output>();
+  if (!inputs_) TRY_CTX(ReadInputs(), "failed to get frontend inputs");
+  const auto found = inputs_->find(name);
+  if (found == inputs_->end()) return std::optional<llb::Output>();
+  return std::optional<llb::Output>(found->second);
+}
+
+// An input that is no graph fails the request, also if nothing would use it.
+Status BuildHost::ReadInputs() {
+  std::map<std::string, llb::Output> inputs;
+  for (const auto& [name, definition] : request_.inputs) {
+    if (definition == nullptr || definition->def_size() == 0) {
+      return Unknown("invalid nil input definition to definition op");
+    }
+    TRY_ASSIGN(llb::Output output, llb::FromDefinition(*definition));
+    inputs.emplace(name, std::move(output));
   }
-  TRY_ASSIGN_CTX(llb::Output output, llb::FromDefinition(*found->second), "input {}", name);
-  return std::optional<llb::Output>(std::move(output));
+  inputs_ = std::move(inputs);
+  return OkStatus();
 }
 
 Result<std::optional<std::int64_t>> BuildHost::SourceTime(const llb::SourceSpec& source,

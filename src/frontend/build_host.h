@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,10 +37,13 @@ class BuildHost final : public dockerfile::Host {
   Result<std::optional<std::string>> Read(const llb::Output& tree, const std::string& path,
                                           std::optional<build::FileRange> range);
   Result<dockerfile::ImageInfo> ResolveOne(const dockerfile::ImageRequest& request);
+  Status ReadInputs();
 
   const progress::Activity activity_;
   const GatewayPtr gateway_;
   const Request& request_;
+  // All of the request's, once one was asked for.
+  std::optional<std::map<std::string, llb::Output>> inputs_;
   // Several files are read of one tree.
   std::map<Digest, build::ReferencePtr> trees_;
   std::map<std::string, Result<dockerfile::ImageInfo>> images_;

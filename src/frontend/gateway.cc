@@ -61,7 +61,7 @@ Result<build::BuildResult> Gateway::Run(const progress::Activity& activity,
   }
   if (request.definition != nullptr && request.definition->def_size() > 0) {
     if (!request.frontend.empty()) {
-      return InvalidArgument("cannot solve with both Definition and Frontend specified");
+      return Unknown("cannot solve with both Definition and Frontend specified");
     }
     build::BuildResult result;
     TRY_ASSIGN(result.ref, job_->Load(*request.definition));
@@ -70,7 +70,7 @@ Result<build::BuildResult> Gateway::Run(const progress::Activity& activity,
   if (request.frontend.empty()) return build::BuildResult();
   const auto found = services_.frontends.find(request.frontend);
   if (found == services_.frontends.end()) {
-    return NotFound("invalid frontend: {}", request.frontend);
+    return Unknown("invalid frontend: {}", request.frontend);
   }
   TRY(job_->EnterFrontend());
   const DepthGuard depth(*job_);

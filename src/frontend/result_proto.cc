@@ -29,7 +29,7 @@ void AttestationToProto(const build::Attestation& attestation, const KeepReferen
 Result<build::ReferencePtr> RefFromProto(const std::string& id, const FindReference& find) {
   if (id.empty()) return build::ReferencePtr();
   auto found = find(id);
-  if (!found.ok()) return NotFound("return reference {} not found", id);
+  if (!found.ok()) return Unknown("return reference {} not found", id);
   return found;
 }
 

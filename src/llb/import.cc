@@ -18,13 +18,14 @@ class Importer {
 
   Result<Output> Run() {
     TRY_ASSIGN(RawGraph raw, Parse(definition_));
-    if (raw.ops.size() < 2) return Unknown("invalid LLB with {} vertexes", raw.ops.size());
     for (const std::string& bytes : definition_.def()) bytes_.emplace(Sha256Of(bytes), &bytes);
     ReadFiles();
     const pb::Op terminal = std::move(raw.ops.back().op);
     raw.ops.pop_back();
     for (const RawOp& op : raw.ops) TRY(Add(op));
-    if (terminal.inputs_size() == 0) return Unknown("invalid LLB with no inputs on last vertex");
+    if (terminal.inputs_size() == 0) {
+      return Unknown("invalid definition with no inputs on last vertex");
+    }
     return Find(terminal.inputs(0));
   }
 

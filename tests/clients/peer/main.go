@@ -8,6 +8,8 @@
 //	                                 each was turned into: normalised graphs and metadata, or the error
 //	peer -addr ADDR return           builds on stdin, one JSON object a line, whose results are made here; prints how
 //	                                 each ended
+//	peer -addr ADDR bridge           builds on stdin, one JSON object a line, driven by raw calls of the gateway's service;
+//	                                 prints what each call answered
 //	peer -addr ADDR meta IMAGE       prints what the daemon says of an image to a client that drives a build
 //	peer -addr ADDR content FILTER…  lists the blobs of the content service
 package main
@@ -76,12 +78,14 @@ func run(addr string, args []string) error {
 		return lower(ctx, c)
 	case len(args) == 1 && args[0] == "return":
 		return returnLines(ctx, c)
+	case len(args) == 1 && args[0] == "bridge":
+		return bridgeLines(ctx, c, addr)
 	case len(args) == 2 && args[0] == "meta":
 		return resolveImage(ctx, c, addr, args[1])
 	case len(args) > 0 && args[0] == "content":
 		return listBlobs(ctx, c, args[1:])
 	}
-	return fmt.Errorf("usage: peer -addr ADDR sync DIR | fault NAME | faults | solve | lower | return | meta IMAGE | content")
+	return fmt.Errorf("usage: peer -addr ADDR sync DIR | fault NAME | faults | solve | lower | return | bridge | meta IMAGE | content")
 }
 
 // build asks for the local source "context", served by files, and for nothing else.
