@@ -27,6 +27,9 @@ few_clients = pytest.mark.parametrize("client", FEW, indirect=True)
 one_client = pytest.mark.parametrize("client", ["buildctl"], indirect=True)
 
 
+NOBODY = "127.0.0.1:1"
+
+
 @dataclasses.dataclass
 class World:
     """Registries that outlive a test; each test has repositories of its own."""
@@ -41,6 +44,11 @@ class World:
     authority: Authority
     client_certificate: tuple
 
+    @property
+    def local_origin(self):
+        """`origin` by another name; nobody answers at its mirror."""
+        return self.origin.host.replace("127.0.0.1", "localhost")
+
     def config(self):
         """What a daemon must be told."""
         certificate, key = self.client_certificate
@@ -49,6 +57,10 @@ class World:
 mirrors = ["{self.mirror.host}/hub"]
 [registry."{self.origin.host}"]
 mirrors = ["{self.mirror.host}/some/path"]
+[registry."{NOBODY}"]
+mirrors = ["{self.mirror.host}/some/path"]
+[registry."{self.local_origin}"]
+mirrors = ["{NOBODY}"]
 [registry."{self.tls.host}"]
 http = false
 ca = ["{self.authority.ca}"]
@@ -308,6 +320,14 @@ def test_mirror_then_origin(builds, client, world, repository):
     assert f"{world.origin.host}/app:3: not found" in done.stderr, done.stderr
     builds(MADE, outputs=[push(world.origin.host, f"{repository}:1")])
     assert world.origin.stored(repository, "1")
+
+
+@one_client
+def test_not_found_says_more_than_no_answer(builds, client, world):
+    """A mirror that does not have it, before a registry that nobody can reach, and the other way round."""
+    for host in (NOBODY, world.local_origin):
+        done = builds(f"FROM {host}/none:1\nRUN true\n", outputs=[], check=False)
+        assert f"{host}/none:1: not found" in done.stderr, done.stderr
 
 
 # Faults.

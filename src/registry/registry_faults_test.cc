@@ -1,5 +1,6 @@
 // Registries, mirrors, proxies and token servers that fail, lie or want it otherwise.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -247,6 +248,31 @@ TEST_F(MirrorFaultsTest, ABrokenMirrorIsNotWaitedFor) {
   ASSERT_TRUE(resolved.ok()) << resolved.error().ToString();
   EXPECT_EQ(resolved->descriptor.digest, image.digest);
   EXPECT_EQ(mirror_.server().received().size(), 1U);
+}
+
+TEST_F(MirrorFaultsTest, NotFoundSaysMoreThanNoAnswer) {
+  const auto nobody = [](const ReceivedRequest&) { return Reply{.hang_up = true}; };
+  const auto said = [&] { return Mirrored().Resolve({}, "none").error(); };
+  EXPECT_EQ(said().ToString(), fake_.host() + "/me/app:none: not found");
+  for (FakeRegistry* silent : {&mirror_, &fake_}) {
+    mirror_.set_fault({});
+    fake_.set_fault({});
+    silent->set_fault(nobody);
+    EXPECT_EQ(said().code(), Code::kNotFound);
+    EXPECT_THAT(
+        said().ToString(),
+        testing::StartsWith(fake_.host() + "/me/app:none: not found, and there is no answer of " +
+                            silent->host() + ": "));
+    // Content is not gone as long as somebody who may have it does not answer.
+    EXPECT_EQ(Mirrored().StatBlob({}, Sha256Of("x")).error().code(), Code::kUnavailable);
+  }
+  // Who answers, whatever it is, says more; who does not, is told if nobody does.
+  mirror_.set_fault([](const ReceivedRequest&) { return Reply{.status = 503}; });
+  fake_.set_fault({});
+  EXPECT_THAT(said().ToString(), testing::HasSubstr("503 Service Unavailable"));
+  mirror_.set_fault(nobody);
+  fake_.set_fault(nobody);
+  EXPECT_EQ(said().code(), Code::kUnavailable);
 }
 
 TEST_F(MirrorFaultsTest, WhatAMirrorBeganTheRegistryEnds) {

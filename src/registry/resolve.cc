@@ -139,6 +139,28 @@ std::string From(const Endpoint& endpoint, std::string_view name) {
   return text;
 }
 
+// An answer with a status that says so is one, whatever its code.
+NameError::Rank NameError::RankOf(const Error& error) {
+  if (error.code() == Code::kNotFound) return Rank::kNotFound;
+  const bool silent =
+      error.code() == Code::kUnavailable && !error.message().starts_with("unexpected status");
+  return silent ? Rank::kNoAnswer : Rank::kAnswer;
+}
+
+void NameError::Add(const Endpoint& endpoint, Error error) {
+  if (silent_.empty() && RankOf(error) == Rank::kNoAnswer) {
+    silent_ = endpoint.host + ": " + error.ToString();
+  }
+  if (!told_ || RankOf(error) > RankOf(*told_)) told_ = std::move(error);
+}
+
+Error NameError::Take() {
+  if (RankOf(*told_) != Rank::kNotFound || silent_.empty()) return *std::move(told_);
+  Error error(told_->code(), told_->message() + ", and there is no answer of " + silent_);
+  for (const std::string& context : told_->contexts()) error.AddContext(context);
+  return error;
+}
+
 bool IsDenied(const Error& error) { return error.code() == Code::kUnauthenticated; }
 
 Error AccessDenied(Purpose purpose, Error error) {
@@ -189,7 +211,7 @@ Result<Resolved> Repository::Resolve(const progress::Activity& activity,
     }
     return resolved;
   };
-  return AtAny<Resolved>(activity, endpoints, at);
+  return AtAny<Resolved, NameError>(activity, endpoints, at);
 }
 
 Result<std::string> Repository::ReadDocument(const progress::Activity& activity,
