@@ -5,7 +5,7 @@ import os
 import stat
 
 import pytest
-from kilntest import plain
+from kilntest import llb, plain
 from kilntest.build import Builder
 from kilntest.clients import Buildctl
 
@@ -219,10 +219,18 @@ def test_bad_files_are_left_out(new_daemon, clients, busybox_layout, tmp_path, s
     assert "bad.yaml: line " in daemon.log.read_text()
 
 
-@pytest.mark.kiln_only  # buildkitd dereferences nil
 def test_a_step_with_a_device_where_devices_are_disabled(new_daemon, clients, busybox_layout, tmp_path, specs):
     daemon = new_daemon(arguments=["--cdi-disabled", f"--cdi-spec-dir={specs}"])
     build = Builder(Buildctl(clients / "buildctl", daemon.address), busybox_layout, tmp_path)
     build(f"FROM base\nRUN --device={THING}=full test -z $FULL\n")
-    done = build(f"FROM base\nRUN --device={THING}=full,required true\n", check=False)
-    assert f'required device "{THING}=full" is not registered' in done.stderr
+    step = f"RUN --device={THING}=full,required true"
+    done = build(f"FROM base\n{step}\n", check=False)
+    said = f'CDI device "{THING}=full" is required by step "[1/2] {step}", but CDI device support is disabled'
+    assert f"failed to load LLB: {said}" in done.stderr
+    # A step without a name is called by its arguments.
+    devices = llb.message(f1=f"{THING}=full")
+    root = llb.message(f1=0, f3="/", f4=0)
+    meta = llb.message(f1=["true", "x"], f3="/")
+    bare = llb.vertex(2, llb.message(f1=meta, f2=[root]) + llb.field(6, devices), [llb.mkfile(None, "/f", b"")])
+    done = Buildctl(clients / "buildctl", daemon.address).run("build", stdin=llb.definition(bare), check=False)
+    assert f'CDI device "{THING}=full" is required by step "true x", but' in done.stderr

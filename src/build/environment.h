@@ -30,7 +30,7 @@ struct Environment {
   const Clock* clock = nullptr;
   WorkerPool* blocking = nullptr;  // for work that blocks on disk, network or other results
   std::set<std::string> allowed_entitlements;  // by the daemon's configuration
-  cdi::Registry* devices = nullptr;            // null: there are none
+  cdi::Registry* devices = nullptr;            // null: they are disabled
 };
 
 }  // namespace kiln::build

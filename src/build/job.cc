@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/strings.h"
 #include "cdi/registry.h"
 #include "llb/caps.h"
 #include "llb/source_map.h"
@@ -42,6 +43,23 @@ Error AtVertex(Error error, const llb::Vertex& vertex, const pb::Definition& def
   for (auto& detail : llb::SourceDetails(definition.source(), digest))
     error.AddDetail(std::move(detail));
   return error;
+}
+
+// Of a step that runs where devices are disabled: only those that it can do without.
+Status DropDevices(llb::Vertex& vertex) {
+  pb::ExecOp& exec = *vertex.op.mutable_exec();
+  for (const pb::CDIDevice& device : exec.cdidevices()) {
+    if (device.optional()) continue;
+    const auto& described = vertex.metadata.description();
+    const auto name = described.find("llb.customname");
+    std::string step =
+        Join(std::vector<std::string>(exec.meta().args().begin(), exec.meta().args().end()), " ");
+    if (name != described.end() && !name->second.empty()) step = name->second;
+    return Unknown("CDI device {} is required by step {}, but CDI device support is disabled",
+                   Quoted(device.name()), Quoted(step.empty() ? "exec" : step));
+  }
+  exec.clear_cdidevices();
+  return OkStatus();
 }
 
 }  // namespace
@@ -109,10 +127,11 @@ Status Job::ResolveDevices(llb::Graph& graph) const {
   std::shared_ptr<const cdi::Catalog> catalog;  // read only if a step asks for devices
   for (auto& vertex : graph.vertices) {
     if (!vertex.op.has_exec() || vertex.op.exec().cdidevices().empty()) continue;
-    if (!catalog) {
-      catalog = environment_.devices != nullptr ? environment_.devices->Current()
-                                                : std::make_shared<const cdi::Catalog>();
+    if (environment_.devices == nullptr) {
+      TRY(DropDevices(vertex));
+      continue;
     }
+    if (!catalog) catalog = environment_.devices->Current();
     TRY(entitlements_.ResolveDevices(*catalog, *vertex.op.mutable_exec()));
   }
   return OkStatus();

@@ -12,6 +12,7 @@
 #include "base/loop.h"
 #include "build/files.h"
 #include "cachedb/cachedb.h"
+#include "cdi/registry.h"
 #include "llb/build.h"
 #include "llb/marshal.h"
 #include "llb/source_map.h"
@@ -236,7 +237,27 @@ TEST_F(JobTest, RefusesAtLoad) {
             "unknown entitlement nonsense");
 }
 
+TEST_F(JobTest, DevicesAreDisabledWithoutARegistry) {
+  JobPtr job = NewJob();
+  const auto load = [&](bool optional) {
+    llb::ExecSpec exec{.root = File({}, {MkdirAction{.path = "/x"}}), .args = {"x", "y"}};
+    exec.devices = {{.name = "v.com/x", .optional = optional}};
+    return job->Load(DefinitionOf(llb::Exec(std::move(exec)).root));
+  };
+  const auto refused = load(false);
+  ASSERT_TRUE(refused.ok());
+  EXPECT_EQ(
+      (*refused)->Evaluate(job->activity()).error().ToString(),
+      "failed to load LLB: CDI device \"v.com/x\" is required by step \"x y\", but CDI device "
+      "support is disabled");
+  // The next thing that this environment lacks.
+  EXPECT_EQ(load(true).error().ToString(),
+            "failed to load LLB: exec operations are not supported by this build server");
+}
+
 TEST_F(JobTest, DevicesAreAskedForWhenTheResultIs) {
+  cdi::Registry none({}, {});
+  environment_.devices = &none;
   JobPtr job = NewJob();
   Output base = File({}, {MkdirAction{.path = "/x"}});
   auto reference = job->Load(DefinitionOf(

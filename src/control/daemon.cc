@@ -294,7 +294,7 @@ Status Daemon::Parts::OpenEngine() {
   environment.blocking = blocking.get();
   environment.allowed_entitlements = config.entitlements;
   if (!config.cdi_disabled) environment.allowed_entitlements.insert("device");
-  environment.devices = devices.get();
+  if (!config.cdi_disabled) environment.devices = devices.get();
 
   frontends.sources = sources.get();
   frontends.clock = &clock;
