@@ -199,7 +199,7 @@ def test_known_hosts(buildctl, repository, tmp_path):
     def fetch(ssh, known_hosts, name):
         remote = ssh.url(repository.bare)
         attributes = {"git_fullurl": remote, "git_mountsshsock": "default", "git_knownsshhosts": known_hosts}
-        source = llb.source(f"git://{remote.removeprefix('ssh://')}", **attributes)
+        source = llb.source(f"git://{remote.partition('@')[2]}", **attributes)
         words = ["build", "--ssh", f"default={ssh.socket}", "--output", f"type=local,dest={tmp_path}/{name}"]
         return buildctl.run(*words, stdin=llb.definition(source), check=False)
 
@@ -211,8 +211,27 @@ def test_known_hosts(buildctl, repository, tmp_path):
         assert (tmp_path / "right/a.txt").read_text() == "one\n"
 
 
+def test_full_url_is_the_repository_of_the_identifier(buildctl, remote, tmp_path):
+    def build(identifier, url, *flags):
+        definition = llb.definition(llb.source("git://" + identifier, git_fullurl=url))
+        return buildctl.run("build", *flags, stdin=definition, check=False)
+
+    name = remote.removeprefix("http://")
+    other = "git.fullurl does not match source identifier"
+    failure.check(build("x", remote), other)
+    failure.check(build(name, remote.replace("repo.git", "other.git")), other)
+    failure.check(build(name, remote.replace("127.0.0.1", "localhost")), other)
+    done = build(name, remote.replace("http://", "http://user:pass@") + "\x01")
+    failure.check(done, "failed to parse git.fullurl")
+    assert "pass@" not in done.stderr
+    # Its fragment and query say nothing.
+    done = build(name, remote + "?ref=none#none", "--output", f"type=local,dest={tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/a.txt").read_text() == "one\n"
+
+
 def test_times_of_the_commit(buildctl, remote, tmp_path):
-    source = llb.source("git://x", git_fullurl=remote, git_mtime="commit")
+    source = llb.source("git://" + remote.removeprefix("http://"), git_fullurl=remote, git_mtime="commit")
     output = f"type=tar,dest={tmp_path}/out.tar"
     buildctl.run("build", "--output", output, stdin=llb.definition(source))
     with tarfile.open(tmp_path / "out.tar") as tar:

@@ -38,8 +38,8 @@ TEST(LoadTest, PolicyRewritesSources) {
 }
 
 TEST(LoadTest, PolicySeesCanonicalNamesAndMayRefuse) {
-  pb::Definition definition = DefinitionOf(llb::Source(
-      {"git://x", {{"git.fullurl", "git@github.com:a/b.git"}, {"git.checksum", "abc"}}}));
+  pb::Definition definition =
+      DefinitionOf(llb::Source({"git://git@github.com:a/b.git", {{"git.checksum", "abc"}}}));
   auto graph = LoadGraph(definition, [](pb::SourceOp& source) -> Result<bool> {
     return Unknown("source {} denied", source.identifier());
   });

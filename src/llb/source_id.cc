@@ -1,5 +1,6 @@
 #include "llb/source_id.h"
 
+#include <cctype>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -128,13 +129,49 @@ Result<SourceId> ParseBlob(bool oci_layout, std::string_view rest, const Attrs& 
   return SourceId(std::move(blob));
 }
 
+std::string PathOf(const GitUrl& url) { return JoinPath("/", url.path); }
+
+std::string_view WithoutGit(std::string_view path) {
+  if (path.ends_with(".git")) path.remove_suffix(4);
+  return path;
+}
+
+std::string EscapePath(std::string_view path) {
+  std::string out;
+  for (const char c : path) {
+    const bool plain = isalnum(static_cast<unsigned char>(c)) != 0 ||
+                       std::string_view("/-._~!$&'()*+,;=:@").find(c) != std::string_view::npos;
+    out += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return out;
+}
+
+// `git.fullurl` says how to reach the repository that the identifier names, and as whom; no other
+// repository. It is never shown: it may hold a password.
+Result<std::string> RemoteOf(const GitUrl& named, const std::string& full_url) {
+  const auto full = ParseGitUrl(WithGitTransport(full_url));
+  if (!full.ok()) return Unknown("failed to parse git.fullurl");
+  const std::string path = PathOf(named);
+  if (!EqualsIgnoreCase(full->host, named.host) || WithoutGit(PathOf(*full)) != WithoutGit(path)) {
+    return Unknown("git.fullurl does not match source identifier");
+  }
+  if (PathOf(*full) == path) return full->remote;
+  const size_t scheme = full->remote.find("://");
+  if (scheme != std::string::npos)
+    return full->remote.substr(0, full->remote.find('/', scheme + 3)) + EscapePath(path);
+  const bool absolute = full->path.starts_with('/');
+  return full->remote.substr(0, full->remote.find(':') + 1) + (absolute ? path : path.substr(1));
+}
+
 Result<SourceId> ParseGit(std::string_view rest, const Attrs& attrs) {
   TRY_ASSIGN(GitUrl url, ParseGitUrl(WithGitTransport(rest)));
   GitSource git;
   git.remote = url.remote;
   git.ref = url.ref;
   git.subdir = url.subdir;
-  if (const std::string* full = Find(attrs, "git.fullurl")) git.remote = WithGitTransport(*full);
+  if (const std::string* full = Find(attrs, "git.fullurl")) {
+    TRY_ASSIGN(git.remote, RemoteOf(url, *full));
+  }
   git.keep_git_dir = IsTrue(attrs, "git.keepgitdir");
   git.checksum = Text(attrs, "git.checksum");
   for (char c : git.checksum)

@@ -79,6 +79,26 @@ TEST(SourceIdTest, Git) {
   EXPECT_NE(ErrorOf("git://h/x#-f"), "");
 }
 
+// How to reach a repository is no way to reach another one.
+TEST(SourceIdTest, TheFullUrlOfGitIsTheIdentifiersRepository) {
+  const auto remote = [](const std::string& identifier, const std::string& full) {
+    const auto id = ParseSource(identifier, {{"git.fullurl", full}});
+    return id.ok() ? std::get<GitSource>(*id).remote : id.error().ToString();
+  };
+  EXPECT_EQ(remote("git://H/a/b.git#main", "ssh://u:p@h/a/b.git#other"), "ssh://u:p@h/a/b.git");
+  EXPECT_EQ(remote("git://h/a/b", "https://u:p@h/a/b.git?ref=x"), "https://u:p@h/a/b");
+  EXPECT_EQ(remote("git://h/a%20b.git", "https://h/a%20b/"), "https://h/a%20b.git");
+  EXPECT_EQ(remote("git://h/a/b", "git@h:a/b.git"), "git@h:a/b");
+  EXPECT_EQ(remote("git://h/a/b", "git@h:/a/b.git"), "git@h:/a/b");
+  EXPECT_EQ(remote("git://h:22/a/b.git", "ssh://git@h:22/a/b.git"), "ssh://git@h:22/a/b.git");
+  for (const char* full : {"https://h/a/c.git", "https://i/a/b.git", "https://h:1/a/b.git", "x",
+                           "ftp://u:secret@h/a/b.git"}) {
+    EXPECT_EQ(remote("git://h/a/b.git", full), "git.fullurl does not match source identifier");
+  }
+  for (const char* full : {"", "https://u:secret@h/\x01"})
+    EXPECT_EQ(remote("git://h/a/b.git", full), "failed to parse git.fullurl");
+}
+
 TEST(SourceIdTest, GitUrls) {
   EXPECT_EQ(ParseGitUrl("ftp://h/x").error().message(), "invalid protocol: ftp");
   EXPECT_FALSE(ParseGitUrl("nothing").ok());
