@@ -195,6 +195,18 @@ def test_ssh_with_a_forwarded_agent(build, repository, tmp_path, serves_on):
         assert (out / "a.txt").read_text() == "one\n"
 
 
+@pytest.mark.kiln_only  # git itself takes them for 127.0.0.1
+def test_host_that_looks_like_a_number(build, buildctl, web):
+    """It is the name of a host, and not another way to write 127.0.0.1; also where `git.fullurl` says it."""
+    port = web.url("").removeprefix("http://").rstrip("/").rpartition(":")[2]
+    for host in ("127.1", "2130706433", "0x7f000001"):
+        url = f"http://{host}:{port}/repo.git"
+        refused(build, url, "no such host", host)
+        source = llb.source("git://" + url.removeprefix("http://"), git_fullurl=url)
+        failure.check(buildctl.run("build", stdin=llb.definition(source), check=False), "no such host", host)
+    assert not web.requests
+
+
 def test_known_hosts(buildctl, repository, tmp_path):
     def fetch(ssh, known_hosts, name):
         remote = ssh.url(repository.bare)

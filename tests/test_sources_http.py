@@ -121,6 +121,16 @@ def test_redirects_are_followed_without_secrets(build, web, tmp_path):
         assert "Authorization" not in other.requests[0].headers
 
 
+def test_host_that_looks_like_a_number(build, web):
+    """It is the name of a host, and not another way to write 127.0.0.1; in a redirect too."""
+    for host in ("127.1", "2130706433", "0x7f000001"):
+        other = web.url("/dir/file.txt").replace("127.0.0.1", host)
+        web.pages[f"/to/{host}"] = Page(b"", status=302, headers={"Location": other})
+        for url in (other, web.url(f"/to/{host}")):
+            failure.check(build(f"FROM scratch\nADD {url} /f\n", check=False), "no such host", host)
+    assert not web.count("GET", "/dir/file.txt")
+
+
 def test_secrets_of_a_host(build, web, tmp_path):
     web.pages["/private"] = Page(TEXT, authorization="Basic xyz")
     dockerfile = f"FROM scratch\nADD {web.url('/private')} /f\n"

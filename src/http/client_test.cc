@@ -411,6 +411,10 @@ TEST(UrlTest, ANumberIsNoAddressUnlessItIsWrittenAsOne) {
        {"127.0.0.1", "10.2.3.4", "7up", "1.2.3.4.example", "x7", "0xyz", "[::1]"}) {
     EXPECT_TRUE(Url::Parse(std::string("http://") + host + ":80/x").ok()) << host;
   }
+  // Also where libcurl makes the base's own host of it.
+  EXPECT_FALSE(ResolveUrl("http://127.0.0.1/a", "http://127.1/x").ok());
+  EXPECT_FALSE(ResolveUrl("http://127.0.0.1/a", "//127.1/x").ok());
+  EXPECT_TRUE(ResolveUrl("http://127.0.0.1/a", "http://127.0.0.1:5/x").ok());
   EXPECT_EQ(*ResolveUrl("http://127.0.0.1:81/a", "/b?next=http://127.1/"),
             "http://127.0.0.1:81/b?next=http://127.1/");
 }

@@ -64,13 +64,17 @@ bool EndsInNumber(std::string_view host) {
          });
 }
 
-// `host` is what libcurl makes of the URL.
-Status CheckHost(std::string_view host, std::string_view text) {
-  const std::string_view written = WrittenHost(text);
+// `host` is what libcurl makes of what is written.
+Status CheckNumber(std::string_view host, std::string_view written) {
   if (IsIpv4(host) && written == host) return OkStatus();
   if (!IsIpv4(host) && !EndsInNumber(host)) return OkStatus();
-  return InvalidArgument("invalid URL {}: no such host: {} is no IPv4 address of four numbers",
-                         Quoted(RedactUrl(text)), Quoted(written));
+  return InvalidArgument("no such host: {} is no IPv4 address of four numbers", Quoted(written));
+}
+
+Status CheckHost(std::string_view host, std::string_view text) {
+  const Status status = CheckNumber(host, WrittenHost(text));
+  if (status.ok()) return status;
+  return InvalidArgument("invalid URL {}: {}", Quoted(RedactUrl(text)), status.error().message());
 }
 
 }  // namespace
@@ -93,6 +97,13 @@ Result<Url> Url::Parse(std::string_view text) {
   if (url.path.empty()) url.path = "/";
   url.query = Part(parsed.get(), CURLUPART_QUERY);
   return url;
+}
+
+Status CheckHostName(std::string_view authority) {
+  const std::string text = "http://" + std::string(authority);
+  const auto url = ParseUrl(text);
+  if (!url.ok()) return OkStatus();
+  return CheckNumber(Part(url->get(), CURLUPART_HOST), WrittenHost(text));
 }
 
 bool Url::has_default_port() const { return port == (scheme == "https" ? "443" : "80"); }
@@ -121,11 +132,13 @@ Result<std::string> ResolveUrl(std::string_view base, std::string_view location)
     return InvalidArgument("invalid URL {}: {}", Quoted(RedactUrl(location)),
                            curl_url_strerror(code));
   }
-  // Another host than the base's: the location wrote it, and libcurl has rewritten it.
+  // A host that the location wrote, which libcurl has rewritten: perhaps to the base's own.
   TRY_ASSIGN(const Url from, Url::Parse(base));
   const std::string host = Part(url.get(), CURLUPART_HOST);
-  if (host != from.host && host != "[" + from.host + "]") {
-    const bool no_scheme = location.starts_with("//");
+  const bool no_scheme = location.starts_with("//");
+  const size_t scheme = location.find("://");
+  const bool whole = scheme != std::string_view::npos && scheme < location.find_first_of("/?#");
+  if (no_scheme || whole || (host != from.host && host != "[" + from.host + "]")) {
     TRY(CheckHost(host, no_scheme ? "http:" + std::string(location) : std::string(location)));
   }
   std::string text = Part(url.get(), CURLUPART_URL);

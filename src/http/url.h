@@ -29,6 +29,10 @@ struct Url {
   friend bool operator==(const Url&, const Url&) = default;
 };
 
+// "no such host" if a host, with or without a port, is one that Url::Parse refuses: for URLs that
+// other programs follow. What is no host at all is left to them.
+Status CheckHostName(std::string_view authority);
+
 // Same scheme, host (letter case ignored) and port, whether the port is written or not.
 bool SameOrigin(const Url& a, const Url& b);
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/strings.h"
+#include "http/url.h"
 #include "llb/git_url.h"
 #include "session/secrets.h"
 #include "source/disk_room.h"
@@ -39,6 +40,14 @@ Status CheckRoom(const std::string& folder) {
   return ResourceExhausted("the disk is nearly full");
 }
 
+// git and ssh make other addresses of "127.1" or "0x7f000001" than is written there.
+Status CheckRemoteHost(const std::string& remote) {
+  const auto url = llb::ParseGitUrl(remote);
+  if (!url.ok()) return OkStatus();  // git says what is wrong
+  TRY_CTX(http::CheckHostName(url->host), "failed to fetch remote {}", RedactRemote(remote));
+  return OkStatus();
+}
+
 bool IsOneLine(std::string_view text) {
   return text.find_first_of(std::string_view("\r\n\0", 3)) == text.npos;
 }
@@ -47,6 +56,7 @@ bool IsOneLine(std::string_view text) {
 
 Result<std::unique_ptr<Git>> Git::Open(const Services& services, const llb::GitSource& spec,
                                        const progress::Activity& activity) {
+  TRY(CheckRemoteHost(spec.remote));
   std::unique_ptr<Git> git(new Git(services, spec, activity));
   // Short: names of sockets may not be long.
   std::error_code error;

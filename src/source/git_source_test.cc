@@ -98,6 +98,22 @@ TEST_F(GitSourceTest, AnUnreachableRemoteLeavesNothing) {
   EXPECT_THAT(file->Key({}, 0).error().ToString(), HasSubstr("'file' not allowed"));
 }
 
+// git and ssh would ask another address than the one that is written.
+TEST_F(GitSourceTest, ANumberIsNoHostUnlessItIsAnAddress) {
+  for (const char* remote : {"https://1/x.git", "http://0x7f000001:81/x.git",
+                             "https://u:p@127.1/x.git", "ssh://git@2130706433:22/x.git",
+                             "git@127.1:x.git", "git://0177.0.0.1/x.git", "https://%31/x.git"}) {
+    for (const char* ref : {"main", kCommit}) {
+      const llb::GitSource spec{.remote = remote, .ref = ref};
+      const SourcePtr source = Must(sources_->Make(spec, {}));
+      EXPECT_THAT(source->Fetch({}).error().ToString(), HasSubstr("no such host")) << remote;
+      EXPECT_THAT(source->Fetch({}).error().ToString(), testing::Not(HasSubstr("u:p@"))) << remote;
+      const auto meta = sources_->ResolveGit({}, spec, /*objects=*/true, nullptr);
+      EXPECT_THAT(meta.error().ToString(), HasSubstr("no such host")) << remote;
+    }
+  }
+}
+
 TEST_F(GitSourceTest, WhatIsNotServedIsRefusedByName) {
   for (const char* name : {"git.bundle", "git.checkoutbundle", "git.sig.pubkey"}) {
     llb::GitSource spec = Remote("main");
