@@ -172,6 +172,11 @@ TEST(DefinitionTest, ValidatesExec) {
   exec.set_security(static_cast<pb::SecurityMode>(42));
   EXPECT_EQ(Validate(op).error().message(), "invalid security mode 42");
   exec.clear_security();
+  exec.mutable_meta()->add_ulimit()->set_name("NOFILE");
+  EXPECT_TRUE(Validate(op).ok());
+  exec.mutable_meta()->mutable_ulimit(0)->set_name("nonsense");
+  EXPECT_EQ(Validate(op).error().message(), "invalid exec op with unknown ulimit \"nonsense\"");
+  exec.mutable_meta()->clear_ulimit();
   exec.add_mounts()->set_dest("/m");
   exec.mutable_mounts(1)->set_mounttype(static_cast<pb::MountType>(77));
   EXPECT_EQ(Validate(op).error().message(), "invalid mount type 77 of \"/m\"");

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/lists.h"
 #include "base/strings.h"
 #include "llb/definition.h"
 #include "llb/indices.h"
@@ -19,6 +20,20 @@ Status CheckNoZeroByte(const Texts& texts, std::string_view what) {
   for (const std::string& text : texts)
     if (text.find('\0') != std::string::npos)
       return Unknown("invalid {} {}: zero byte", what, Quoted(text, 64));
+  return OkStatus();
+}
+
+// The limits that runtimes know.
+constexpr std::array<std::string_view, 16> kUlimits = {
+    "as",   "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue",
+    "nice", "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
+
+// A runtime that does not know one ends as the process would: with an exit code.
+Status CheckUlimits(const pb::Meta& meta) {
+  for (const pb::Ulimit& limit : meta.ulimit()) {
+    if (Contains(kUlimits, ToLower(limit.name()))) continue;
+    return Unknown("invalid exec op with unknown ulimit {}", Quoted(limit.name(), 64));
+  }
   return OkStatus();
 }
 
@@ -79,6 +94,7 @@ Status ValidateExec(const pb::Op& op) {
                               [](const pb::Mount& mount) { return mount.dest() == "/"; });
   if (!has_root) return Unknown("invalid exec op with no rootfs");
   TRY(CheckExecEnums(exec));
+  TRY(CheckUlimits(exec.meta()));
   TRY(CheckExecTexts(exec));
   for (const pb::Mount& mount : exec.mounts()) {
     if (mount.dest() == "/" && mount.mounttype() != pb::BIND)
