@@ -74,3 +74,12 @@ OUTPUTS = {
 def test_output(build, tmp_path, serves_on, name):
     output, said = OUTPUTS[name]
     failure.check(build(failure.GOOD, outputs=[output.format(tmp_path / "x")], check=False), said)
+
+
+LARGE = "# " + "x" * (17 << 20) + "\n"
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.dockerignore", ".dockerignore"])
+def test_files_that_no_message_could_hold(build, serves_on, name):
+    files = {"Dockerfile": "FROM base\nCOPY . /x\n", name: LARGE + "FROM base\n"}
+    failure.check(build(files, check=False), f"{name} exceeds maximum allowed size of 16777216 bytes")
