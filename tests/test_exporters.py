@@ -1,6 +1,8 @@
 """Every output and attribute: what becomes of a result's bytes, media types, annotations, names and times."""
 
+import concurrent.futures
 import contextlib
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -408,6 +410,34 @@ def test_platforms_in_one_tree(build_by, tmp_path):
     files["Dockerfile"] = "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /same\n"
     done = build_by(files, outputs=outputs[:1], platform="linux/amd64,linux/arm64", check=False)
     assert done.returncode != 0 and "cannot overwrite same from linux/amd64 with linux/arm64" in done.stderr
+
+
+@by(["buildctl", "kiln"])
+def test_exports_into_one_place_at_the_same_time(build_by, tmp_path):
+    files = {f"in/{number}": f"{number}" * 100_000 for number in range(40)}
+    request = build_by.request({"Dockerfile": "FROM scratch\nCOPY in /\n", **files})
+    folder = build_by.out
+    request.outputs = [f"type=local,dest={folder}", f"type=tar,dest={tmp_path}/one.tar"]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            list(pool.map(build_by.client.build, [request] * 4))
+    assert {path.name for path in folder.iterdir()} == {str(number) for number in range(40)}
+    assert {path.stat().st_size for path in folder.iterdir()} == {100_000, 200_000}
+    with tarfile.open(tmp_path / "one.tar") as archive:
+        assert len(archive.getnames()) == 40
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("one.tar.")]
+
+
+@by(["kiln"])  # buildctl's own writers are in each other's way
+def test_images_into_one_layout_at_the_same_time(build_by, tmp_path):
+    request = build_by.request({"Dockerfile": "FROM scratch\nCOPY in /\n", "in": "x"})
+    names = [f"example.com/made:{number}" for number in range(8)]
+    outputs = [f"type=oci,tar=false,name={name},dest={tmp_path}/layout" for name in names]
+    requests = [dataclasses.replace(request, outputs=[output]) for output in outputs]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(build_by.client.build, requests))
+    index = json.loads((tmp_path / "layout/index.json").read_text())
+    assert sorted(entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]) == names
 
 
 @by(["buildctl"])

@@ -1,6 +1,10 @@
 #include "client/layout_output.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include <algorithm>
+#include <cerrno>
 
 #include "base/fd.h"
 #include "base/strings.h"
@@ -30,6 +34,18 @@ void PutNamed(oci::Index& index, oci::Descriptor descriptor, const std::string& 
   index.manifests.push_back(std::move(descriptor));
 }
 
+// The index is read and written by one at a time, until the descriptor is closed. What is locked is
+// a folder of the layout's own, not the one that its user may have locked around the build.
+Result<Fd> LockIndex(const std::string& folder) {
+  TRY_ASSIGN(Fd blobs, OpenFile(folder + "/blobs", O_RDONLY | O_DIRECTORY));
+  int locked = 0;
+  do {
+    locked = flock(blobs.get(), LOCK_EX);
+  } while (locked != 0 && errno == EINTR);
+  // Some network file systems have no locks: as without.
+  return blobs;
+}
+
 }  // namespace
 
 std::string LayoutDest(const std::vector<Output>& outputs) {
@@ -46,6 +62,7 @@ Status NameInLayout(const std::string& folder, const std::map<std::string, std::
   if (!text) return Internal("the daemon did not say which image it wrote to {}", folder);
   TRY_ASSIGN(const oci::Descriptor descriptor, oci::DecodeDescriptor(*text));
   const std::string index_file = folder + "/" + std::string(oci::kLayoutIndexFile);
+  TRY_ASSIGN(const Fd lock, LockIndex(folder));
   oci::Index index;
   index.media_type = oci::kOciIndex;
   if (const auto old = ReadFile(index_file, oci::kMaxManifestBytes); old.ok()) {

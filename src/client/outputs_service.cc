@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "client/made_dirs.h"
 #include "client/services.h"
+#include "filesync/destination.h"
 #include "filesync/receiver.h"
 #include "rpc/metadata.h"
 #include "rpc/status.h"
@@ -51,7 +52,8 @@ class BufferPackets final : public filesync::PacketStream {
   Stream* stream_;
 };
 
-// What the daemon did not list goes. Links are not followed.
+// What the daemon did not list goes, but for what another export into the folder is making. Links
+// are not followed.
 Status RemoveOthers(const std::string& dest, const std::vector<filesync::Entry>& entries) {
   std::unordered_set<std::string> listed;
   for (const filesync::Entry& entry : entries) listed.insert(entry.path);
@@ -60,6 +62,7 @@ Status RemoveOthers(const std::string& dest, const std::vector<filesync::Entry>&
   auto it = std::filesystem::recursive_directory_iterator(dest, error);
   for (; !error && it != std::filesystem::recursive_directory_iterator(); it.increment(error)) {
     if (listed.contains(it->path().lexically_relative(dest).string())) continue;
+    if (filesync::IsTemporaryName(it->path().filename().string())) continue;
     others.push_back(it->path());
     it.disable_recursion_pending();
   }

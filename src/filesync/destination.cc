@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -12,6 +13,7 @@
 #include <cerrno>
 #include <functional>
 
+#include "base/ids.h"
 #include "base/strings.h"
 #include "sys/file_info.h"
 
@@ -19,6 +21,8 @@ namespace kiln::filesync {
 namespace {
 
 constexpr size_t kMaxOpenDirs = 256;
+constexpr std::string_view kTemporaryPrefix = ".kiln-";
+constexpr size_t kHashDigits = 16;
 
 std::array<timespec, 2> Times(const Entry& entry) {
   constexpr int64_t kSecond = 1'000'000'000;
@@ -45,16 +49,17 @@ Result<Fd> OpenBeneath(int root, const std::string& path) {
 
 }  // namespace
 
-std::string TemporaryName(std::string_view path) {
-  // Unique within a directory per transfer: one entry, one name.
-  return fmt::format(".kiln-{:016x}", std::hash<std::string_view>()(path));
+bool IsTemporaryName(std::string_view name) {
+  if (!name.starts_with(kTemporaryPrefix)) return false;
+  const std::string_view hash = name.substr(kTemporaryPrefix.size(), kHashDigits);
+  return hash.size() == kHashDigits &&
+         hash.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 int MakeTemporary(int dir, const std::string& name, const std::function<int()>& make) {
   const int made = make();
   if (made >= 0 || errno != EEXIST) return made;
-  // No two entries of a directory have the same name of this kind: a transfer that was killed left
-  // it.
+  // No other transfer that runs makes this name: one that was killed left it.
   if (unlinkat(dir, name.c_str(), 0) != 0) return -1;
   return make();
 }
@@ -69,6 +74,17 @@ Status SetMetadata(int fd, const Entry& entry) {
   if (futimens(fd, Times(entry).data()) != 0)
     return ErrnoError(errno, "set times of {}", Quoted(entry.path));
   return OkStatus();
+}
+
+Destination::Destination(int root) : root_(root), alone_(flock(root, LOCK_EX | LOCK_NB) == 0) {}
+
+// Who has the folder alone takes the same name each time, so that a later transfer finds and
+// replaces what one that was killed has left.
+std::string Destination::TemporaryName(std::string_view path) const {
+  std::string name =
+      fmt::format("{}{:0{}x}", kTemporaryPrefix, std::hash<std::string_view>()(path), kHashDigits);
+  if (!alone_) name.append("-").append(NewId());
+  return name;
 }
 
 Result<Destination::Dir> Destination::OpenDir(std::string_view path) {
@@ -87,6 +103,7 @@ Result<Destination::Place> Destination::PlaceOf(std::string_view path) {
   Place place;
   TRY_ASSIGN(place.dir, OpenDir(top ? std::string_view() : path.substr(0, slash)));
   place.name = top ? path : path.substr(slash + 1);
+  place.temporary = TemporaryName(path);
   return place;
 }
 
@@ -114,59 +131,62 @@ Status Destination::MakeDir(const Entry& entry) {
   return ErrnoError(errno, "mkdir {}", Quoted(entry.path));
 }
 
-Status Destination::SetSpecialMetadata(const Place& place, const std::string& name,
-                                       const Entry& entry) {
+Status Destination::SetSpecialMetadata(const Place& place, const Entry& entry) {
   const int dir = place.dir->get();
-  if (fchownat(dir, name.c_str(), entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+  const char* const name = place.temporary.c_str();
+  if (fchownat(dir, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) {
     return ErrnoError(errno, "chown {}", Quoted(entry.path));
   }
   const std::string proc_path = fmt::format("/proc/self/fd/{}/{}", dir, name);
   for (const auto& [key, value] : entry.xattrs) {
     (void)lsetxattr(proc_path.c_str(), key.c_str(), value.data(), value.size(), 0);
   }
-  if (!entry.IsSymlink() && fchmodat(dir, name.c_str(), entry.mode & 07777, 0) != 0) {
+  if (!entry.IsSymlink() && fchmodat(dir, name, entry.mode & 07777, 0) != 0) {
     return ErrnoError(errno, "chmod {}", Quoted(entry.path));
   }
-  if (utimensat(dir, name.c_str(), Times(entry).data(), AT_SYMLINK_NOFOLLOW) != 0) {
+  if (utimensat(dir, name, Times(entry).data(), AT_SYMLINK_NOFOLLOW) != 0) {
     return ErrnoError(errno, "set times of {}", Quoted(entry.path));
   }
   return OkStatus();
 }
 
+Status MoveToPlace(const Destination::Place& place, std::string_view path) {
+  const int dir = place.dir->get();
+  if (renameat(dir, place.temporary.c_str(), dir, place.name.c_str()) == 0) return OkStatus();
+  return ErrnoError(errno, "rename {}", Quoted(path));
+}
+
 Status Destination::MakeSpecial(const Entry& entry) {
   TRY_ASSIGN(const Place place, PlaceOf(entry.path));
   const int dir = place.dir->get();
-  const std::string temporary = TemporaryName(entry.path);
-  const int made = MakeTemporary(dir, temporary, [&] {
-    return entry.IsSymlink() ? symlinkat(entry.linkname.c_str(), dir, temporary.c_str())
-                             : mknodat(dir, temporary.c_str(), (entry.mode & S_IFMT) | 0600,
+  const char* const temporary = place.temporary.c_str();
+  const int made = MakeTemporary(dir, place.temporary, [&] {
+    return entry.IsSymlink() ? symlinkat(entry.linkname.c_str(), dir, temporary)
+                             : mknodat(dir, temporary, (entry.mode & S_IFMT) | 0600,
                                        makedev(entry.devmajor, entry.devminor));
   });
   if (made != 0) return ErrnoError(errno, "create {}", Quoted(entry.path));
-  TRY(SetSpecialMetadata(place, temporary, entry));
-  if (renameat(dir, temporary.c_str(), dir, place.name.c_str()) != 0) {
-    return ErrnoError(errno, "rename {}", Quoted(entry.path));
-  }
-  return OkStatus();
+  Status moved = SetSpecialMetadata(place, entry);
+  if (moved.ok()) moved = MoveToPlace(place, entry.path);
+  if (!moved.ok()) unlinkat(dir, temporary, 0);
+  return moved;
 }
 
 Status Destination::MakeLink(const Entry& entry, std::string_view target) {
   TRY_ASSIGN(const Place from, PlaceOf(target));
   TRY_ASSIGN(const Place place, PlaceOf(entry.path));
-  const std::string temporary = TemporaryName(entry.path);
   const int dir = place.dir->get();
-  const int made = MakeTemporary(dir, temporary, [&] {
-    return linkat(from.dir->get(), from.name.c_str(), dir, temporary.c_str(), 0);
+  const char* const temporary = place.temporary.c_str();
+  const int made = MakeTemporary(dir, place.temporary, [&] {
+    return linkat(from.dir->get(), from.name.c_str(), dir, temporary, 0);
   });
   if (made != 0) {
     return ErrnoError(errno, "link {} to {}", Quoted(entry.path), Quoted(target));
   }
-  if (renameat(dir, temporary.c_str(), dir, place.name.c_str()) != 0) {
-    return ErrnoError(errno, "rename {}", Quoted(entry.path));
-  }
+  Status moved = MoveToPlace(place, entry.path);
   // Renaming one name of an inode over another does nothing and leaves the first.
-  unlinkat(dir, temporary.c_str(), 0);
-  return OkStatus();
+  unlinkat(dir, temporary, 0);
+  return moved;
 }
 
 Status Destination::SetDirMetadata(const Entry& entry) {

@@ -20,10 +20,12 @@ class Destination {
   struct Place {
     Dir dir;
     std::string name;
+    std::string temporary;  // beside it, for what is then moved there
   };
 
-  // Does not own `root`.
-  explicit Destination(int root) : root_(root) {}
+  // Does not own `root`. Locks it (flock) where no other transfer has: as long as the caller keeps
+  // it open, others take temporary names that no one else takes.
+  explicit Destination(int root);
 
   // The directory that holds `path`, and the last component.
   Result<Place> PlaceOf(std::string_view path);
@@ -43,18 +45,21 @@ class Destination {
   Status SetDirMetadata(const Entry& entry);
 
  private:
-  Status SetSpecialMetadata(const Place& place, const std::string& name, const Entry& entry);
+  Status SetSpecialMetadata(const Place& place, const Entry& entry);
+  std::string TemporaryName(std::string_view path) const;
 
   const int root_;
+  const bool alone_;
   std::unordered_map<std::string, Dir> dirs_;
 };
 
-// The name under which an entry is made before it is moved to its place: the same each time, so
-// that a later transfer finds and replaces what one that was killed has left.
-std::string TemporaryName(std::string_view path);
+// Whether an entry may be being made under this name, by whichever transfer.
+bool IsTemporaryName(std::string_view name);
 // Calls `make`, which makes `name` in `dir` and returns -1 with an errno if it cannot. Where that
 // is because of a leftover, once more without it.
 int MakeTemporary(int dir, const std::string& name, const std::function<int()>& make);
+// Moves what was made under the temporary name.
+Status MoveToPlace(const Destination::Place& place, std::string_view path);
 // Owner, xattrs, mode and times of an open file or directory.
 Status SetMetadata(int fd, const Entry& entry);
 

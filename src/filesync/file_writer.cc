@@ -31,32 +31,34 @@ struct FileWriter::File {
   uint32_t id = 0;
   Entry entry;
   Destination::Place place;
-  bool replaces = false;
-  std::string waiting;  // reader's side: pieces not yet posted
+  bool replaces = false;  // something may be there
+  std::string waiting;    // reader's side: pieces not yet posted
 
   // Writer's side.
   Fd fd;
-  std::string name;  // under which it is being written
+  bool is_beside = false;  // there is something under the temporary name
   int64_t written = 0;
   std::unique_ptr<EntryHasher> hasher;
 
+  ~File() {
+    if (is_beside) unlinkat(place.dir->get(), place.temporary.c_str(), 0);
+  }
   Status Create();
   Status Finish();
 };
 
 Status FileWriter::File::Create() {
   constexpr int kFlags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC;
+  const int dir = place.dir->get();
   if (!replaces) {
-    name = place.name;
-    fd = Fd(openat(place.dir->get(), name.c_str(), kFlags, 0600));
+    fd = Fd(openat(dir, place.name.c_str(), kFlags, 0600));
     if (fd) return OkStatus();
     if (errno != EEXIST) return ErrnoError(errno, "create {}", Quoted(entry.path));
   }
-  replaces = true;
-  name = TemporaryName(entry.path);
-  const int dir = place.dir->get();
+  const std::string& name = place.temporary;
   fd = Fd(MakeTemporary(dir, name, [&] { return openat(dir, name.c_str(), kFlags, 0600); }));
   if (!fd) return ErrnoError(errno, "create {}", Quoted(entry.path));
+  is_beside = true;
   return OkStatus();
 }
 
@@ -68,11 +70,9 @@ Status FileWriter::File::Finish() {
   }
   TRY(SetMetadata(fd.get(), entry));
   fd.Reset();
-  if (!replaces) return OkStatus();
-  const int dir = place.dir->get();
-  if (renameat(dir, name.c_str(), dir, place.name.c_str()) != 0) {
-    return ErrnoError(errno, "rename {}", Quoted(entry.path));
-  }
+  if (!is_beside) return OkStatus();
+  TRY(MoveToPlace(place, entry.path));
+  is_beside = false;
   return OkStatus();
 }
 

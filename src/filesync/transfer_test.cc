@@ -36,6 +36,11 @@ void Put(const fs::path& path, std::string_view text) { std::ofstream(path) << t
 
 std::string Get(const fs::path& path) { return ReadFile(path).value(); }
 
+size_t NamesIn(const fs::path& dir) {
+  const auto count = std::distance(fs::directory_iterator(dir), fs::directory_iterator());
+  return static_cast<size_t>(count);
+}
+
 class TransferTest : public testing::Test {
  protected:
   Result<ReceiveReport> Transfer(ReceiveOptions options = {}, FolderOptions filter = {}) {
@@ -214,22 +219,23 @@ TEST_F(TransferTest, MergingRemovesOnlyWhatIsInTheWay) {
   EXPECT_TRUE(fs::is_directory(to_.path() / "dir") && fs::is_directory(to_.path() / "both/old"));
 }
 
-// A transfer that was killed leaves files under the names that this one makes its own under.
+// A transfer that was killed leaves files under the names that the next one takes.
 TEST_F(TransferTest, ReplacesWhatAKilledTransferHasLeft) {
-  for (const char* name : {"file", "empty", "link", "linked"}) Put(to_.path() / name, "old");
+  for (const char* name : {"file", "empty", "link", "linked"}) {
+    Put(to_.path() / name, "old");
+    Put(to_.path() / Destination(to_.Open().get()).PlaceOf(name)->temporary, "half");
+  }
   Put(from_.path() / "file", "new");
   Put(from_.path() / "empty", "");
   fs::create_symlink("file", from_.path() / "link");
   fs::create_hard_link(from_.path() / "file", from_.path() / "linked");
-  for (const char* name : {"file", "empty", "link", "linked"})
-    Put(to_.path() / TemporaryName(name), "half");
   const auto report = Transfer({.merge = true});
   ASSERT_TRUE(report.ok()) << report.error().ToString();
   EXPECT_EQ(Get(to_.path() / "file"), "new");
   EXPECT_EQ(Get(to_.path() / "empty"), "");
   EXPECT_EQ(Get(to_.path() / "linked"), "new");
   EXPECT_TRUE(fs::is_symlink(to_.path() / "link"));
-  EXPECT_EQ(std::distance(fs::directory_iterator(to_.path()), fs::directory_iterator()), 4);
+  EXPECT_EQ(NamesIn(to_.path()), 4U);
 }
 
 TEST_F(TransferTest, NeverWritesThroughAnOldHardLink) {
@@ -388,6 +394,81 @@ class HostileSenderTest : public TransferTest {
   static constexpr uint32_t kDir = 0x80000000 | 0755;
   static constexpr uint32_t kLink = 0x08000000 | 0777;
 };
+
+// Transfers that go on at the same time into one folder.
+class SharedFolderTest : public HostileSenderTest {
+ protected:
+  struct Export {
+    std::unique_ptr<PacketStream> ours, theirs;
+    std::thread receiver;
+    std::optional<Result<ReceiveReport>> report;
+  };
+  static constexpr int64_t kHalf = 300'000;  // more than is gathered before a file is made
+
+  // Lists a link and a file, and sends half of the file; returns when that is being written.
+  void Begin(Export& to) {
+    std::tie(to.ours, to.theirs) = MakePacketPipe();
+    to.receiver = std::thread([this, &to] {
+      const Fd root = to_.Open();
+      to.report = ReceiveTree(activity_, *to.ours, root.get(), {.merge = true});
+    });
+    const size_t names = TemporaryNames();
+    to.theirs->Write(Stat("file", kFile, 2 * kHalf), false);
+    to.theirs->Write(Stat("link", kLink, 0, "nowhere"), false);
+    to.theirs->Write(Packet(), false);
+    to.theirs->Write(Data(0, std::string(kHalf, 'a')), false);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (TemporaryNames() == names && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::yield();
+  }
+
+  void SendRest(Export& to) {
+    to.theirs->Write(Data(0, std::string(kHalf, 'b')), false);
+    to.theirs->Write(Data(0, ""), false);
+    to.theirs->Write(OfType(Packet::PACKET_FIN), false);
+    End(to);
+  }
+
+  void End(Export& to) {
+    to.theirs->CloseWrites();
+    to.receiver.join();
+  }
+
+  // Of files: a link has its own for a moment only.
+  size_t TemporaryNames() const {
+    size_t count = 0;
+    for (const auto& entry : fs::directory_iterator(to_.path())) {
+      if (entry.is_regular_file() && IsTemporaryName(entry.path().filename().string())) ++count;
+    }
+    return count;
+  }
+};
+
+TEST_F(SharedFolderTest, BothEndWellAndLeaveNothingBehind) {
+  Export first;
+  Export second;
+  Begin(first);
+  Begin(second);
+  SendRest(first);
+  SendRest(second);
+  for (const Export* each : {&first, &second})
+    EXPECT_TRUE(each->report->ok()) << each->report->error().ToString();
+  EXPECT_EQ(Get(to_.path() / "file"), std::string(kHalf, 'a') + std::string(kHalf, 'b'));
+  EXPECT_TRUE(fs::is_symlink(to_.path() / "link"));
+  EXPECT_EQ(NamesIn(to_.path()), 2U);
+}
+
+TEST_F(SharedFolderTest, OneThatFailsTakesNothingOfTheOther) {
+  Export first;
+  Export second;
+  Begin(first);
+  Begin(second);
+  End(first);  // in the middle of the file
+  EXPECT_FALSE(first.report->ok());
+  SendRest(second);
+  EXPECT_TRUE(second.report->ok()) << second.report->error().ToString();
+  EXPECT_EQ(NamesIn(to_.path()), 2U);
+}
 
 TEST_F(HostileSenderTest, BadPathsAreRefused) {
   for (const char* path : {"", "/etc", "..", "../x", "a/../b", "a//b", "a/", ".", "./a", "a/."}) {
