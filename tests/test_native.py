@@ -76,3 +76,18 @@ def test_nothing_is_stacked_or_linked(build, daemon):
     build({"Dockerfile": SEES_NO_OVERLAY})
     assert "overlay" not in build.read("mounts")
     assert not [mount for mount in hoststate.HostState.take().mounts if str(daemon.root) in mount]
+
+
+KEEPS_LINKS = """\
+FROM base
+COPY in /in
+RUN touch /other
+RUN stat -c %h /in/1 /in/2 /in/3 >/seen
+"""
+
+
+def test_steps_keep_links_that_they_do_not_touch(build):
+    request = build.request({"Dockerfile": KEEPS_LINKS, "in/1": "1\n", "in/2": "2\n"})
+    (request.context / "in/3").hardlink_to(request.context / "in/1")
+    build.client.build(request)
+    assert build.read("seen").split() == ["2", "1", "2"]

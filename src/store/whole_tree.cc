@@ -48,7 +48,7 @@ Result<std::unique_ptr<WholeTree>> WholeTree::Make(const progress::Activity& act
 Status WholeTree::Remember() {
   TRY_ASSIGN(const sys::RootedPath root, sys::RootedPath::Open(directory_));
   return sys::Walk(root, "", [&](const sys::WalkEntry& entry) -> Result<sys::WalkNext> {
-    made_[entry.info.ino] = {"/" + entry.path, entry.info.ctime};
+    made_["/" + entry.path] = {entry.info.ino, entry.info.ctime};
     return sys::WalkNext::kContinue;
   });
 }
@@ -72,8 +72,8 @@ Status WholeTree::WriteChanges(const progress::Activity& activity, const TreeVie
   DifferenceRules rules;
   rules.exact = true;
   rules.is_untouched = [&](const TreeEntry& entry) {
-    const auto made = made_.find(entry.node->ino);
-    if (made == made_.end() || made->second.path != entry.path) return false;
+    const auto made = made_.find(entry.path);
+    if (made == made_.end() || made->second.inode != entry.node->ino) return false;
     const size_t slash = entry.path.rfind('/');
     const std::string dir = entry.path.substr(0, slash);
     if (!parent.valid() || dir != parent_path) {

@@ -34,12 +34,12 @@ class WholeTree {
   Status Remember();
 
   struct Mark {
-    std::string path;  // as TreeEntry has it
+    uint64_t inode = 0;
     WallTime changed;
   };
   const std::string directory_;
   const sys::Privileges privileges_;
-  std::unordered_map<uint64_t, Mark> made_;  // by inode; of several names the last one walked
+  std::unordered_map<std::string, Mark> made_;  // by path, as TreeEntry has it
 };
 
 }  // namespace kiln::store
