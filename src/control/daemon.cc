@@ -350,7 +350,7 @@ Status Daemon::Parts::OpenServices() {
   }
   TRY_ASSIGN(server,
              rpc::Server::Start({control.get(), bridge.get(), content.get(), &health, &trace},
-                                poller, {.pings = true}));
+                                poller, {.pings = rpc::Pings()}));
   return OkStatus();
 }
 

@@ -20,13 +20,6 @@ constexpr IntArgument kCommon[] = {
     {"grpc.http2.min_ping_interval_without_data_ms", 0},
 };
 
-// An answer may be stuck behind all that a slow network has been given to carry.
-constexpr IntArgument kPings[] = {
-    {GRPC_ARG_KEEPALIVE_TIME_MS, 60'000},
-    {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 120'000},
-    {GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1},
-};
-
 }  // namespace
 
 void ApplyLimits(grpc::ChannelArguments* args) {
@@ -49,9 +42,13 @@ void ApplyLimits(grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
 }
 
-void ApplyPings(grpc::ServerBuilder* builder) {
-  for (const IntArgument& argument : kPings)
-    builder->AddChannelArgument(argument.name, argument.value);
+void ApplyPings(const Pings& pings, grpc::ServerBuilder* builder) {
+  const auto set = [&](const char* name, std::chrono::milliseconds time) {
+    builder->AddChannelArgument(name, static_cast<int>(time.count()));
+  };
+  set(GRPC_ARG_KEEPALIVE_TIME_MS, pings.silence);
+  set(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, pings.patience);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
 }
 
 }  // namespace kiln::rpc

@@ -8,7 +8,6 @@
 
 #include "base/check.h"
 #include "rpc/library.h"
-#include "rpc/limits.h"
 #include "rpc/tunnel.h"
 
 namespace kiln::rpc {
@@ -19,7 +18,7 @@ Result<std::unique_ptr<Server>> Server::Start(const std::vector<grpc::Service*>&
   KeepLibrary();
   grpc::ServerBuilder builder;
   ApplyLimits(&builder);
-  if (options.pings) ApplyPings(&builder);
+  if (options.pings) ApplyPings(*options.pings, &builder);
   for (grpc::Service* service : services) builder.RegisterService(service);
   server->server_ = builder.BuildAndStart();
   if (!server->server_) return Internal("gRPC refused to start the server");

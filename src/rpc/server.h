@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "base/result.h"
 #include "rpc/acceptor.h"
 #include "rpc/address.h"
+#include "rpc/limits.h"
 #include "rpc/poller.h"
 #include "rpc/tls.h"
 
@@ -27,7 +29,7 @@ class Server {
   // `pings`: peers that are silent are asked whether they are there, and left if they do not answer
   // for minutes. Not over tunnels, where an answer may wait behind data that nobody takes yet.
   struct Options {
-    bool pings = false;
+    std::optional<Pings> pings;
   };
 
   // The services and `poller` outlive the server.
