@@ -5,6 +5,36 @@
 #include "solver/fault_plan.h"
 
 namespace kiln::solver {
+namespace {
+
+// More than that is searched through for too long at each event.
+constexpr size_t kMostKept = 1000;
+
+// What each takes in memory, near enough: itself and what it points to.
+size_t MemoryOf(const progress::VertexLog& log) { return sizeof log + log.data.size(); }
+
+size_t MemoryOf(const progress::Vertex& vertex) {
+  size_t bytes = sizeof vertex + vertex.inputs.size() * sizeof(Digest) + vertex.name.size() +
+                 vertex.error.size();
+  if (vertex.group) bytes += vertex.group->id.size() + vertex.group->name.size();
+  return bytes;
+}
+
+size_t MemoryOf(const progress::VertexStatus& status) {
+  return sizeof status + status.id.size() + status.name.size();
+}
+
+size_t MemoryOf(const progress::VertexWarning& warning) {
+  size_t bytes = sizeof warning + warning.short_text.size() + warning.url.size() +
+                 warning.ranges.size() * sizeof(progress::Range);
+  for (const std::string& line : warning.detail) bytes += sizeof line + line.size();
+  if (!warning.info) return bytes;
+  const progress::SourceInfo& info = *warning.info;
+  return bytes + info.filename.size() + info.data.size() + info.language.size() +
+         info.definition.size();
+}
+
+}  // namespace
 
 void FanOut::Set(std::vector<Target> targets, std::vector<std::string> sessions, WallTime now) {
   const MutexLock lock(mutex_);
@@ -92,19 +122,32 @@ void FanOut::Forward(const Event& event, void (progress::Sink::*method)(const Ev
   }
 }
 
+// What `same` finds is replaced, or goes where there is no room for the newer one: what is old is
+// not told as news.
+template <typename Event, typename IsSame>
+void FanOut::Keep(std::vector<Event>* kept, const Event& event, const IsSame& same) {
+  const size_t bytes = MemoryOf(event);
+  const auto known = std::find_if(kept->begin(), kept->end(), same);
+  if (known != kept->end()) kept_bytes_ -= MemoryOf(*known);
+  const bool fits = kept_bytes_ + bytes <= backlog_bytes_;
+  if (fits && known != kept->end()) {
+    *known = event;
+  } else if (known != kept->end()) {
+    kept->erase(known);
+  } else if (fits && kept->size() < kMostKept) {
+    kept->push_back(event);
+  } else {
+    return;
+  }
+  if (fits) kept_bytes_ += bytes;
+}
+
 void FanOut::OnVertex(const progress::Vertex& vertex) {
   const MutexLock lock(mutex_);
   if (finished_) return;
-  if (backlog_bytes_ > 0) {
-    const auto known =
-        std::find_if(vertices_.begin(), vertices_.end(), [&](const progress::Vertex& other) {
-          return other.digest == vertex.digest && other.started == vertex.started;
-        });
-    if (known != vertices_.end())
-      *known = vertex;
-    else if (vertices_.size() < 1000)
-      vertices_.push_back(vertex);
-  }
+  Keep(&vertices_, vertex, [&](const progress::Vertex& other) {
+    return other.digest == vertex.digest && other.started == vertex.started;
+  });
   std::set<uint64_t> told;
   for (const Target& target : targets_) {
     if (told.insert(target.job).second) target.events->sink().OnVertex(vertex);
@@ -114,25 +157,18 @@ void FanOut::OnVertex(const progress::Vertex& vertex) {
 void FanOut::OnStatus(const progress::VertexStatus& status) {
   const MutexLock lock(mutex_);
   if (finished_) return;
-  if (backlog_bytes_ > 0) {
-    const auto known =
-        std::find_if(statuses_.begin(), statuses_.end(), [&](const progress::VertexStatus& other) {
-          return other.vertex == status.vertex && other.id == status.id;
-        });
-    if (known != statuses_.end())
-      *known = status;
-    else if (statuses_.size() < 1000)
-      statuses_.push_back(status);
-  }
+  Keep(&statuses_, status, [&](const progress::VertexStatus& other) {
+    return other.vertex == status.vertex && other.id == status.id;
+  });
   Forward(status, &progress::Sink::OnStatus);
 }
 
 void FanOut::AddToBacklog(const progress::VertexLog& log) {
   if (backlog_bytes_ == 0) return;
   logs_.push_back(log);
-  log_bytes_ += log.data.size();
+  log_bytes_ += MemoryOf(log);
   while (log_bytes_ > backlog_bytes_) {
-    log_bytes_ -= logs_.front().data.size();
+    log_bytes_ -= MemoryOf(logs_.front());
     logs_.pop_front();
     ++logs_dropped_;
   }
@@ -174,7 +210,7 @@ void FanOut::OnKeptLog(const progress::VertexLog& log) {
 void FanOut::OnWarning(const progress::VertexWarning& warning) {
   const MutexLock lock(mutex_);
   if (finished_) return;
-  if (backlog_bytes_ > 0 && warnings_.size() < 1000) warnings_.push_back(warning);
+  Keep(&warnings_, warning, [](const progress::VertexWarning&) { return false; });
   Forward(warning, &progress::Sink::OnWarning);
 }
 

@@ -35,7 +35,8 @@ class FanOut final : public progress::Sink,
     }
   };
 
-  // With `backlog_bytes` == 0 nothing is kept.
+  // So much memory is taken at most by what is kept of output, and by what is kept of the rest.
+  // Where that is full, older output goes, and the rest is not kept. With 0 nothing is.
   FanOut(size_t backlog_bytes, const FaultPlan& faults)
       : backlog_bytes_(backlog_bytes), faults_(faults) {}
 
@@ -65,6 +66,8 @@ class FanOut final : public progress::Sink,
   };
   void Replay(const Target& target, Seen seen) REQUIRES(mutex_);
   void AddToBacklog(const progress::VertexLog& log) REQUIRES(mutex_);
+  template <typename Event, typename IsSame>
+  void Keep(std::vector<Event>* kept, const Event& event, const IsSame& same) REQUIRES(mutex_);
   template <typename Event>
   void Forward(const Event& event, void (progress::Sink::*method)(const Event&)) REQUIRES(mutex_);
 
@@ -82,6 +85,7 @@ class FanOut final : public progress::Sink,
   std::map<std::pair<uint64_t, Digest>, Seen> left_ GUARDED_BY(mutex_);
   std::vector<progress::VertexWarning> warnings_ GUARDED_BY(mutex_);
   size_t log_bytes_ GUARDED_BY(mutex_) = 0;
+  size_t kept_bytes_ GUARDED_BY(mutex_) = 0;  // of vertices, statuses and warnings
 };
 
 }  // namespace kiln::solver

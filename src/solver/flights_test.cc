@@ -140,6 +140,83 @@ TEST_F(FlightsTest, LateMemberGetsStartAndBacklog) {
   EXPECT_EQ(one.sink->logs.size(), 1u);
 }
 
+// Whatever a step's events are made of, what is kept of them takes no more memory than it may.
+TEST_F(FlightsTest, BacklogIsBoundedWhateverItConsistsOf) {
+  constexpr size_t kMany = 20'000;
+  const size_t limit = SolverOptions().backlog_bytes;
+  world_.outside.Hold("run step");
+  auto one = Start("one");
+  world_.Ask(one, "one");
+  progress::Sink& sink = *ops_["one"]->activity.sink;
+  for (size_t i = 0; i < kMany; ++i) {
+    progress::VertexLog log;
+    log.data = "x";
+    sink.OnLog(log);
+  }
+  for (size_t i = 0; i < 30; ++i) {
+    progress::VertexStatus status;
+    status.id = std::to_string(i);
+    status.name = std::string(limit / 50, 'n');
+    sink.OnStatus(status);
+    progress::VertexWarning warning;
+    warning.info.emplace().data = std::string(limit / 50, 'w');
+    sink.OnWarning(warning);
+  }
+  auto two = Start("two");
+  world_.Ask(two, "two");
+  ASSERT_FALSE(two.sink->logs.empty());
+  EXPECT_NE(two.sink->logs.front().data.find("earlier output"), std::string::npos);
+  EXPECT_GT(two.sink->logs.size(), limit / sizeof(progress::VertexLog) / 2);
+  EXPECT_LE(two.sink->logs.size(), limit / sizeof(progress::VertexLog));
+  EXPECT_GE(two.sink->statuses.size() + two.sink->warnings.size(), 40U);
+  EXPECT_LE(two.sink->statuses.size() + two.sink->warnings.size(), 50U);
+}
+
+// What is told about itself again needs no further room, and never stands as it was before.
+TEST_F(FlightsTest, BacklogHoldsTheNewestOfEachStatus) {
+  const size_t limit = SolverOptions().backlog_bytes;
+  world_.outside.Hold("run step");
+  auto one = Start("one");
+  world_.Ask(one, "one");
+  progress::VertexStatus status;
+  status.id = "layer";
+  status.name = std::string(limit / 3, 'n');
+  for (status.current = 1; status.current < 10; ++status.current)
+    ops_["one"]->activity.sink->OnStatus(status);
+  auto two = Start("two");
+  world_.Ask(two, "two");
+  ASSERT_EQ(two.sink->statuses.size(), 1U);
+  EXPECT_EQ(two.sink->statuses[0].current, 9);
+  status.name = std::string(2 * limit, 'n');
+  ops_["one"]->activity.sink->OnStatus(status);
+  auto three = Start("three");
+  world_.Ask(three, "three");
+  EXPECT_TRUE(three.sink->statuses.empty());
+}
+
+// The same step twice in one definition, as in two stages that begin alike.
+TEST_F(FlightsTest, DuplicatesWithinOneBuildShareOneRunAndAreBothShown) {
+  world_.outside.Hold("run step");
+  GraphBuilder graph = Twin("one", {.name = "step"});
+  FakeOpSpec again{.name = "step"};
+  again.inputs = {InputKey{}};
+  again.digests = {FakeDigest("the step")};
+  ops_["two"] = world_.NewOp(std::move(again));
+  graph.Add("two", ops_["two"], {{"S"}});
+  auto build = world_.NewBuild("build");
+  world_.Load(build, graph);
+  const auto first = world_.Ask(build, "one");
+  const auto second = world_.Ask(build, "two");
+  EXPECT_EQ(world_.Stats().flights, 1u);
+  world_.outside.Release("run step");
+  world_.Settle();
+  EXPECT_EQ(first->value(), "step(source())");
+  EXPECT_EQ((*first->result)->result(), (*second->result)->result());
+  EXPECT_EQ(ops_["one"]->runs + ops_["two"]->runs, 1);
+  for (const char* name : {"one", "two"})
+    EXPECT_EQ(build.sink->Story(name), (Story{"announce", "start", "done"})) << name;
+}
+
 TEST_F(FlightsTest, IgnoreCacheRunsAgainForEachBuildAndSavesItsResult) {
   int runs = 0;
   auto graph = [&] {

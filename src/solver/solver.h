@@ -28,8 +28,8 @@ struct SolverOptions {
   int max_nesting = 8;
   // How often one edge is worked out again because its data was lost before that is an error.
   int max_repairs = 8;
-  // Log bytes per run kept for builds that join it late; older ones are left out, with a line
-  // saying so.
+  // Memory per run for the output that is kept for builds that join it late, and as much for the
+  // other events; older output is left out, with a line saying so.
   size_t backlog_bytes = size_t{1} << 20;
   // Makes the unique part of local ids; null: NewId.
   std::function<std::string()> new_id;
