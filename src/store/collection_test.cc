@@ -172,6 +172,19 @@ TEST_F(StoreTest, ManyRecordsGoInFewTransactions) {
   EXPECT_EQ(Must(store_->DiskUsage({})).size(), 1U);
 }
 
+// A disk that is to have room again is asked after every few records how much it has.
+TEST_F(StoreTest, RecordsGoInSmallStepsWhereRoomIsWanted) {
+  SnapshotRef top;
+  for (int i = 0; i < 250; ++i) top = CommitFiles(*store_, top, Files{});
+  std::vector<size_t> told;
+  store_->OnCollected([&](std::span<const std::string> ids) { told.push_back(ids.size()); });
+  top = SnapshotRef();
+  PruneRule rule = Everything();
+  rule.min_free_bytes = uint64_t{1} << 60;  // more than any disk has
+  Must(store_->Prune(Activity(), std::span(&rule, 1), nullptr));
+  EXPECT_EQ(told, (std::vector<size_t>{100, 100, 50}));
+}
+
 // With no room left even for a name in trash/, or none to be had there.
 TEST_F(StoreTest, WhatCannotBeMovedIsRemovedWhereItIs) {
   CommitFiles(*store_, {}, Files{{"/a", "1"}});

@@ -1,7 +1,11 @@
 #include "store/janitor.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <filesystem>
+#include <thread>
 
 #include "store/testing/files.h"
 #include "sys/testing/test_spawner.h"
@@ -26,6 +30,37 @@ TEST(JanitorTest, SyncsWhileThereIsMuchToDelete) {
   janitor->Drain();
   EXPECT_EQ(left_at_sync, 1);
   EXPECT_NE(access(doomed.front().c_str(), F_OK), 0);
+}
+
+// Wherever in a tree the many files are: the daemon's end does not wait for them, and the next
+// start has the rest.
+TEST(JanitorTest, EndsInTheMiddleOfALargeTree) {
+  constexpr nlink_t kFolders = 400;
+  for (const std::string below : {"", "/fs/a/b/c/d"}) {
+    const sys::TempDir temp;
+    const std::string tree = temp / "1";
+    const std::string large = tree + below;
+    std::filesystem::create_directories(large);
+    for (nlink_t d = 0; d < kFolders; ++d) {
+      const std::string folder = large + "/" + std::to_string(d);
+      MakeDirectory(folder);
+      for (int f = 0; f < 25; ++f) MakeFile(folder + "/" + std::to_string(f), "");
+    }
+    const auto folders = [&] {
+      struct stat info{};
+      return stat(large.c_str(), &info) == 0 ? info.st_nlink - 2 : 0;
+    };
+    ASSERT_EQ(folders(), kFolders);
+    auto janitor = Must(Janitor::Start([] {}, std::chrono::milliseconds(0)));
+    janitor->Delete(tree);
+    while (folders() == kFolders) std::this_thread::yield();
+    janitor.reset();
+    EXPECT_GT(folders(), 0U) << below;
+    janitor = Must(Janitor::Start([] {}, std::chrono::milliseconds(0)));
+    janitor->Delete(tree);
+    janitor->Drain();
+    EXPECT_NE(access(tree.c_str(), F_OK), 0) << below;
+  }
 }
 
 }  // namespace
