@@ -45,7 +45,7 @@ void JobTable::End(const LiveJobPtr& job) {
   job->progress->Close();
   ended_.NotifyAll();
   Notify();
-  loop_.PostAfter(kJobLinger, [this, job] { Forget(job); });
+  loop_.PostAfter(kJobLinger, [this, job]() mutable { Forget(std::move(job)); });
 }
 
 void JobTable::Answered(const LiveJobPtr& job) {
@@ -58,13 +58,14 @@ void JobTable::Answered(const LiveJobPtr& job) {
   });
 }
 
-void JobTable::Forget(const LiveJobPtr& job) {
+void JobTable::Forget(LiveJobPtr job) {
   {
     MutexLock lock(mutex_);
     if (FindLocked(job) != nullptr) jobs_.erase(job->ref);
     if (!jobs_.empty()) return;
   }
-  idle_();
+  job.reset();  // what the build needed can be given back only once it is free
+  loop_.Post(idle_);
 }
 
 std::optional<Result<LiveJobPtr>> JobTable::AnswerLocked(const Waiter& waiter) const {

@@ -69,7 +69,8 @@ class JobTable {
   void CancelAll(const Error& reason);
   // From now on Add refuses with this.
   void Refuse(Error reason);
-  // Runs `idle` on the loop whenever the last job has been forgotten. Before the first Add.
+  // Runs `idle` on the loop whenever the last job has been forgotten and freed. Before the first
+  // Add.
   void OnIdle(std::function<void()> idle) { idle_ = std::move(idle); }
   // Blocks until no job is active or the time is over; whether none is.
   bool WaitIdle(std::chrono::nanoseconds limit) const;
@@ -95,7 +96,7 @@ class JobTable {
   // Of this very job; null if its ref has been forgotten.
   Entry* FindLocked(const LiveJobPtr& job) REQUIRES(mutex_);
   void Notify() EXCLUDES(mutex_);
-  void Forget(const LiveJobPtr& job) EXCLUDES(mutex_);
+  void Forget(LiveJobPtr job) EXCLUDES(mutex_);
 
   TaskQueue& loop_;
   const Clock& clock_;

@@ -167,6 +167,26 @@ TEST(JobTableTest, WaitersGetLateJobsAndRefsStayTaken) {
   EXPECT_EQ(got, "no such job never");
 }
 
+TEST(JobTableTest, IsIdleOnceWhatTheLastJobHeldIsFree) {
+  ManualQueue loop;
+  FakeClock clock;
+  JobTable table(loop, clock);
+  std::weak_ptr<ProgressTable> progress;
+  int idle = 0;
+  table.OnIdle([&] {
+    ++idle;
+    EXPECT_TRUE(progress.expired());
+  });
+  for (const char* ref : {"a", "b"}) {
+    LiveJobPtr job = *table.Add(ref);
+    progress = job->progress;
+    table.End(job);
+  }
+  loop.Advance(kJobLinger);
+  loop.RunAll();
+  EXPECT_EQ(idle, 1);
+}
+
 TEST_F(ProgressTableTest, KeepsForOneWhatTheOthersDoNotSee) {
   int flushed = 0;
   const auto keeper = table_->NewKeeper([] {}, [&] { ++flushed; });
