@@ -3,13 +3,13 @@
 #include <sys/stat.h>
 
 #include <cstdio>
-#include <map>
 #include <utility>
 
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/strings.h"
 #include "cachedb/check.h"
+#include "cachedb/latest.h"
 #include "cachedb/snapshot_result.h"
 #include "cachedb/tables.h"
 #include "store/large_cache.h"
@@ -17,8 +17,6 @@
 
 namespace kiln::cachedb {
 namespace {
-
-constexpr size_t kMaxLatest = 20000;
 
 Result<std::unique_ptr<store::SqliteConnection>> OpenChecked(const std::string& path) {
   TRY_ASSIGN(auto db, store::SqliteConnection::Open(path));
@@ -78,17 +76,11 @@ struct CacheDb::State {
   };
   std::vector<PendingAssert> asserts;
 
-  // The child asserted last for an op's digest and output, by this process.
-  struct Latest {
-    solver::KeyId child;
-    int64_t seq = 0;
-  };
-  std::map<std::pair<solver::KeyDigest, int>, Latest> latest;
+  LatestChildren latest;
 
   void NoteLatest(const std::vector<solver::Link>& links, int64_t seq) {
-    if (latest.size() > kMaxLatest) latest.clear();
     for (const auto& link : links)
-      latest[{link.tuple.digest, link.tuple.output}] = {link.child, seq};
+      latest.Note(link.tuple.digest, link.tuple.output, link.child, seq);
   }
 
   // Whether asserting the links again would change nothing that counts: no other child of the same
@@ -96,10 +88,10 @@ struct CacheDb::State {
   Result<bool> AreLatest(const std::vector<solver::Link>& links) {
     for (const auto& link : links) {
       if (solver::IsRandom(link.tuple.digest)) continue;
-      const auto known = latest.find({link.tuple.digest, link.tuple.output});
-      if (known == latest.end() || known->second.child != link.child) return false;
+      const auto known = latest.Find(link.tuple.digest, link.tuple.output, link.child);
+      if (!known) return false;
       TRY_ASSIGN(auto seq, tables.SeqOf(link));
-      if (!seq || *seq < known->second.seq) return false;
+      if (!seq || *seq < *known) return false;
     }
     return true;
   }
@@ -129,7 +121,7 @@ struct CacheDb::State {
         for (const auto& one : pending) TRY(WriteAssert(one.links));
         return OkStatus();
       });
-      if (!status.ok()) latest.clear();
+      if (!status.ok()) latest.Clear();
     }
     for (const auto& one : pending) one.done(status);
   }

@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "cachedb/latest.h"
 #include "cachedb/snapshot_result.h"
 #include "solver/lost.h"
 #include "store/store.h"
@@ -216,6 +217,25 @@ TEST_F(CacheDbTest, ARecordTakesWhatOnlyLedToItAlong) {
   EXPECT_EQ(counts.records, 0);
   Drop("12345");
   Drop("not a number");
+}
+
+TEST(LatestChildrenTest, KeepsManyAndForgetsAllAtOnce) {
+  LatestChildren latest;
+  EXPECT_FALSE(latest.Find("sha256:0", 0, "k:0"));
+  constexpr int kMany = 32768;
+  const auto digest = [](int i) { return "sha256:" + std::to_string(i); };
+  for (int i = 0; i < kMany; ++i) latest.Note(digest(i), i % 3, "k:" + std::to_string(i), i);
+  for (int i = 0; i < kMany; ++i) {
+    ASSERT_EQ(latest.Find(digest(i), i % 3, "k:" + std::to_string(i)), std::optional<int64_t>(i));
+    ASSERT_FALSE(latest.Find(digest(i), 3, "k:" + std::to_string(i)));
+  }
+  latest.Note(digest(5), 2, "k:new", 7);
+  EXPECT_FALSE(latest.Find(digest(5), 2, "k:5"));
+  EXPECT_EQ(latest.Find(digest(5), 2, "k:new"), std::optional<int64_t>(7));
+  EXPECT_TRUE(latest.Find(digest(6), 0, "k:6"));
+  latest.Note("sha256:one too many", 0, "k:x", 8);
+  EXPECT_FALSE(latest.Find(digest(6), 0, "k:6"));
+  EXPECT_EQ(latest.Find("sha256:one too many", 0, "k:x"), std::optional<int64_t>(8));
 }
 
 TEST_F(CacheDbTest, CollectedSnapshotsTakeTheirRecordsAlong) {

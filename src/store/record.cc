@@ -10,7 +10,10 @@ namespace kiln::store {
 
 // A long chain of layers must not become a deep recursion of destructors.
 RecordState::~RecordState() {
-  if (used && records != nullptr) records->Used(row.num);
+  if (records != nullptr) {
+    if (used) records->Used(row.num);
+    records->Released();
+  }
   RecordPtr next = std::move(parent);
   while (next != nullptr && next.use_count() == 1) {
     RecordPtr above = std::move(next->parent);

@@ -86,7 +86,6 @@ Result<RecordPtr> Records::Acquire(int64_t num) {
       epoch = epoch_;
       continue;
     }
-    SweepLive();
     auto& slot = live_[at];
     RecordPtr other = slot.lock();
     if (other == nullptr) slot = state;
@@ -96,10 +95,13 @@ Result<RecordPtr> Records::Acquire(int64_t num) {
   return held[num];
 }
 
-void Records::SweepLive() {
-  if (live_.size() < live_limit_) return;
+// What has expired goes from `live_` once it may be half of it: left there until the next holds
+// come, it would keep pages all over the heap after a large build.
+void Records::Released() {
+  const MutexLock guard(mutex_);
+  if (++released_ < std::max<size_t>(32, live_.size() / 2)) return;
   std::erase_if(live_, [](const auto& item) { return item.second.expired(); });
-  live_limit_ = std::max<size_t>(64, 2 * live_.size());
+  released_ = 0;
 }
 
 Result<RecordPtr> Records::Insert(RecordRow row, RecordPtr parent, std::vector<RecordPtr> inputs,
@@ -115,7 +117,6 @@ Result<RecordPtr> Records::Insert(RecordRow row, RecordPtr parent, std::vector<R
   {
     // Before the row: collection must never see the one without the other.
     MutexLock guard(mutex_);
-    SweepLive();
     live_[row.num] = state;
   }
   const int64_t seq = root_->NextSeq();

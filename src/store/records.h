@@ -47,6 +47,8 @@ class Records {
   Result<std::vector<bool>> RemoveAll(std::span<const int64_t> nums) EXCLUDES(mutex_);
   // Counts a use, now.
   void Used(int64_t num);
+  // Nobody holds some record any more.
+  void Released() EXCLUDES(mutex_);
 
   Status SetLabel(int64_t num, std::string_view name, std::string_view value);
   Result<std::string> Label(int64_t num, std::string_view name);
@@ -70,13 +72,12 @@ class Records {
   Result<std::optional<int64_t>> FindId(const std::string& id);
   bool IsHeldLocked(int64_t num) const REQUIRES(mutex_);
   std::vector<bool> Doom(std::span<const int64_t> nums) EXCLUDES(mutex_);
-  void SweepLive() REQUIRES(mutex_);
 
   Root* const root_;
   IndexCache* const indexes_;
   mutable Mutex mutex_ ACQUIRED_AFTER(lock_order::kRooms) ACQUIRED_BEFORE(lock_order::kRecords);
   std::unordered_map<int64_t, std::weak_ptr<RecordState>> live_ GUARDED_BY(mutex_);
-  size_t live_limit_ GUARDED_BY(mutex_) = 64;  // so many: the expired ones of `live_` are taken out
+  size_t released_ GUARDED_BY(mutex_) = 0;  // since `live_` was swept
   std::unordered_map<int64_t, std::weak_ptr<const void>> named_ GUARDED_BY(mutex_);
   std::unordered_set<int64_t> doomed_ GUARDED_BY(mutex_);  // being collected
   uint64_t epoch_ GUARDED_BY(mutex_) = 0;                  // counts dooms
