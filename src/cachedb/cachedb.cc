@@ -152,10 +152,12 @@ struct CacheDb::State {
   void Forget(const std::vector<std::string>& store_ids) {
     const store::LargeCache cache(*db, store_ids.size());
     Status status = Transaction([&]() -> Status {
+      std::vector<int64_t> gone;
       for (const auto& store_id : store_ids) {
         TRY_ASSIGN(auto records, tables.RecordsOf(store_id));
-        for (int64_t record : records) TRY(tables.DropRecord(record));
+        gone.insert(gone.end(), records.begin(), records.end());
       }
+      TRY(tables.DropRecords(gone));
       TRY_ASSIGN(const bool stale, tables.TextsAreStale());
       return stale ? tables.SweepTexts() : OkStatus();
     });
@@ -241,7 +243,7 @@ void CacheDb::Assert(std::vector<solver::Link> links, solver::StatusCallback don
 void CacheDb::Drop(solver::RecordId record, solver::StatusCallback done) {
   state_->thread.Post([state = state_.get(), record = std::move(record), done = std::move(done)] {
     auto id = ParseInt(record);
-    done(!id ? OkStatus() : state->Transaction([&] { return state->tables.DropRecord(*id); }));
+    done(!id ? OkStatus() : state->Transaction([&] { return state->tables.DropRecords({*id}); }));
   });
 }
 

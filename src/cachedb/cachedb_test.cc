@@ -219,6 +219,26 @@ TEST_F(CacheDbTest, ARecordTakesWhatOnlyLedToItAlong) {
   Drop("not a number");
 }
 
+// Three links above each other, by way of keys without records; one key is shared with what stays.
+TEST_F(CacheDbTest, SeveralRecordsTakeWhatOnlyLedToThemAlong) {
+  const solver::LinkTuple second{"k:x", 0, "sha256:e", 0, ""};
+  const solver::LinkTuple third{"k:y", 0, "sha256:f", 0, ""};
+  const solver::LinkTuple other{"k:x", 1, "sha256:g", 0, ""};
+  Save({{},
+        {{kTuple, "k:x"}, {second, "k:y"}, {third, "k:z"}},
+        {Record("k:z", ResultOf(NewSnapshot("1"))), Record("k:z", ResultOf(NewSnapshot("2")))},
+        {}});
+  Save({{}, {{other, "k:o"}}, {Record("k:o", nullptr)}, {}});
+  store::PruneRule everything;
+  everything.all = true;
+  ASSERT_TRUE(store_->Prune({}, std::span(&everything, 1), [](const store::UsageRecord&) {}).ok());
+  const auto counts = *cache_->Count();
+  EXPECT_EQ(counts.records, 1);
+  EXPECT_EQ(counts.links, 2);  // to k:x, and from it to k:o
+  EXPECT_EQ(counts.keys, 3);
+  EXPECT_FALSE(Key("k:y").known);
+}
+
 TEST(LatestChildrenTest, KeepsManyAndForgetsAllAtOnce) {
   LatestChildren latest;
   EXPECT_FALSE(latest.Find("sha256:0", 0, "k:0"));

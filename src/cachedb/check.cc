@@ -54,7 +54,9 @@ std::string MoveAside(const std::string& path) {
 Result<size_t> DropLost(store::SqliteConnection& db, const std::set<std::string>& store_ids) {
   TRY_ASSIGN(const std::vector<Lost> lost, FindLost(db, store_ids));
   Tables tables(db);
-  for (const Lost& record : lost) TRY(tables.DropRecord(record.id));
+  std::vector<int64_t> ids;
+  for (const Lost& record : lost) ids.push_back(record.id);
+  TRY(tables.DropRecords(ids));
   return lost.size();
 }
 
@@ -76,7 +78,7 @@ Result<std::vector<std::string>> Check(const std::string& path,
   for (const Lost& record : lost) {
     findings.push_back(fmt::format("cache.db: the result {} of {} is not in the store",
                                    record.store_id, record.vertex));
-    if (repair) TRY(tables.DropRecord(record.id));
+    if (repair) TRY(tables.DropRecords({record.id}));
   }
   return findings;
 }

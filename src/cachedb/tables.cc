@@ -1,5 +1,7 @@
 #include "cachedb/tables.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "base/strings.h"
@@ -60,6 +62,13 @@ solver::OpIdentity IdentityFromText(std::string_view text) {
 // Long values are kept by digest only: enough to say that they differ.
 std::string StoredValue(const std::string& value) {
   return value.size() <= kInlineValueBytes ? value : Sha256Of(value).ToString();
+}
+
+// In ascending order, each once: rows beside each other lie in the same pages.
+std::string JsonOf(std::vector<int64_t> nums) {
+  std::sort(nums.begin(), nums.end());
+  nums.erase(std::unique(nums.begin(), nums.end()), nums.end());
+  return fmt::format("[{}]", fmt::join(nums, ","));
 }
 
 }  // namespace
@@ -330,22 +339,62 @@ Result<std::vector<int64_t>> Tables::RecordsOf(const std::string& store_id) {
   }
 }
 
-Status Tables::DropRecord(int64_t id) {
-  int64_t key = 0;
-  {
-    TRY_ASSIGN(auto remove, db_.Prepare("DELETE FROM records WHERE id = ? RETURNING key"));
-    TRY_ASSIGN(bool found, remove.Bind(id).Step());
-    if (!found) return OkStatus();
-    key = remove.Int(0);
+Result<std::vector<int64_t>> Tables::Nums(std::string_view sql, std::string_view json) {
+  TRY_ASSIGN(auto statement, db_.Prepare(sql));
+  statement.Bind(json);
+  std::vector<int64_t> nums;
+  for (;;) {
+    TRY_ASSIGN(bool more, statement.Step());
+    if (!more) return nums;
+    nums.push_back(statement.Int(0));
+  }
+}
+
+Result<bool> Tables::HasNoRecords() {
+  TRY_ASSIGN(auto query, db_.Prepare("SELECT 1 FROM records LIMIT 1"));
+  TRY_ASSIGN(bool found, query.Step());
+  return !found;
+}
+
+Status Tables::DropRecords(const std::vector<int64_t>& ids) {
+  const std::string json = JsonOf(ids);
+  TRY_ASSIGN(
+      const auto keys,
+      Nums("DELETE FROM records WHERE id IN (SELECT value FROM json_each(?)) RETURNING key", json));
+  if (keys.empty()) return OkStatus();
+  TRY_ASSIGN(const bool empty, HasNoRecords());
+  if (empty) {  // nothing leads anywhere: emptied at once, not row by row
+    return db_.Exec(
+        "DELETE FROM runs; DELETE FROM parts; DELETE FROM links; DELETE FROM keys; "
+        "DELETE FROM texts; UPDATE counter SET dropped = 0");
   }
   for (std::string_view sql :
-       {"DELETE FROM runs WHERE record = ?", "DELETE FROM parts WHERE record = ?"}) {
+       {"DELETE FROM runs WHERE record IN (SELECT value FROM json_each(?))",
+        "DELETE FROM parts WHERE record IN (SELECT value FROM json_each(?))"}) {
     TRY_ASSIGN(auto remove, db_.Prepare(sql));
-    TRY(remove.Bind(id).Run());
+    TRY(remove.Bind(json).Run());
   }
-  TRY_ASSIGN(auto count, db_.Prepare("UPDATE counter SET dropped = dropped + 1"));
-  TRY(count.Run());
-  return Sweep(key);
+  TRY_ASSIGN(auto count, db_.Prepare("UPDATE counter SET dropped = dropped + ?"));
+  TRY(count.Bind(static_cast<int64_t>(keys.size())).Run());
+  return SweepKeys(keys);
+}
+
+// "An id goes with its last record and useful link": it has a record, or leads to something.
+Status Tables::SweepKeys(std::vector<int64_t> keys) {
+  for (;;) {
+    TRY_ASSIGN(const auto useless, Nums("SELECT j.value FROM json_each(?) j WHERE "
+                                        "NOT EXISTS(SELECT 1 FROM records WHERE key = j.value) AND "
+                                        "NOT EXISTS(SELECT 1 FROM links WHERE parent = j.value)",
+                                        JsonOf(std::move(keys))));
+    if (useless.empty()) return OkStatus();
+    const std::string json = JsonOf(useless);
+    TRY_ASSIGN(keys, Nums("DELETE FROM links WHERE child IN (SELECT value FROM json_each(?)) "
+                          "RETURNING parent",
+                          json));
+    TRY_ASSIGN(auto remove,
+               db_.Prepare("DELETE FROM keys WHERE id IN (SELECT value FROM json_each(?))"));
+    TRY(remove.Bind(json).Run());
+  }
 }
 
 Result<bool> Tables::TextsAreStale() {
@@ -365,36 +414,6 @@ Status Tables::SweepTexts() {
         "UPDATE counter SET dropped = 0"}) {
     TRY_ASSIGN(auto statement, db_.Prepare(sql));
     TRY(statement.Run());
-  }
-  return OkStatus();
-}
-
-// "An id goes with its last record and useful link": it has a record, or leads to something.
-Result<bool> Tables::Useful(int64_t key) {
-  TRY_ASSIGN(auto query, db_.Prepare("SELECT EXISTS(SELECT 1 FROM records WHERE key = ?1) OR "
-                                     "EXISTS(SELECT 1 FROM links WHERE parent = ?1)"));
-  TRY(query.Bind(key).Step());
-  return query.Int(0) != 0;
-}
-
-Status Tables::Sweep(int64_t key) {
-  std::vector<int64_t> pending = {key};
-  while (!pending.empty()) {
-    int64_t current = pending.back();
-    pending.pop_back();
-    TRY_ASSIGN(bool useful, Useful(current));
-    if (useful) continue;
-    {
-      TRY_ASSIGN(auto remove, db_.Prepare("DELETE FROM links WHERE child = ? RETURNING parent"));
-      remove.Bind(current);
-      for (;;) {
-        TRY_ASSIGN(bool more, remove.Step());
-        if (!more) break;
-        pending.push_back(remove.Int(0));
-      }
-    }
-    TRY_ASSIGN(auto remove, db_.Prepare("DELETE FROM keys WHERE id = ?"));
-    TRY(remove.Bind(current).Run());
   }
   return OkStatus();
 }

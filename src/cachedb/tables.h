@@ -37,7 +37,8 @@ class Tables {
   Status AssertLink(const solver::Link& link, int64_t seq);
   Result<int64_t> PutRecord(const solver::NewRecord& record, const std::string& store_id);
   Status PutMiss(int64_t record, const solver::MissReport& miss);
-  Status DropRecord(int64_t id);
+  // With the keys that nothing needs then. Those that are not there any more are passed over.
+  Status DropRecords(const std::vector<int64_t>& ids);
   // Texts go when nothing names them any more. Looking for those costs a pass over all tables, so
   // it is worth while only after many records were dropped.
   Result<bool> TextsAreStale();
@@ -49,9 +50,11 @@ class Tables {
   Result<int64_t> InternKey(std::string_view name);
   Result<std::optional<int64_t>> FindText(std::string_view text);
   Result<int64_t> InternText(std::string_view text);
-  // Removes a key without records and links out, then what only led to it.
-  Status Sweep(int64_t key);
-  Result<bool> Useful(int64_t key);
+  Result<bool> HasNoRecords();
+  // Rows of one number, of a statement on a list of numbers.
+  Result<std::vector<int64_t>> Nums(std::string_view sql, std::string_view json);
+  // Removes those keys that have no records and no links out, then what only led to them.
+  Status SweepKeys(std::vector<int64_t> keys);
 
   struct Nearest {
     int64_t record = 0;

@@ -60,7 +60,8 @@ Result<std::vector<UsageRecord>> Collection::DiskUsage(const std::vector<std::st
                                                        std::chrono::nanoseconds age_limit) {
   TRY_ASSIGN(const Filter filter, Filter::Parse(filters));
   TRY_ASSIGN(std::vector<UsageRow> rows, ReadUsage());
-  TRY(Measure(&rows));
+  Measure(&rows);
+  TRY(NoteSizes(rows));
   const WallTime now = root_->clock().Now();
   std::vector<UsageRecord> records;
   for (UsageRow& row : rows) {
@@ -157,6 +158,14 @@ class PruneOrder {
   std::priority_queue<Ready, std::vector<Ready>, std::greater<>> ready_;
 };
 
+// How many records go in one transaction: each removal changes pages all over the indices, so the
+// more go at once, the fewer are written. A disk that is to have room again is asked more often how
+// much it has, and where there is little of it, a small transaction must make room for the next.
+size_t BatchSize(const PruneRule& rule, uint64_t free_bytes) {
+  if (rule.min_free_bytes > 0 || free_bytes < uint64_t{64} << 20) return 100;
+  return free_bytes < uint64_t{512} << 20 ? 1000 : 5000;
+}
+
 }  // namespace
 
 // Removes what `batch` names in one transaction, and tells; how many bytes that freed.
@@ -183,20 +192,21 @@ Result<uint64_t> Collection::RemoveBatch(const std::vector<UsageRow>& rows,
 
 Status Collection::PruneByRule(const progress::Activity& activity, const PruneRule& rule,
                                const PrunedFn& pruned) {
-  // Each removal changes pages all over the indices: the more go at once, the fewer are written. A
-  // disk that is to have room again is asked more often how much it has, and where there is little
-  // of it, a small transaction must make room for the next.
-  constexpr uint64_t kLittleRoom = uint64_t{64} << 20;
   TRY_ASSIGN(const Filter filter, Filter::Parse(rule.filters));
   TRY_ASSIGN(std::vector<UsageRow> rows, ReadUsage());
-  TRY(Measure(&rows));
+  const WallTime now = root_->clock().Now();
+  Measure(&rows);
+  if (!KeepBytes(rule, 0, UINT64_MAX)) {  // all that may go does: their rows need no size any more
+    for (UsageRow& row : rows) row.learnt = row.learnt && !MayGo(row.record, rule, filter, now);
+  }
+  TRY(NoteSizes(rows));
   uint64_t total = 0;
   LinkedOwners owners;
   for (const UsageRow& row : rows) {
     if (!row.record.shared) total += row.record.size_bytes;
     (void)owners.Add(row.linked);
   }
-  PruneOrder order(&rows, rule, filter, root_->clock().Now());
+  PruneOrder order(&rows, rule, filter, now);
   while (true) {
     TRY(activity.Check());
     // What was pruned before counts as free, and sizes are what we think they are: the disk says
@@ -204,8 +214,7 @@ Status Collection::PruneByRule(const progress::Activity& activity, const PruneRu
     if (rule.min_free_bytes > 0) root_->janitor().Drain();
     const uint64_t free_bytes = root_->FreeBytes();
     const std::optional<uint64_t> keep = KeepBytes(rule, total, free_bytes);
-    const bool careful = rule.min_free_bytes > 0 || free_bytes < kLittleRoom;
-    const std::vector<size_t> batch = order.Next(careful ? 100 : 1000, total, keep);
+    const std::vector<size_t> batch = order.Next(BatchSize(rule, free_bytes), total, keep);
     if (batch.empty()) return OkStatus();
     TRY_ASSIGN(const uint64_t bytes, RemoveBatch(rows, batch, &owners, pruned));
     total -= std::min(total, bytes);

@@ -24,6 +24,7 @@ struct UsageRow {
   uint64_t blob_bytes = 0;
   std::vector<int64_t> stands_on;  // parents and inputs
   size_t children = 0;
+  bool learnt = false;  // `dir_bytes` is to be written into its row
 };
 
 // The room of usage and collection. Safe from any thread.
@@ -45,7 +46,9 @@ class Collection {
  private:
   Result<std::vector<UsageRow>> ReadUsage();
   // Walks what has not been measured. What is being written counts as nothing yet.
-  Status Measure(std::vector<UsageRow>* rows);
+  void Measure(std::vector<UsageRow>* rows);
+  // Writes the sizes that were learnt.
+  Status NoteSizes(const std::vector<UsageRow>& rows);
   Status PruneByRule(const progress::Activity& activity, const PruneRule& rule,
                      const PrunedFn& pruned) REQUIRES(pruning_);
   Result<uint64_t> RemoveBatch(const std::vector<UsageRow>& rows, const std::vector<size_t>& batch,

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "store/record_rows.h"
+#include "store/schema.h"
 #include "store/testing/store_fixture.h"
 
 namespace kiln::store {
@@ -192,6 +194,39 @@ TEST_F(StoreTest, WhatCannotBeMovedIsRemovedWhereItIs) {
   MakeFile(temp_ / "root/trash", "in the way");
   EXPECT_EQ(PruneAll().size(), 1U);
   EXPECT_TRUE(std::filesystem::is_empty(temp_ / "root/snapshots"));
+}
+
+TEST(RecordRowsTest, RowsGoWithAllThatBelongsToThem) {
+  const sys::TempDir temp;
+  const auto db = Must(SqliteConnection::Open(temp / "db"));
+  Must(db->Migrate(kStoreMigrations));
+  RecordRow row;
+  for (row.num = 1; row.num <= 4; ++row.num) {
+    row.id = std::to_string(row.num);
+    row.parent = row.num == 2 ? 1 : 0;
+    Must(InsertRecord(*db, row, std::nullopt, "", row.num));
+  }
+  Must(db->Exec(
+      "INSERT INTO record_inputs VALUES(3,0,1); INSERT INTO record_inputs VALUES(3,1,2); "
+      "INSERT INTO labels VALUES(3,'a','b'); INSERT INTO labels VALUES(1,'a','b'); "
+      "INSERT INTO layer_blobs VALUES(2,x'01',0,0,''); INSERT INTO layer_blobs VALUES(3,x'01',0,0,"
+      "''); INSERT INTO layer_blobs VALUES(3,x'02',0,0,''); "
+      "INSERT INTO locators VALUES(x'01','k','v',0); INSERT INTO locators "
+      "VALUES(x'02','k','v',0)"));
+  const NumsByNum above = Must(ReadStandingOn(*db, std::vector<int64_t>{4, 2, 1}));
+  EXPECT_EQ(above, (NumsByNum{{1, {2, 3}}, {2, {3}}}));
+  Must(DeleteRecords(*db, {4, 3}));
+  const auto count = [&](const std::string& table) {
+    SqliteStatement query = Must(db->Prepare("SELECT count(*) FROM " + table));
+    Must(query.Step());
+    return query.Int(0);
+  };
+  EXPECT_EQ(count("records"), 2);
+  EXPECT_EQ(count("record_inputs"), 0);
+  EXPECT_EQ(count("labels"), 1);
+  EXPECT_EQ(count("layer_blobs"), 1);
+  EXPECT_EQ(count("locators"), 1);  // of the blob that record 2 has
+  EXPECT_EQ(count("meta WHERE key='num' AND value='4'"), 1);
 }
 
 }  // namespace

@@ -52,6 +52,7 @@ void Janitor::Drain() {
 }
 
 void Janitor::DeletePath(const std::string& path, int depth) {
+  if (sys::RemoveTree(path, stopping_).ok() || stopping_) return;
   const Fd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (depth > 0 && fd.valid()) {
     auto entries = sys::ReadDir(fd.get());

@@ -33,7 +33,7 @@ class Janitor {
   Janitor(std::function<void()> sync, std::chrono::milliseconds delay);
   void RunDeletions() EXCLUDES(mutex_);
   void RunSyncs() EXCLUDES(mutex_);
-  // In pieces, so that ending need not wait for a big one.
+  // At once; in pieces only if something stands in the way, so that all the rest goes.
   void DeletePath(const std::string& path, int depth);
 
   const std::function<void()> sync_;

@@ -1,5 +1,7 @@
 #include "store/record_rows.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 namespace kiln::store {
@@ -78,8 +80,16 @@ Status InsertRecord(SqliteConnection& db, const RecordRow& row, std::optional<ui
   return insert.Bind(seq).Run();
 }
 
-Status DeleteRecord(SqliteConnection& db, int64_t num) {
-  // What is known about blobs goes with the last that needs it: this, or the blob itself.
+namespace {
+
+// In ascending order: rows beside each other lie in the same pages.
+std::string JsonOf(std::vector<int64_t> nums) {
+  std::sort(nums.begin(), nums.end());
+  return fmt::format("[{}]", fmt::join(nums, ","));
+}
+
+// What is known about blobs goes with the last that needs it: this, or the blob itself.
+Status DeleteLayerBlobs(SqliteConnection& db, int64_t num) {
   for (std::string_view table : {"locators", "blob_labels"}) {
     TRY_ASSIGN(SqliteStatement erase,
                db.Prepare(fmt::format(
@@ -90,24 +100,50 @@ Status DeleteRecord(SqliteConnection& db, int64_t num) {
                    table)));
     TRY(erase.Bind(num).Run());
   }
+  TRY_ASSIGN(SqliteStatement erase, db.Prepare("DELETE FROM layer_blobs WHERE record=?"));
+  return erase.Bind(num).Run();
+}
+
+}  // namespace
+
+Status DeleteRecords(SqliteConnection& db, const std::vector<int64_t>& nums) {
+  if (nums.empty()) return OkStatus();
+  const std::string json = JsonOf(nums);
+  std::vector<int64_t> with_blobs;
+  {
+    TRY_ASSIGN(SqliteStatement query,
+               db.Prepare("SELECT DISTINCT record FROM layer_blobs WHERE record IN "
+                          "(SELECT value FROM json_each(?))"));
+    query.Bind(json);
+    TRY_ASSIGN(with_blobs, NumsOf(std::move(query)));
+  }
+  for (const int64_t num : with_blobs) TRY(DeleteLayerBlobs(db, num));
   for (std::string_view sql :
-       {"DELETE FROM record_inputs WHERE record=?", "DELETE FROM labels WHERE record=?",
-        "DELETE FROM layer_blobs WHERE record=?", "DELETE FROM records WHERE num=?"}) {
+       {"DELETE FROM record_inputs WHERE record IN (SELECT value FROM json_each(?))",
+        "DELETE FROM labels WHERE record IN (SELECT value FROM json_each(?))",
+        "DELETE FROM records WHERE num IN (SELECT value FROM json_each(?))"}) {
     TRY_ASSIGN(SqliteStatement erase, db.Prepare(sql));
-    TRY(erase.Bind(num).Run());
+    TRY(erase.Bind(json).Run());
   }
   TRY_ASSIGN(SqliteStatement last,
              db.Prepare("INSERT OR REPLACE INTO meta(key,value) SELECT 'num',CAST(?1 AS TEXT) "
                         "WHERE ?1>coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE "
                         "key='num'),0)"));
-  return last.Bind(num).Run();
+  return last.Bind(*std::max_element(nums.begin(), nums.end())).Run();
 }
 
-Result<bool> IsStoodOn(SqliteConnection& db, int64_t num) {
-  TRY_ASSIGN(SqliteStatement child,
-             db.Prepare("SELECT 1 FROM records WHERE parent=?1 UNION ALL "
-                        "SELECT 1 FROM record_inputs WHERE input=?1 LIMIT 1"));
-  return child.Bind(num).Step();
+Result<NumsByNum> ReadStandingOn(SqliteConnection& db, std::span<const int64_t> nums) {
+  TRY_ASSIGN(SqliteStatement query,
+             db.Prepare("SELECT r.parent,r.num FROM json_each(?1) j CROSS JOIN records r ON "
+                        "r.parent=j.value UNION ALL SELECT i.input,i.record FROM json_each(?1) j "
+                        "CROSS JOIN record_inputs i ON i.input=j.value"));
+  query.Bind(JsonOf({nums.begin(), nums.end()}));
+  NumsByNum above;
+  while (true) {
+    TRY_ASSIGN(const bool row, query.Step());
+    if (!row) return above;
+    above[query.Int(0)].push_back(query.Int(1));
+  }
 }
 
 Result<std::vector<int64_t>> NumsOf(SqliteStatement query) {

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "store/record.h"
@@ -16,9 +18,11 @@ Result<std::vector<int64_t>> ReadInputs(SqliteConnection& db, int64_t num);
 Status CheckRow(const RecordRow& row, const std::vector<int64_t>& inputs);
 Status InsertRecord(SqliteConnection& db, const RecordRow& row, std::optional<uint64_t> size,
                     const std::string& named_key, int64_t seq);
-// With all that belongs to it; notes its number as given.
-Status DeleteRecord(SqliteConnection& db, int64_t num);
-Result<bool> IsStoodOn(SqliteConnection& db, int64_t num);
+// With all that belongs to them; notes their numbers as given.
+Status DeleteRecords(SqliteConnection& db, const std::vector<int64_t>& nums);
+using NumsByNum = std::unordered_map<int64_t, std::vector<int64_t>>;
+// What stands on each of them, if anything does.
+Result<NumsByNum> ReadStandingOn(SqliteConnection& db, std::span<const int64_t> nums);
 // The first column of all rows.
 Result<std::vector<int64_t>> NumsOf(SqliteStatement query);
 

@@ -172,14 +172,16 @@ Result<std::vector<bool>> Records::RemoveAll(std::span<const int64_t> nums) {
   // Nobody can begin to stand on them now, and whoever did has committed that.
   const Status status = root_->database().Write([&](SqliteConnection& db) -> Status {
     const LargeCache cache(db, nums.size());
+    TRY_ASSIGN(const NumsByNum above, ReadStandingOn(db, nums));
+    std::unordered_set<int64_t> going;
+    const auto goes = [&](int64_t num) { return going.contains(num); };
     for (size_t i = 0; i < nums.size(); ++i) {
-      if (!doomed[i]) continue;
-      TRY_ASSIGN(const bool needed, IsStoodOn(db, nums[i]));
-      if (needed) continue;
-      TRY(DeleteRecord(db, nums[i]));
-      removed[i] = true;
+      const auto found = above.find(nums[i]);
+      removed[i] = doomed[i] && (found == above.end() ||
+                                 std::all_of(found->second.begin(), found->second.end(), goes));
+      if (removed[i]) going.insert(nums[i]);
     }
-    return OkStatus();
+    return DeleteRecords(db, {going.begin(), going.end()});
   });
   for (size_t i = 0; status.ok() && i < nums.size(); ++i) {
     if (!removed[i]) continue;

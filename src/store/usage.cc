@@ -138,8 +138,7 @@ Status MeasureRow(const Root& root, UsageRow* row) {
 }  // namespace
 
 // Walks what has not been measured. What is being written counts as nothing yet.
-Status Collection::Measure(std::vector<UsageRow>* rows) {
-  std::vector<const UsageRow*> measured;
+void Collection::Measure(std::vector<UsageRow>* rows) {
   for (UsageRow& row : *rows) {
     if (row.dir_bytes && row.has_linked) {
       auto linked = ReadLinked(root_->DirsOf(row.num).linked);
@@ -150,7 +149,7 @@ Status Collection::Measure(std::vector<UsageRow>* rows) {
       }
     }
     if (row.dir_bytes || (row.record.is_mutable && row.record.in_use)) continue;
-    if (MeasureRow(*root_, &row).ok()) measured.push_back(&row);
+    row.learnt = MeasureRow(*root_, &row).ok();
   }
   // The oldest layer that has a file has its bytes; a context only those of files no layer has.
   LinkedOwners owners;
@@ -160,9 +159,16 @@ Status Collection::Measure(std::vector<UsageRow>* rows) {
       row.record.size_bytes = row.dir_bytes.value_or(0) + row.blob_bytes + owners.Add(row.linked);
     }
   }
-  if (measured.empty()) return OkStatus();
+}
+
+Status Collection::NoteSizes(const std::vector<UsageRow>& rows) {
+  std::vector<const UsageRow*> learnt;
+  for (const UsageRow& row : rows) {
+    if (row.learnt) learnt.push_back(&row);
+  }
+  if (learnt.empty()) return OkStatus();
   return root_->database().Write([&](SqliteConnection& db) -> Status {
-    for (const UsageRow* row : measured) {
+    for (const UsageRow* row : learnt) {
       TRY_ASSIGN(SqliteStatement update,
                  db.Prepare("UPDATE records SET size=?, linked=? WHERE num=?"));
       TRY(update.Bind(static_cast<int64_t>(*row->dir_bytes))
