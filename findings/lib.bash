@@ -27,3 +27,12 @@ python() {
   "$work/venv/bin/pip" install --quiet --disable-pip-version-check "$@"
   "$work/venv/bin/pip" list --disable-pip-version-check 2>/dev/null | grep -iE "^($(IFS='|'; echo "${*%%==*}")) "
 }
+
+# npm PACKAGE@VERSION…: these packages of npm's in $work/node; a module in that folder imports them by name.
+npm() {
+  mkdir -p "$work/node"
+  (cd "$work/node" && command npm install --silent --no-audit --no-fund --no-package-lock "$@" >"$work/log" 2>&1) ||
+    { cat "$work/log"; exit 1; }
+  say "node $(node --version)"
+  (cd "$work/node" && command npm ls --depth=0 | grep -o '[^ ]*@[0-9].*')
+}
