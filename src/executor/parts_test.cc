@@ -212,6 +212,29 @@ TEST(SeccompTest, CapabilitiesOpenCalls) {
   EXPECT_EQ(clone3(admin), 0);
 }
 
+TEST(SeccompTest, OnlyKnownFamiliesOfSockets) {
+  const nlohmann::json profile = DefaultSeccomp({});
+  const auto allowed = [&](uint64_t family) {
+    for (const auto& rule : profile["syscalls"]) {
+      if (rule["names"][0] != "socket") continue;
+      const auto& condition = rule["args"][0];
+      const auto value = condition["value"].get<uint64_t>();
+      const auto op = condition["op"].get<std::string>();
+      if (op == "SCMP_CMP_LT"   ? family < value
+          : op == "SCMP_CMP_GT" ? family > value
+                                : family == value)
+        return true;
+    }
+    return false;
+  };
+  std::vector<uint64_t> refused;
+  for (uint64_t family = 1; family <= 64; ++family)
+    if (!allowed(family)) refused.push_back(family);
+  std::vector<uint64_t> wanted = {38, 40};
+  for (uint64_t family = 46; family <= 64; ++family) wanted.push_back(family);
+  EXPECT_EQ(refused, wanted);
+}
+
 class MountStubsTest : public testing::Test {
  protected:
   MountStubsTest() : root_(sys::RootedPath::Open(dir_.path()).value()) {
