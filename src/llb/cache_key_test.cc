@@ -175,6 +175,9 @@ TEST(CacheKeyTest, SourceKeys) {
       HttpKey({.filename = "f", .checksum = a, .headers = {{"user-agent", "x"}, {"accept", "y"}}}),
       Sha256Of(R"({"Filename":"f","Perm":384,"UID":0,"GID":0,"Checksum":")" + a.ToString() +
                R"(","Header":[{"Name":"Accept","Value":"y"},{"Name":"User-Agent","Value":"x"}]})"));
+  EXPECT_EQ(BlobKey(a, "f", 0644, 1, 2),
+            Sha256Of(R"({"Version":"v1","Digest":")" + a.ToString() +
+                     R"(","Filename":"f","Perm":420,"UID":1,"GID":2})"));
 }
 
 TEST(CapsTest, TablesAreSortedAndChecked) {

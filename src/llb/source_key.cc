@@ -52,6 +52,7 @@ Digest BlobKey(const Digest& blob, std::string_view filename, uint32_t mode, uin
                uint32_t gid) {
   oci::JsonWriter json;
   json.BeginObject();
+  json.Key("Version").String("v1");
   json.Key("Digest").String(blob.ToString());
   json.Key("Filename").String(filename);
   json.Key("Perm").Int(mode);
