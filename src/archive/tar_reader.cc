@@ -78,6 +78,19 @@ WallTime TimeOf(int64_t seconds, int64_t nanos) {
 // looks like one as long after.
 constexpr std::string_view kNegativeFraction = " mtime=-0";
 
+Status TakeDevice(archive_entry* from, TarEntry* entry) {
+  const auto major = static_cast<uint64_t>(archive_entry_rdevmajor(from));
+  const auto minor = static_cast<uint64_t>(archive_entry_rdevminor(from));
+  if (major > UINT32_MAX || minor > UINT32_MAX) {
+    return InvalidArgument("tar: device number {}:{} for {} out of range",
+                           static_cast<int64_t>(major), static_cast<int64_t>(minor),
+                           Quoted(entry->path));
+  }
+  entry->device_major = static_cast<uint32_t>(major);
+  entry->device_minor = static_cast<uint32_t>(minor);
+  return OkStatus();
+}
+
 Status TakeXattrs(archive_entry* from, const TarLimits& limits, TarEntry* entry) {
   const char* name = nullptr;
   const void* value = nullptr;
@@ -211,8 +224,7 @@ Result<bool> TarReader::Next(TarEntry* entry) {
   if (!state.HasNegativeFraction() || archive_entry_mtime(from) != 0)
     entry->mtime = TimeOf(archive_entry_mtime(from), archive_entry_mtime_nsec(from));
   if (*type == EntryType::kCharDevice || *type == EntryType::kBlockDevice) {
-    entry->device_major = static_cast<uint32_t>(archive_entry_rdevmajor(from));
-    entry->device_minor = static_cast<uint32_t>(archive_entry_rdevminor(from));
+    TRY(TakeDevice(from, entry));
   }
   TRY(TakeXattrs(from, state.limits, entry));
   return true;

@@ -110,6 +110,16 @@ TEST(TarWriterTest, RefusesMissingAndSurplusData) {
   EXPECT_FALSE(writer.Finish().ok());
 }
 
+// The header's number at `offset` in base 256, which holds more than its octal digits.
+void PutBase256(std::string* tar, size_t offset, uint64_t value) {
+  for (size_t i = 0; i < 8; ++i) (*tar)[offset + 7 - i] = static_cast<char>(value >> (8 * i));
+  (*tar)[offset] = static_cast<char>((*tar)[offset] | '\x80');
+  std::fill_n(tar->begin() + 148, 8, ' ');
+  unsigned sum = 0;
+  for (size_t i = 0; i < 512; ++i) sum += static_cast<unsigned char>((*tar)[i]);
+  tar->replace(148, 8, fmt::format("{:06o}", sum) + std::string("\0 ", 2));
+}
+
 Result<std::vector<TarEntry>> ReadTar(std::string_view tar) {
   StringSource source(tar);
   TarReader reader(source);
@@ -119,6 +129,24 @@ Result<std::vector<TarEntry>> ReadTar(std::string_view tar) {
     TRY_ASSIGN(bool more, reader.Next(&entry));
     if (!more) return entries;
     entries.push_back(entry);
+  }
+}
+
+TEST(TarReaderTest, DeviceNumbersAreRightOrRefused) {
+  constexpr size_t kMajor = 329;
+  constexpr size_t kMinor = 337;
+  for (const EntryType type : {EntryType::kCharDevice, EntryType::kBlockDevice}) {
+    std::string tar = Write({{Make(type, "d", 0600), ""}});
+    PutBase256(&tar, kMajor, UINT32_MAX);
+    auto read = ReadTar(tar);
+    ASSERT_TRUE(read.ok()) << read.error().ToString();
+    EXPECT_EQ(read->front().device_major, UINT32_MAX);
+    PutBase256(&tar, kMajor, (uint64_t{1} << 32) + 1);
+    EXPECT_EQ(ReadTar(tar).error().ToString(),
+              "tar: device number 4294967297:0 for \"d\" out of range");
+    PutBase256(&tar, kMajor, 1);
+    PutBase256(&tar, kMinor, (uint64_t{1} << 40) + 3);
+    EXPECT_EQ(ReadTar(tar).error().code(), Code::kInvalidArgument);
   }
 }
 
