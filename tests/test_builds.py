@@ -69,6 +69,15 @@ def test_multi_stage_build_to_a_folder(client, request_of, tmp_path):
 
 
 @by(CLIENTS)
+def test_context_whose_name_no_header_can_carry(client, busybox_layout, tmp_path):
+    """The folder's name is part of what the client calls its folders by."""
+    context = write_context(tmp_path / "früh 早 100%2B", {"Dockerfile": "FROM scratch\nCOPY a /\n", "a": "text"})
+    for count in (1, 2):
+        client.build(Request(context, outputs=[f"type=local,dest={tmp_path}/out{count}"]))
+        assert (tmp_path / f"out{count}/a").read_text() == "text"
+
+
+@by(CLIENTS)
 def test_second_build_is_cached(client, request_of):
     assert not any(plain.steps(client.build(request_of(target="tools")).stderr).values())
     client.build(request_of())

@@ -68,7 +68,9 @@ class TunnelledSession final : public SessionServer {
     TRY_ASSIGN(server_, rpc::Server::Start(services, poller_));
 
     context_.AddMetadata(rpc::kSessionIdKey, id_);
-    context_.AddMetadata(rpc::kSessionSharedKey, request.shared_key);
+    rpc::MetadataList shared_key;
+    rpc::AppendEncoded(rpc::kSessionSharedKey, {request.shared_key}, &shared_key);
+    for (const auto& [name, value] : shared_key) context_.AddMetadata(name, value);
     for (const std::string& method : methods) context_.AddMetadata(rpc::kSessionMethodKey, method);
     stub_ = Control::NewStub(connection_.channel());
     stream_ = stub_->Session(&context_);

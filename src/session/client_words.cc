@@ -12,12 +12,20 @@ constexpr int64_t kMinHealthMs = 1000;
 constexpr int64_t kMaxHealthMs = int64_t{24} * 3600 * 1000;
 constexpr int64_t kMaxTokenSeconds = int64_t{365} * 24 * 3600;
 
+// A key that a header cannot carry comes encoded. One that says so and is not is taken as it is, as
+// it is compared with others of its client only.
+std::string SharedKeyOf(const rpc::MetadataMap& headers) {
+  const auto decoded = rpc::DecodeValues(headers, rpc::kSessionSharedKey);
+  if (!decoded.ok()) return rpc::MetadataValue(headers, rpc::kSessionSharedKey).value_or("");
+  return decoded->empty() ? std::string() : decoded->front();
+}
+
 }  // namespace
 
 SessionInfo InfoOf(const rpc::MetadataMap& headers) {
   SessionInfo info;
   info.id = rpc::MetadataValue(headers, rpc::kSessionIdKey).value_or("");
-  info.shared_key = rpc::MetadataValue(headers, rpc::kSessionSharedKey).value_or("");
+  info.shared_key = SharedKeyOf(headers);
   info.methods = rpc::MetadataValues(headers, rpc::kSessionMethodKey);
   return info;
 }

@@ -252,6 +252,19 @@ TEST(ClientWordsTest, TimesAreThoseThatCanBeCountedWith) {
   EXPECT_LT(token.issued_at, WallTime());
 }
 
+TEST(ClientWordsTest, SharedKeysMayBeEncoded) {
+  const auto key = [](const char* value, const char* encoded) {
+    rpc::MetadataMap headers = {{rpc::kSessionSharedKey, value}};
+    if (encoded != nullptr) headers.emplace("x-docker-expose-session-sharedkey-encoded", encoded);
+    return InfoOf(headers).shared_key;
+  };
+  EXPECT_EQ(key("context%3A%E6%97%A9%3A%252B%2Bplain+x", "1"), "context:\u65e9:%2B+plain x");
+  EXPECT_EQ(key("context:%2B+plain", nullptr), "context:%2B+plain");
+  EXPECT_EQ(key("context:%2B+plain", "0"), "context:%2B+plain");
+  EXPECT_EQ(key("100%", "1"), "100%");
+  EXPECT_EQ(InfoOf({}).shared_key, "");
+}
+
 TEST_F(SessionTest, TwoFailedHealthChecksEndTheSession) {
   Open();
   const SessionPtr session = manager_.Get(activity_, "the-id").value();
