@@ -59,6 +59,7 @@ def test_the_configuration_may_be_named_by_the_environment(daemon_program, tmp_p
     ("flag", "said"),
     [
         ("--save-cache-debug", "this flag of buildkitd is not served"),
+        ("--containerd-worker-hyperv-isolation", "this flag of buildkitd is not served"),
         ("--oci-worker=false", "there is no other worker"),
         ("--containerd-worker=true", "there is no worker but the oci worker"),
         ("--containerd-worker=maybe", "maybe is neither true nor false nor auto"),
@@ -75,6 +76,7 @@ def test_what_is_not_served_is_refused(kilnd, tmp_path, flag, said):
 
 def test_what_says_nothing_new_is_fine(new_daemon, clients):
     arguments = ["--oci-worker=true", "--containerd-worker=false", "--log-format=text", "--trace"]
+    arguments.append("--containerd-worker-hyperv-isolation=false")
     config = '[log]\nformat = "text"\n[frontend."gateway.v0"]\nenabled = true\n'
     daemon = new_daemon(arguments=arguments, config=config)
     assert len(workers(clients, daemon)) == 1

@@ -36,6 +36,7 @@ constexpr const char* kUnservedFlags[] = {"--debugaddr",
                                           "--oci-worker-no-process-sandbox",
                                           "--containerd-worker-addr",
                                           "--containerd-worker-namespace",
+                                          "--containerd-worker-hyperv-isolation",
                                           "--rootless",
                                           "--proxy-network"};
 

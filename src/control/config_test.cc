@@ -110,7 +110,8 @@ TEST(ConfigTest, WorkingFilesOfBuildkitdWork) {
            "[log]\nformat = \"text\"",
            "[log]\nformat = \"json\"",
            // NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one text in two lines
-           "[worker.containerd]\nenabled = false\nnamespace = \"x\"\nmax-parallelism = 4\n"
+           "[worker.containerd]\nenabled = false\nhypervIsolation = true\nnamespace = "
+           "\"x\"\nmax-parallelism = 4\n"
            "[worker.containerd.runtime]\nname = \"y\"\n[[worker.containerd.gcpolicy]]\nall = true",
            "[worker.containerd]\nnamespace = \"x\"",
            "[worker.containerd]\nenabled = \"auto\"",
