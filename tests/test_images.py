@@ -7,7 +7,7 @@ import subprocess
 import tarfile
 
 import pytest
-from kilntest import oci, plain
+from kilntest import busybox, oci, plain
 from kilntest.build import Builder
 from kilntest.clients import Buildctl
 from kilntest.registry import Registry, docker_config, write_users
@@ -116,6 +116,27 @@ def test_layers_apply_whiteouts_and_replacements(build, registry, tmp_path):
     build("FROM odd\n", contexts={"odd": layout.path})
     found = {str(p.relative_to(build.out)): p.read_text() for p in build.out.rglob("*") if p.is_file()}
     assert found == {"d/kept": "2", "f/in": "5", "o/over": "6", "l": "now a file"}
+
+
+@pytest.mark.kiln_only  # containerd unpacks a layer that is stacked without looking at those below
+def test_layers_link_to_files_of_those_below(build, tmp_path):
+    def link(path, target):
+        return oci.Entry(path, type=tarfile.LNKTYPE, link=target)
+
+    layers = [
+        [*busybox.entries(), oci.directory("d", 0o750), oci.Entry("d/f", b"text"), oci.Entry("d/gone", b"still here"),
+         oci.symlink("s", "d")],
+        [link("one", "d/f"), link("deep/two", "s/f"), link("kept", "d/gone"), oci.Entry("d/.wh.gone")],
+        [link("three", "one")],
+    ]  # fmt: skip
+    layout = oci.Layout(tmp_path / "linked")
+    layout.tag(layout.image(layers), "latest")
+    look = "stat -c %h /d/f /one /deep/two /three /kept >/counts && stat -c %a /d >>/counts && cat /three /kept >/read"
+    build(f"FROM linked\nRUN {look} && ! test -e /d/gone\n", contexts={"linked": layout.path})
+    # Each union has its own idea of how many names a file has that was copied up twice.
+    counts = build.read("counts").split()
+    assert (counts[1], counts[4], counts[5]) == (counts[3], "1", "750")
+    assert build.read("read") == "textstill here"
 
 
 @pytest.mark.timeout(300)

@@ -8,6 +8,7 @@ from test_dockerfile import (  # noqa: F401
     test_forms_of_run,
     test_hard_links_of_the_context_stay_contents,
 )
+from test_images import test_layers_link_to_files_of_those_below  # noqa: F401
 from test_merge import (  # noqa: F401
     CASES,
     made,

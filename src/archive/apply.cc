@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <set>
 #include <unordered_set>
 
 #include "archive/sparse.h"
@@ -51,6 +52,7 @@ class Applier {
       TRY_CTX(Apply(entry), "{}", Quoted(entry.path));
     }
     TRY(Drain(source_));
+    for (const std::string& path : linked_below_) TRY_CTX(LinkOriginal(path), "{}", Quoted(path));
     for (auto it = directories_.rbegin(); it != directories_.rend(); ++it) {
       // Gone again if a later entry replaced it.
       (void)root_.SetTimes(it->first, it->second, it->second);
@@ -189,15 +191,45 @@ class Applier {
   }
 
   Status MakeHardLink(const TarEntry& entry, const std::string& name) {
-    TRY_ASSIGN_CTX(auto target, root_.OpenParent(entry.link), "link to {}", Quoted(entry.link));
-    TRY_ASSIGN_CTX(auto info, sys::StatAt(target.dir.get(), target.name), "link to {}",
-                   Quoted(entry.link));
-    if (info.IsDirectory() || info.IsWhiteout()) {
-      return InvalidArgument("link to {}, which is not a file", Quoted(entry.link));
-    }
-    if (::linkat(target.dir.get(), target.name.c_str(), parent_.get(), name.c_str(), 0) != 0) {
-      return ErrnoError(errno, "link to {}", Quoted(entry.link));
-    }
+    Status linked = LinkTo(entry.link, name);
+    const bool missing = !linked.ok() && linked.error().code() == Code::kNotFound;
+    if (missing && options_.files_below != nullptr) linked = LinkBelow(entry.link, name);
+    TRY_CTX(std::move(linked), "link to {}", Quoted(entry.link));
+    return OkStatus();
+  }
+
+  // To a file that this layer has.
+  Status LinkTo(const std::string& path, const std::string& name) {
+    TRY_ASSIGN(auto target, root_.OpenParent(path));
+    TRY_ASSIGN(auto info, sys::StatAt(target.dir.get(), target.name));
+    if (info.IsDirectory() || info.IsWhiteout()) return InvalidArgument("it is not a file");
+    return LinkAt(target.dir.get(), target.name, parent_.get(), name);
+  }
+
+  // To one that the layers below have, or that is reached through directories of theirs.
+  Status LinkBelow(const std::string& path, const std::string& name) {
+    TRY_ASSIGN(const FilesBelow::Found found, options_.files_below->Find(path));
+    if (found.in_layer) return LinkTo(found.path, name);
+    TRY_ASSIGN(const FilesBelow::Place copy, options_.files_below->Copy(found.path));
+    TRY(LinkAt(copy.dir, copy.name, parent_.get(), name));
+    linked_below_.insert(found.path);
+    return OkStatus();
+  }
+
+  // The name that the file has below becomes one of the copy that this layer has linked to, unless
+  // the layer, which may say so behind the link, removes or replaces it.
+  Status LinkOriginal(const std::string& path) {
+    const auto found = options_.files_below->Find(path);
+    if (!found.ok() && found.error().code() != Code::kNotFound) return found.error();
+    if (!found.ok() || found->in_layer || found->path != path) return OkStatus();
+    TRY(OpenParent(path));
+    TRY_ASSIGN(const FilesBelow::Place copy, options_.files_below->Copy(path));
+    return LinkAt(copy.dir, copy.name, parent_.get(), BaseName(path));
+  }
+
+  static Status LinkAt(int from_dir, const std::string& from, int dir, const std::string& name) {
+    if (::linkat(from_dir, from.c_str(), dir, name.c_str(), 0) != 0)
+      return ErrnoError(errno, "create link");
     return OkStatus();
   }
 
@@ -327,7 +359,8 @@ class Applier {
   // Where whiteouts delete: paths of this layer and the directories above them.
   std::unordered_set<std::string> applied_;
   std::vector<std::pair<std::string, WallTime>> directories_;  // times to set at the end
-  Fd parent_;                                                  // of the last entry
+  std::set<std::string> linked_below_;  // files of the layers below that links have named
+  Fd parent_;                           // of the last entry
   std::string parent_path_;
   Sha256 hash_;
   std::array<char, 128 << 10> buffer_;

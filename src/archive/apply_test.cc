@@ -206,6 +206,60 @@ TEST_F(ApplyTest, ParentsTakeTheirAttributesFromBelow) {
   EXPECT_EQ(root_->Stat("opt/tool")->mode & 07777, 0755U);
 }
 
+// One layer below, without links of directories.
+class OneBelow final : public FilesBelow {
+ public:
+  OneBelow(sys::RootedPath below, const sys::RootedPath& layer)
+      : below_(std::move(below)), layer_(layer) {}
+  Result<Found> Find(const std::string& path) override {
+    if (auto mine = layer_.Stat(path); mine.ok() && !mine->IsWhiteout()) return Found{path, true};
+    TRY_ASSIGN(const bool hidden, layer_.Exists(path));
+    if (hidden || !below_.Stat(path).ok()) return NotFound("no such file");
+    return Found{path, false};
+  }
+  Result<Place> Copy(const std::string& path) override {
+    ++copies;
+    return Place{below_.fd(), path};
+  }
+  int copies = 0;
+
+ private:
+  sys::RootedPath below_;
+  const sys::RootedPath& layer_;
+};
+
+TEST_F(ApplyTest, HardLinksReachFilesOfTheLayersBelow) {
+  const std::string below = base_ + "/below";
+  ASSERT_EQ(::mkdir(below.c_str(), 0755), 0);
+  for (const char* name : {"/kept", "/gone", "/replaced"})
+    ASSERT_TRUE(WriteFileAtomically(below + name, name).ok());
+  OneBelow files(*sys::RootedPath::Open(below), *root_);
+  Add(Entry(EntryType::kHardlink, "a", 0600, "kept"));
+  const auto alone = Apply();
+  ASSERT_FALSE(alone.ok());
+  EXPECT_NE(alone.error().ToString().find("link to \"kept\""), std::string::npos);
+
+  options_.files_below = &files;
+  Add(Entry(EntryType::kHardlink, "a", 0600, "kept"));
+  Add(Entry(EntryType::kHardlink, "b", 0640, "kept"));
+  Add(Entry(EntryType::kHardlink, "c", 0600, "gone"));
+  Add(Entry(EntryType::kFile, ".wh.gone"));
+  Add(Entry(EntryType::kHardlink, "d", 0600, "replaced"));
+  Add(Entry(EntryType::kFile, "replaced"), "mine");
+  const auto applied = Apply();
+  ASSERT_TRUE(applied.ok()) << applied.error().ToString();
+  EXPECT_EQ(root_->Stat("a")->ino, root_->Stat("kept")->ino);
+  EXPECT_EQ(root_->Stat("b")->ino, root_->Stat("kept")->ino);
+  EXPECT_EQ(root_->Stat("kept")->mode & 07777, 0640U);
+  EXPECT_EQ(*root_->ReadFile("c", 10), "/gone");
+  EXPECT_TRUE(root_->Stat("gone")->IsWhiteout());
+  EXPECT_EQ(*root_->ReadFile("d", 10), "/replaced");
+  EXPECT_EQ(*root_->ReadFile("replaced", 10), "mine");
+  // What is not below either is an error still.
+  Add(Entry(EntryType::kHardlink, "e", 0600, "none"));
+  EXPECT_FALSE(Apply().ok());
+}
+
 TEST_F(ApplyTest, LaterEntriesReplaceEarlierOnes) {
   Add(Entry(EntryType::kDirectory, "x", 0755));
   Add(Entry(EntryType::kFile, "x/inner"));

@@ -9,6 +9,7 @@
 #include "archive/apply.h"
 #include "archive/compression.h"
 #include "oci/image_config.h"
+#include "store/layers_below.h"
 
 namespace kiln::store {
 namespace {
@@ -89,21 +90,6 @@ Result<RecordPtr> Layers::FindImported(const Digest& chain_id, const SnapshotRef
 
 namespace {
 
-// What a layer's unlisted parent directory looks like in the layers below.
-std::optional<archive::TarEntry> ParentAttributes(const TreeView& below, const std::string& path) {
-  auto found = below.Lookup("/" + path, Follow::kNo);
-  if (!found.ok() || !found->node->IsDirectory()) return std::nullopt;
-  archive::TarEntry entry;
-  entry.path = path;
-  entry.type = archive::EntryType::kDirectory;
-  entry.mode = found->node->mode & 07777;
-  entry.uid = found->node->uid;
-  entry.gid = found->node->gid;
-  entry.mtime = FromUnixNanos(found->node->mtime_ns);
-  if (auto xattrs = below.Xattrs(*found); xattrs.ok()) entry.xattrs = std::move(*xattrs);
-  return entry;
-}
-
 // Ends when the disk is nearly full: a small blob may hold a very large layer.
 class SpaceCheckedSource final : public archive::ByteSource {
  public:
@@ -124,49 +110,28 @@ class SpaceCheckedSource final : public archive::ByteSource {
   uint64_t unchecked_ = 0;
 };
 
-// What a layer's tar asks of the layers below it, which it waits for when it asks first.
-class LayersBelow {
- public:
-  LayersBelow(Views* views, const std::vector<RecordPtr>& chain,
-              const std::function<Status()>& ready)
-      : views_(views), chain_(chain), ready_(ready) {}
-
-  std::optional<archive::TarEntry> Attributes(const std::string& path) {
-    if (!view_ && failed_.ok()) failed_ = Look();
-    return view_ ? ParentAttributes(*view_, path) : std::nullopt;
-  }
-  const Status& failed() const { return failed_; }
-
- private:
-  Status Look() {
-    TRY(ready_());
-    TRY_ASSIGN(view_, views_->ViewOf(chain_, nullptr));
-    return OkStatus();
-  }
-
-  Views* const views_;
-  const std::vector<RecordPtr>& chain_;
-  const std::function<Status()>& ready_;
-  std::optional<TreeView> view_;
-  Status failed_;
-};
-
 }  // namespace
 
-// Writes the layer to `directory`; its diff id.
+// Writes the layer to `temporary`/fs; its diff id.
 Result<Digest> Layers::Extract(const progress::Activity& activity, const BlobRef& blob,
-                               const std::string& directory, const std::vector<RecordPtr>& chain,
-                               const std::function<Status()>& below_ready) {
+                               const std::string& temporary, const RecordPtr& record) {
   TRY_ASSIGN(const Fd fd, blob.Open());
   archive::FdSource file(fd.get());
   TRY_ASSIGN(const std::unique_ptr<archive::ByteSource> tar, archive::Decompress(file));
   SpaceCheckedSource checked(*tar, *root_);
   archive::HashingSource hashed(checked);
-  TRY_ASSIGN(const sys::RootedPath target, sys::RootedPath::Open(directory));
-  LayersBelow below(views_, chain, below_ready);
+  TRY_ASSIGN(const sys::RootedPath target, sys::RootedPath::Open(temporary + "/fs"));
+  const std::vector<RecordPtr> chain = VisibleChainOf(record->parent);
+  LayersBelow below({.root = root_,
+                     .views = views_,
+                     .chain = chain,
+                     .ready = [&] { return UnpackAll(activity, chain); },
+                     .copies = temporary + "/below"},
+                    target);
   archive::ApplyOptions apply;
   apply.privileges = root_->options().privileges;
   apply.parent_attributes = [&](const std::string& path) { return below.Attributes(path); };
+  apply.files_below = &below;
   TRY_CTX(archive::ApplyLayer(hashed, target, apply, activity.cancel), "unpacking layer {}",
           blob.digest());
   TRY(below.failed());
@@ -198,8 +163,7 @@ Status Layers::Publish(const RecordPtr& record, const std::string& temporary) {
 }
 
 Status Layers::UnpackBlob(const progress::Activity& activity, const RecordPtr& record,
-                          const BlobRow& row, const std::vector<RecordPtr>& below,
-                          const std::function<Status()>& below_ready) {
+                          const BlobRow& row) {
   TRY_ASSIGN(const BlobRef blob, fetcher_->Fetch(activity, row.descriptor, record->row.id));
   progress::StatusScope status(activity, root_->clock(), Digest(),
                                "extracting " + blob.digest().ToString());
@@ -207,7 +171,7 @@ Status Layers::UnpackBlob(const progress::Activity& activity, const RecordPtr& r
   const std::string directory = temporary + "/fs";
   if (mkdir(temporary.c_str(), 0700) != 0 || mkdir(directory.c_str(), 0755) != 0)
     return ErrnoError(errno, "create {}", temporary);
-  Result<Digest> diff_id = Extract(activity, blob, directory, below, below_ready);
+  Result<Digest> diff_id = Extract(activity, blob, temporary, record);
   const std::optional<Digest> wanted = record->row.diff_id;
   if (diff_id.ok() && (!wanted || *wanted == *diff_id)) return Publish(record, temporary);
   root_->Trash(temporary);
@@ -217,9 +181,16 @@ Status Layers::UnpackBlob(const progress::Activity& activity, const RecordPtr& r
                   *diff_id, *wanted);
 }
 
-Status Layers::Unpack(const progress::Activity& activity, const RecordPtr& record,
-                      const std::vector<RecordPtr>& below,
-                      const std::function<Status()>& below_ready) {
+// What is unpacked by somebody else is waited for. Only those above wait for those below, so nobody
+// waits for himself.
+Status Layers::UnpackAll(const progress::Activity& activity, const std::vector<RecordPtr>& chain) {
+  for (const RecordPtr& record : chain) {
+    if (!record->local) TRY(Unpack(activity, record));
+  }
+  return OkStatus();
+}
+
+Status Layers::Unpack(const progress::Activity& activity, const RecordPtr& record) {
   TRY_ASSIGN(const KeyedGate::Ticket ticket, gate_.Enter(activity, record->row.id));
   if (record->local) return OkStatus();
   TRY_ASSIGN(std::vector<BlobRow> rows, rows_->Of(record->row.num));
@@ -229,7 +200,7 @@ Status Layers::Unpack(const progress::Activity& activity, const RecordPtr& recor
   Error failed = LostError(
       record->row.id, fmt::format("snapshot {}: no blob of its layer is known", record->row.id));
   for (const BlobRow& row : rows) {
-    Status unpacked = UnpackBlob(activity, record, row, below, below_ready);
+    Status unpacked = UnpackBlob(activity, record, row);
     if (unpacked.ok()) return OkStatus();
     TRY(activity.Check());
     // That one of them is lost is no news while another is only out of reach.
@@ -239,8 +210,9 @@ Status Layers::Unpack(const progress::Activity& activity, const RecordPtr& recor
   return failed;
 }
 
-// Layers are fetched and unpacked side by side. One that must know what lies below waits for those;
-// the pool takes them bottom first, so whoever waits waits for somebody at work.
+// Layers are fetched and unpacked side by side. One that must know what lies below unpacks what is
+// not there yet itself, as nobody may be free to do so, and need not even be asked to: a merge can
+// show a layer without those it was made on.
 Status Layers::EnsureLocal(const progress::Activity& activity, const SnapshotRef& ref) {
   const std::vector<RecordPtr> chain = VisibleChainOf(ref.record());
   size_t missing = 0;
@@ -254,16 +226,8 @@ Status Layers::EnsureLocal(const progress::Activity& activity, const SnapshotRef
     if (chain[i]->local) continue;
     auto promise = std::make_shared<std::promise<std::shared_ptr<Status>>>();
     done[i] = promise->get_future().share();
-    const std::vector<std::shared_future<std::shared_ptr<Status>>> lower(
-        done.begin(), done.begin() + static_cast<ptrdiff_t>(i));
-    pool_.Submit([this, i, &chain, &cancel, mine, lower, promise] {
-      const std::vector<RecordPtr> below(chain.begin(), chain.begin() + static_cast<ptrdiff_t>(i));
-      Status status = Unpack(mine, chain[i], below, [&]() -> Status {
-        for (const auto& layer : lower) {
-          if (layer.valid() && !layer.get()->ok()) return Cancelled("a layer below failed");
-        }
-        return OkStatus();
-      });
+    pool_.Submit([this, i, &chain, &cancel, mine, promise] {
+      Status status = Unpack(mine, chain[i]);
       if (!status.ok()) cancel.Cancel(Cancelled("another layer failed"));
       promise->set_value(std::make_shared<Status>(std::move(status)));
     });

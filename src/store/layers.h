@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <span>
 #include <vector>
 
@@ -36,15 +35,12 @@ class Layers {
   // The record an image's chain has here already, or null.
   Result<RecordPtr> FindImported(const Digest& chain_id, const SnapshotRef& parent,
                                  std::span<const LazyLayer> layers) REQUIRES(importing_);
-  // `below_ready` waits for the layers below: only a layer that must know what they show calls it.
-  Status Unpack(const progress::Activity& activity, const RecordPtr& record,
-                const std::vector<RecordPtr>& below, const std::function<Status()>& below_ready);
-  Status UnpackBlob(const progress::Activity& activity, const RecordPtr& record, const BlobRow& row,
-                    const std::vector<RecordPtr>& below,
-                    const std::function<Status()>& below_ready);
+  Status Unpack(const progress::Activity& activity, const RecordPtr& record);
+  Status UnpackAll(const progress::Activity& activity, const std::vector<RecordPtr>& chain);
+  Status UnpackBlob(const progress::Activity& activity, const RecordPtr& record,
+                    const BlobRow& row);
   Result<Digest> Extract(const progress::Activity& activity, const BlobRef& blob,
-                         const std::string& directory, const std::vector<RecordPtr>& chain,
-                         const std::function<Status()>& below_ready);
+                         const std::string& temporary, const RecordPtr& record);
   Status Publish(const RecordPtr& record, const std::string& temporary);
 
   Root* const root_;

@@ -1,5 +1,8 @@
 #include "store/layers.h"
 
+#include <gmock/gmock.h>
+
+#include <set>
 #include <thread>
 
 #include "oci/descriptor.h"
@@ -7,6 +10,8 @@
 
 namespace kiln::store {
 namespace {
+
+using testing::HasSubstr;
 
 TEST_F(StoreTest, LazyChainsAreFetchedWhenNeeded) {
   const std::vector<LazyLayer> layers{MakeLazy({{"a", "1"}, {"gone", "x"}}),
@@ -207,6 +212,161 @@ TEST_F(StoreTest, PlacesOfSessionsDoNotPileUp) {
   EXPECT_TRUE(IsLost(store_->EnsureLocal(Activity(), ref).error()));
   EXPECT_EQ(sessions.asked,
             (std::vector<std::string>{"build 19", "build 18", "build 17", "build 16"}));
+}
+
+class HardLinkTest : public StoreTest {
+ protected:
+  using Entries = std::vector<std::pair<archive::TarEntry, std::string>>;
+
+  static archive::TarEntry Entry(archive::EntryType type, const std::string& path,
+                                 const std::string& link = {}, uint32_t mode = 0644) {
+    archive::TarEntry entry;
+    entry.type = type;
+    entry.path = path;
+    entry.link = link;
+    entry.mode = mode;
+    entry.mtime = WallTime(std::chrono::seconds(1'600'000'000));
+    return entry;
+  }
+  static archive::TarEntry File(const std::string& path) {
+    return Entry(archive::EntryType::kFile, path);
+  }
+  static archive::TarEntry Link(const std::string& path, const std::string& to) {
+    return Entry(archive::EntryType::kHardlink, path, to, 0600);
+  }
+  static archive::TarEntry Symlink(const std::string& path, const std::string& to) {
+    return Entry(archive::EntryType::kSymlink, path, to);
+  }
+  // `entries` on a layer with a few files.
+  Result<SnapshotRef> Over(Entries entries) {
+    archive::TarEntry dir = Entry(archive::EntryType::kDirectory, "d", {}, 01750);
+    dir.uid = 5;
+    const LazyLayer below = MakeLazyOf({{dir, ""},
+                                        {File("d/f"), "f"},
+                                        {File("d/g"), "g"},
+                                        {Symlink("s", "d"), ""},
+                                        {Symlink("up", "../../.."), ""},
+                                        {Symlink("abs", "/"), ""}});
+    const SnapshotRef ref =
+        Must(store_->ImportChain(std::vector<LazyLayer>{below, MakeLazyOf(std::move(entries))}));
+    TRY(store_->EnsureLocal(Activity(), ref));
+    EXPECT_EQ(Shown(ref), Mounted(ref));
+    return ref;
+  }
+  // Where the files of these names lie, each inode once.
+  static std::set<uint64_t> InodesOf(const TreeView& tree, const std::vector<std::string>& paths) {
+    std::set<uint64_t> inodes;
+    for (const std::string& path : paths) {
+      const TreeEntry entry = Must(tree.Lookup(path, Follow::kNo));
+      inodes.insert(entry.node->ino);
+      EXPECT_EQ(entry.node->nlink, paths.size()) << path;
+    }
+    return inodes;
+  }
+};
+
+TEST_F(HardLinkTest, AFileOfTheLayersBelowIsCopiedUpAndLinked) {
+  const SnapshotRef ref =
+      Must(Over({{Link("new/one", "d/f"), ""}, {Link("two", "s/f"), ""}, {Link("t", "s"), ""}}));
+  const TreeView tree = Must(store_->Tree(ref));
+  EXPECT_EQ(Must(tree.ReadFile("/new/one")), "f");
+  EXPECT_EQ(InodesOf(tree, {"/d/f", "/new/one", "/two"}).size(), 1U);
+  // The links' attributes are the file's.
+  EXPECT_EQ(Must(tree.Lookup("/d/f")).node->mode & 07777, 0600U);
+  EXPECT_EQ(Must(tree.Lookup("/t", Follow::kNo)).node->link_target, "d");
+  // The directory that had to be made is as it is below.
+  const TreeEntry dir = Must(tree.Lookup("/d"));
+  EXPECT_EQ(dir.node->mode & 07777, 01750U);
+  EXPECT_EQ(dir.node->uid, 5U);
+  EXPECT_EQ(dir.node->mtime_ns, 1'600'000'000'000'000'000);
+  EXPECT_EQ(Must(tree.ReadFile("/d/g")), "g");
+  EXPECT_EQ(Must(tree.Lookup("/d/g")).layer, 0U);
+}
+
+TEST_F(HardLinkTest, WhatTheLayerHidesBehindTheLinkStaysHidden) {
+  const SnapshotRef ref = Must(Over({{Link("one", "d/f"), ""},
+                                     {File("d/.wh.f"), ""},
+                                     {Link("two", "d/g"), ""},
+                                     {Link("three", "d/g"), ""},
+                                     {File("d/g"), "mine"},
+                                     {File("d/h"), "h"}}));
+  const TreeView tree = Must(store_->Tree(ref));
+  EXPECT_EQ(Must(tree.ReadFile("/one")), "f");
+  EXPECT_EQ(tree.Lookup("/d/f").error().code(), Code::kNotFound);
+  EXPECT_EQ(InodesOf(tree, {"/two", "/three"}).size(), 1U);
+  EXPECT_EQ(Must(tree.ReadFile("/two")), "g");
+  EXPECT_EQ(Must(tree.ReadFile("/d/g")), "mine");
+
+  const SnapshotRef opaque =
+      Must(Over({{Link("one", "d/f"), ""}, {File("d/.wh..wh..opq"), ""}, {File("d/h"), "h"}}));
+  const TreeView rest = Must(store_->Tree(opaque));
+  EXPECT_EQ(Must(rest.ReadFile("/one")), "f");
+  EXPECT_EQ(rest.Lookup("/d/f").error().code(), Code::kNotFound);
+}
+
+TEST_F(HardLinkTest, WhatTheLayerHidBeforeIsNotThere) {
+  const auto refused = [&](Entries entries) {
+    const auto over = Over(std::move(entries));
+    EXPECT_FALSE(over.ok());
+    return over.ok() ? "" : over.error().ToString();
+  };
+  const char* missing = "no such file or directory";
+  EXPECT_THAT(refused({{File(".wh.d"), ""}, {Link("one", "d/f"), ""}}), HasSubstr("one"));
+  EXPECT_THAT(refused({{File("d/.wh..wh..opq"), ""}, {Link("one", "d/f"), ""}}),
+              HasSubstr(missing));
+  EXPECT_THAT(refused({{Link("one", "d/none"), ""}}), HasSubstr(missing));
+  EXPECT_THAT(refused({{Link("one", "d"), ""}}), HasSubstr("not a file"));
+  EXPECT_THAT(refused({{Link("one", "s/none/f"), ""}}), HasSubstr(missing));
+}
+
+// Links of both layers lead no further than the root of the image.
+TEST_F(HardLinkTest, NothingOutsideIsLinkedTo) {
+  const std::string secret = temp_ / "secret";
+  Must(WriteFileAtomically(secret, "secret"));
+  for (const std::string& link :
+       {"up" + secret, "abs" + secret, "mine" + secret, secret.substr(1)}) {
+    const auto over = Over({{Symlink("mine", "../../../.."), ""}, {Link("stolen", link), ""}});
+    EXPECT_FALSE(over.ok()) << link;
+  }
+  const SnapshotRef inside =
+      Must(Over({{Link("one", "up/d/f"), ""}, {Link("two", "abs/d/f"), ""}}));
+  EXPECT_EQ(InodesOf(Must(store_->Tree(inside)), {"/d/f", "/one", "/two"}).size(), 1U);
+  EXPECT_EQ(Must(ReadFile(secret)), "secret");
+  EXPECT_EQ(std::filesystem::hard_link_count(secret), 1U);
+  // Nor is anything left where the copies were made.
+  EXPECT_TRUE(std::filesystem::is_empty(temp_ / "root/ingest"));
+}
+
+// Each layer links to a file of the one below it, and all are unpacked at once.
+TEST_F(HardLinkTest, LongChainsWaitForWhatIsBelow) {
+  std::vector<LazyLayer> layers{MakeLazy({{"f0", "text"}})};
+  for (int i = 1; i <= 24; ++i)
+    layers.push_back(MakeLazyOf({{Link(fmt::format("f{}", i), fmt::format("f{}", i - 1)), ""}}));
+  const SnapshotRef ref = Must(store_->ImportChain(layers));
+  std::vector<std::thread> readers;
+  std::atomic<int> good = 0;
+  for (int i = 0; i < 3; ++i)
+    readers.emplace_back([&] { good += store_->EnsureLocal(Activity(), ref).ok() ? 1 : 0; });
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(good, 3);
+  EXPECT_EQ(source_.fetches, 25);
+  EXPECT_EQ(Shown(ref), Mounted(ref));
+  EXPECT_EQ(Must(Must(store_->Tree(ref)).ReadFile("/f24")), "text");
+}
+
+// A merge shows layers over others than those they were made on.
+TEST_F(HardLinkTest, MergedLayersLinkToWhatTheyWereMadeOn) {
+  const LazyLayer base = MakeLazy({{"f", "right"}});
+  const std::vector<LazyLayer> image{base, MakeLazyOf({{Link("g", "f"), ""}})};
+  const LazyLayer other = MakeLazy({{"f", "wrong"}});
+  const SnapshotRef first = Must(store_->ImportChain(image));
+  const SnapshotRef second = Must(store_->ImportChain(std::span(&other, 1)));
+  const SnapshotRef third = Must(store_->ImportChain(std::span(&base, 1)));
+  // Its layers for looking: that with the link, the other one, and then the base.
+  const std::vector<SnapshotRef> parts{first, second, third};
+  const SnapshotRef merged = Must(store_->Merge(parts, {}));
+  Must(store_->EnsureLocal(Activity(), merged));
+  EXPECT_EQ(Must(Must(store_->Tree(merged)).ReadFile("/g")), "right");
 }
 
 TEST_F(StoreTest, ABlobMayNotFillTheDisk) {

@@ -145,11 +145,11 @@ void Root::GiveUpBallast() const {
   if (FreeBytes() < options_.ballast_bytes) (void)unlink((path_ + "/ballast").c_str());
 }
 
-Status Root::CheckSpace() const {
+Status Root::CheckSpace(uint64_t more) const {
   struct statvfs fs;
   if (statvfs(path_.c_str(), &fs) != 0) return OkStatus();
   const uint64_t free = uint64_t{geteuid() == 0 ? fs.f_bfree : fs.f_bavail} * fs.f_frsize;
-  if (free >= options_.kept_free_bytes + kSpaceStep) return OkStatus();
+  if (free >= options_.kept_free_bytes + kSpaceStep + more) return OkStatus();
   return ResourceExhausted(
       "no space left on device: {} bytes are free at {}, and the last {} are kept for the store's "
       "own books",

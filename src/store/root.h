@@ -76,10 +76,10 @@ class Root {
   Status MakeBallast() const;
   // Gives them up if less than that is free.
   void GiveUpBallast() const;
-  // ResourceExhausted if writing more would leave the store no room for its own books. Asked before
-  // each kSpaceStep bytes of what comes from outside.
+  // ResourceExhausted if writing kSpaceStep and `more` bytes would leave the store no room for its
+  // own books. Asked before each kSpaceStep bytes of what comes from outside.
   static constexpr uint64_t kSpaceStep = 1 << 20;
-  Status CheckSpace() const;
+  Status CheckSpace(uint64_t more = 0) const;
   // Bytes that may still be written to the disk; all there are if nobody knows.
   uint64_t FreeBytes() const;
 

@@ -78,13 +78,21 @@ class StoreTest : public ::testing::Test {
     Open();
   }
 
-  LazyLayer MakeLazy(const std::vector<std::pair<std::string, std::string>>& files) {
-    archive::StringSink sink;
-    archive::TarWriter tar(sink);
+  LazyLayer MakeLazy(const Files& files) {
+    std::vector<std::pair<archive::TarEntry, std::string>> entries;
     for (const auto& [path, data] : files) {
       archive::TarEntry entry;
       entry.path = path;
       entry.mode = 0644;
+      entries.emplace_back(std::move(entry), data);
+    }
+    return MakeLazyOf(std::move(entries));
+  }
+  // The entries' sizes are those of their content.
+  LazyLayer MakeLazyOf(std::vector<std::pair<archive::TarEntry, std::string>> entries) {
+    archive::StringSink sink;
+    archive::TarWriter tar(sink);
+    for (auto& [entry, data] : entries) {
       entry.size = static_cast<int64_t>(data.size());
       Must(tar.Add(entry));
       Must(tar.WriteData(data));
