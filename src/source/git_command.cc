@@ -131,6 +131,11 @@ std::string Git::SshCommand() const {
   return command + "/dev/null -o StrictHostKeyChecking=no -o LogLevel=ERROR";
 }
 
+bool Git::advises() const {
+  const auto advice = spec_.other.find("git.advice");
+  return advice != spec_.other.end() && advice->second == "true";
+}
+
 std::vector<std::string> Git::Environment(const GitCall& call) const {
   std::vector<std::string> env = services_.environment;
   const auto put = [&](std::string_view name, std::string_view value) {
@@ -144,6 +149,7 @@ std::vector<std::string> Git::Environment(const GitCall& call) const {
   put("GIT_ATTR_NOSYSTEM", "1");
   put("HOME", "/dev/null");
   put("LC_ALL", "C");
+  put("GIT_ADVICE", advises() ? "1" : "0");
   // Also what submodules may name: never files of this machine, never a remote helper.
   put("GIT_ALLOW_PROTOCOL", call.from_disk ? "file" : "http:https:git:ssh");
   put("GIT_SSH_COMMAND", SshCommand());
@@ -153,7 +159,6 @@ std::vector<std::string> Git::Environment(const GitCall& call) const {
   if (!call.index_file.empty()) put("GIT_INDEX_FILE", call.index_file);
   // In the environment, where others of this machine cannot read it, unlike a command line.
   std::vector<std::pair<std::string, std::string>> config = {
-      {"advice.detachedHead", "false"},
       {"init.defaultBranch", "master"},
       {"init.templateDir", ""},
       {"core.hooksPath", "/dev/null"},
@@ -161,6 +166,8 @@ std::vector<std::string> Git::Environment(const GitCall& call) const {
       {"http.lowSpeedLimit", "1"},
       {"http.lowSpeedTime", std::to_string(services_.git_stall.count())},
   };
+  // Git before 2.46 does not know GIT_ADVICE.
+  if (!advises()) config.emplace_back("advice.detachedHead", "false");
   if (!authorization_.empty()) {
     config.emplace_back("http." + HeaderScope(spec_.remote) + ".extraheader",
                         "Authorization: " + authorization_.Reveal());

@@ -55,6 +55,8 @@ class Git {
   Result<std::string> Run(const GitCall& call) const;
   static Error Failed(const GitCall& call, const GitResult& result);
 
+  // Whether git's advice is to be shown (git.advice).
+  bool advises() const;
   // Private, empty at first, removed with this.
   const std::string& directory() const { return directory_; }
 

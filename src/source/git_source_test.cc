@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "llb/source_key.h"
+#include "source/git_command.h"
 #include "source/git_watch.h"
 #include "source/job_views.h"
 #include "source/testing/source_fixture.h"
@@ -16,6 +17,7 @@ namespace {
 
 using store::Must;
 using testing::HasSubstr;
+using testing::Not;
 
 // Remotes here are git-daemons of the end-to-end tests' making; what needs none is tested here.
 class GitSourceTest : public SourceFixture {
@@ -120,6 +122,33 @@ TEST_F(GitSourceTest, WhatIsNotServedIsRefusedByName) {
     spec.other = {{name, "x"}};
     EXPECT_THAT(sources_->Make(spec, {}).error().ToString(), HasSubstr(name));
     EXPECT_THAT(sources_->ResolveGit({}, spec, false, nullptr).error().ToString(), HasSubstr(name));
+  }
+}
+
+// A git that says what it was told.
+TEST_F(GitSourceTest, AdviceIsGivenToWhoAsksForIt) {
+  const std::string bin = temp_ / "bin";
+  ASSERT_TRUE(std::filesystem::create_directory(bin));
+  ASSERT_TRUE(WriteFileAtomically(bin + "/git", "#!/bin/sh\nenv\n", 0755).ok());
+  const Services services{.store = *store_,
+                          .registry = registry_,
+                          .sessions = sessions_,
+                          .clock = clock_,
+                          .http = client_,
+                          .spawner = sys::TestSpawner(),
+                          .environment = {"PATH=" + bin + ":/usr/local/bin:/usr/bin:/bin"}};
+  const progress::Activity activity;
+  const auto told = [&](const char* value) {
+    llb::GitSource spec = Remote();
+    if (value != nullptr) spec.other["git.advice"] = value;
+    const auto git = Must(Git::Open(services, spec, activity));
+    return Must(git->Run({.args = {"status"}, .quiet = true}));
+  };
+  EXPECT_THAT(told("true"), HasSubstr("\nGIT_ADVICE=1\n"));
+  EXPECT_THAT(told("true"), Not(HasSubstr("advice.detachedHead")));
+  for (const char* no : {static_cast<const char*>(nullptr), "false", "1"}) {
+    EXPECT_THAT(told(no), HasSubstr("\nGIT_ADVICE=0\n"));
+    EXPECT_THAT(told(no), HasSubstr("=advice.detachedHead\n"));
   }
 }
 
