@@ -3,7 +3,6 @@
 import signal
 import socket
 import subprocess
-import time
 
 import pytest
 from kilntest import failure, wait
@@ -11,6 +10,10 @@ from kilntest.build import Builder
 from kilntest.clients import Buildctl, Kiln
 
 pytestmark = pytest.mark.kiln_only
+
+# Whatever is waited for takes moments, and builds have five minutes to end unless a test says otherwise: what comes
+# within this time did not wait for those.
+SECONDS = 60
 
 
 class Running:
@@ -25,11 +28,11 @@ class Running:
 
     def go_on(self):
         self._connection.close()
-        return self.process.communicate(timeout=30)[1]
+        return self.process.communicate(timeout=SECONDS)[1]
 
     def has_ended(self):
         """Whether the step's process has."""
-        self._connection.settimeout(20)
+        self._connection.settimeout(SECONDS)
         return self._connection.recv(1) == b""
 
 
@@ -59,42 +62,38 @@ def test_running_builds_end_and_new_ones_are_refused(start, kiln):
     shown = running.go_on()
     assert running.process.returncode == 0, shown
     assert (running.out / "made").read_text() == "made\n"
-    assert daemon.process.wait(20) == 0
+    assert daemon.process.wait(SECONDS) == 0
 
 
 @pytest.mark.parametrize("how", ["flag", "key"])
 def test_what_takes_too_long_is_cancelled(start, how):
     options = {"arguments": ["--drain-timeout", "300ms"]} if how == "flag" else {"top": 'drainTimeout = "300ms"\n'}
     daemon, _, running = start(**options)
-    before = time.monotonic()
     terminate(daemon)
     assert running.has_ended()
-    shown = running.process.communicate(timeout=20)[1]
+    shown = running.process.communicate(timeout=SECONDS)[1]
     assert running.process.returncode != 0
     assert "the build server is shutting down" in shown
-    assert daemon.process.wait(20) == 0
-    assert time.monotonic() - before < 15
+    assert daemon.process.wait(SECONDS) == 0
 
 
 def test_a_second_signal_ends_it_at_once(start):
     daemon, _, running = start()
     terminate(daemon)
-    before = time.monotonic()
     daemon.process.send_signal(signal.SIGTERM)
-    assert daemon.process.wait(20) == 128 + signal.SIGTERM
-    assert time.monotonic() - before < 2
+    # Not 0, with which it ends once it has waited.
+    assert daemon.process.wait(SECONDS) == 128 + signal.SIGTERM
     assert running.has_ended()
-    assert running.process.wait(20) != 0
+    assert running.process.wait(SECONDS) != 0
     running.process.communicate()
     daemon.start()  # takes away what the step left
 
 
 def test_an_idle_daemon_ends_at_once_and_with_success(new_daemon):
     daemon = new_daemon()
-    before = time.monotonic()
     daemon.process.send_signal(signal.SIGTERM)
-    assert daemon.process.wait(20) == 0
-    assert time.monotonic() - before < 2
+    assert daemon.process.wait(SECONDS) == 0
+    assert "0 builds are running, and have 300 s to end" in daemon.log.read_text()
     with socket.socket(socket.AF_UNIX) as connection, pytest.raises(OSError):
         connection.connect(str(daemon.root / "daemon.sock"))
 
