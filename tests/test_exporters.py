@@ -15,7 +15,7 @@ import subprocess
 import tarfile
 
 import pytest
-from kilntest import oci, plain
+from kilntest import failure, oci, plain
 from kilntest.dockerd import Dockerd
 from kilntest.request import write_context
 
@@ -438,6 +438,30 @@ def test_images_into_one_layout_at_the_same_time(build_by, tmp_path):
         list(pool.map(build_by.client.build, requests))
     index = json.loads((tmp_path / "layout/index.json").read_text())
     assert sorted(entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]) == names
+
+
+@by(["buildctl", "kiln"])
+def test_a_folder_of_the_result_alone(build_by, tmp_path):
+    text = "FROM base\nRUN mkdir -p /d/sub /e && echo a >/d/a && echo b >/d/sub/b && ln -s /d/../../d/sub /e/link\n"
+
+    def built(kind, source, **options):
+        dest = tmp_path / f"{kind}{len(list(tmp_path.iterdir()))}"
+        done = build_by({"Dockerfile": text}, outputs=[f"type={kind},dest={dest},src={source}"], **options)
+        return (dest, done)
+
+    for source, names in {"/d": ["a", "sub", "sub/b"], "d/sub/": ["b"], "/e/link": ["b"], "../d/./sub": ["b"]}.items():
+        folder, _ = built("local", source)
+        assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) == names, source
+        archive, _ = built("tar", source)
+        with tarfile.open(archive) as tar:
+            assert sorted(tar.getnames()) == names, source
+    for source, said in {
+        "/none": "no such file or directory",
+        "/d/a": "not a directory",
+        "": "empty value for src; omit it to export the entire filesystem",
+    }.items():
+        _, done = built("local", source, check=False)
+        failure.check(done, said)
 
 
 @by(["buildctl"])
