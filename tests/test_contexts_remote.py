@@ -4,6 +4,8 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
+import subprocess
 import tarfile
 
 import pytest
@@ -68,14 +70,41 @@ def test_git_context(client, remote, out, tmp_path):
     assert (tmp_path / "kept/copied/.git/HEAD").exists()
 
 
+def zstd(data):
+    return subprocess.run(["zstd", "-qc"], input=data, capture_output=True, check=True).stdout
+
+
+# zstd takes a frame of what is none of its business for granted, in front and anywhere.
+SKIPPED = struct.pack("<II", 0x184D2A50, 5) + b"words"
+PACKERS = {
+    "tar": bytes,
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": zstd,
+    "zst-skipped": lambda data: SKIPPED + zstd(data),
+}
+
+
 @by(CLIENTS)
 def test_context_in_an_archive(client, web, out, tmp_path):
-    for name, pack in {"tar": bytes, "gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}.items():
+    for name, pack in PACKERS.items():
         web.pages[f"/{name}"] = pack(TAR)
         client.build(request(web.url(f"/{name}"), tmp_path / name))
         assert (tmp_path / name / "copied/a.txt").read_text() == "one\n"
     client.build(request(web.url("/gz"), out, dockerfile="other/Dockerfile.b"))
     assert (out / "b").read_text() == "one\n"
+
+
+def test_contexts_of_zstd_are_announced(buildctl, web, out):
+    """By a capability that a client may insist on."""
+    web.pages["/zst"] = zstd(TAR)
+    words = buildctl.words(request(web.url("/zst"), out))
+    cap = "moby.buildkit.frontend.contexts"
+    buildctl.execute([*words, f"--opt=frontend.caps={cap}.zstd"])
+    assert (out / "copied/a.txt").read_text() == "one\n"
+    done = buildctl.execute([*words, f"--opt=frontend.caps={cap}.none-such"], check=False)
+    failure.check(done, f"unsupported frontend capability {cap}.none-such")
 
 
 @by(THROUGH_DAEMON)
@@ -120,6 +149,7 @@ def test_standard_input(client, out, tmp_path, remote):
         return tmp_path / name
 
     assert (run(TAR, "tar", context="-") / "copied/a.txt").read_text() == "one\n"
+    assert (run(zstd(TAR), "zstd", context="-") / "copied/a.txt").read_text() == "one\n"
     made = run(gzip.compress(TAR), "file", context="-", file="other/Dockerfile.b")
     assert (made / "b").read_text() == "one\n"
     made = run(b"FROM scratch\nWORKDIR /made\nCOPY . /copied/\n", "text", context="-")

@@ -26,6 +26,10 @@ TEST(ArchiveMagicTest, TellsArchivesFromText) {
   EXPECT_TRUE(LooksLikeArchive("BZh9"));
   EXPECT_TRUE(LooksLikeArchive(std::string("\xfd\x37zXZ\0x", 7)));
   EXPECT_TRUE(LooksLikeArchive("\x28\xb5\x2f\xfd"));
+  EXPECT_TRUE(LooksLikeArchive(std::string("\x50\x2a\x4d\x18\4\0\0\0", 8)));
+  EXPECT_TRUE(LooksLikeArchive(std::string("\x5f\x2a\x4d\x18\4\0\0\0", 8)));
+  EXPECT_FALSE(LooksLikeArchive(std::string("\x60\x2a\x4d\x18\4\0\0\0", 8)));
+  EXPECT_FALSE(LooksLikeArchive("\x50\x2a\x4d\x18"));
   EXPECT_FALSE(LooksLikeArchive(""));
   EXPECT_FALSE(LooksLikeArchive("FROM scratch\n"));
   EXPECT_FALSE(LooksLikeArchive(std::string(1024, '\0')));
