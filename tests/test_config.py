@@ -9,6 +9,7 @@ import pytest
 from kilntest import wait
 from kilntest.build import Builder
 from kilntest.clients import Buildctl
+from kilntest.registry import Registry, write_docker_config, write_users
 
 
 def workers(clients, daemon):
@@ -30,6 +31,17 @@ def test_the_worker_names_all_that_its_processor_runs(clients, new_daemon):
     want = ["linux/amd64"] + [f"linux/amd64/{level}" for level, needs in levels.items() if needs <= flags]
     assert found[: len(want)] == want
     assert "linux/386" in found
+
+
+def test_versions_that_are_served(clients, new_daemon):
+    """Those of the release whose protocol and Dockerfile frontend are spoken: clients look at both."""
+    daemon = new_daemon()
+    (worker,) = workers(clients, daemon)
+    info = Buildctl(clients / "buildctl", daemon.address).run("debug", "info").stdout
+    version = worker["buildkitVersion"]
+    assert version["version"].removeprefix("v").startswith("0.34.")
+    assert version["dockerfileVersion"] == "1.28.0"
+    assert version["version"] in info
 
 
 def test_platforms_may_be_said(clients, new_daemon):
@@ -87,3 +99,22 @@ def test_nothing_is_recorded_where_nothing_shall_be(new_daemon, clients, busybox
     buildctl = Buildctl(clients / "buildctl", daemon.address)
     Builder(buildctl, busybox_layout, tmp_path / "build")({"Dockerfile": "FROM base\nRUN echo hello >/x\n"})
     assert buildctl.run("debug", "histories", "--format={{json .}}").stdout.strip() in ("", "null")
+
+
+@pytest.mark.parametrize(("seconds", "enough"), [(1, False), (60, True)])
+def test_clients_have_a_time_to_answer(new_daemon, clients, busybox_layout, tmp_path, monkeypatch, seconds, enough):
+    """The client's helper for credentials takes a while to say that it has none: somebody has to unlock it, say."""
+    helper = tmp_path / "bin/docker-credential-slow"
+    helper.parent.mkdir()
+    helper.write_text('#!/bin/sh\nsleep 3\necho "credentials not found in native keychain"\nexit 1\n')
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(helper.parent), prepend=":")
+    users = write_users(tmp_path / "users")
+    with Registry(tmp_path / "private", extra=f"auth: {{htpasswd: {{realm: tests, path: {users}}}}}") as private:
+        daemon = new_daemon(registries=[private.host], config=f'[system]\nsessionAuthTimeout = "{seconds}s"\n')
+        buildctl = Buildctl(clients / "buildctl", daemon.address)
+        config = write_docker_config(tmp_path / "docker", credsStore="slow")
+        buildctl.environment = {**buildctl.environment, "DOCKER_CONFIG": str(config)}
+        done = Builder(buildctl, busybox_layout, tmp_path / "build")(f"FROM {private.host}/x\n", check=False)
+        assert done.returncode != 0
+        assert ("deadline exceeded" in done.stderr) != enough, done.stderr
