@@ -5,6 +5,8 @@ import tarfile
 
 import pytest
 from kilntest import failure, llb
+from kilntest.clients import Buildctl
+from kilntest.daemon import Daemon
 from kilntest.gitserver import COMMIT_TIME, GitDaemon, GitWeb, Repository, SshServer
 from kilntest.request import Request, write_context
 from test_builds import CLIENTS, by
@@ -255,6 +257,23 @@ def test_fetch_by_commit(build, remote, repository, web):
     assert (added(build, f"{remote}?fetch-by-commit&checksum={repository.head}&branch=main") / "a.txt").exists()
     assert sum(method == "GET" for method, _ in web.requests) == 1  # only to fetch, not to look up
     refused(build, f"{remote}?fetch-by-commit&checksum={repository.head[:10]}", "needs the full checksum")
+
+
+@pytest.mark.kiln_only  # buildkitd takes all there is
+def test_a_repository_does_not_fill_the_disk(daemon_program, unchanged_host, tmp_path, clients, remote):
+    """However small it is, where less is free than what others are left."""
+    root = tmp_path / "small"
+    root.mkdir()
+    context = write_context(tmp_path / "context", {"Dockerfile": f"FROM scratch\nADD {remote} /\n"})
+    for megabytes, said in ((200, None), (60, "the disk is nearly full")):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", root], check=True)
+        try:
+            with Daemon(daemon_program, root) as daemon:
+                done = Buildctl(clients / "buildctl", daemon.address).build(Request(context), check=not said)
+                if said:
+                    failure.check(done, said)
+        finally:
+            subprocess.run(["umount", root], check=True)
 
 
 def test_damaged_repository_is_fetched_anew(build, daemon, remote, repository):
