@@ -39,6 +39,25 @@ TEST(SourceMapTest, AShortFileComesWhole) {
   EXPECT_EQ(source.ranges(0).start().line(), 2);
 }
 
+// Where the file came from, for clients that look for it.
+TEST(SourceMapTest, TheFilesDefinitionComesWithIt) {
+  pb::SourceInfo info;
+  info.set_data("FROM a\n");
+  info.mutable_definition()->add_def("op");
+  pb::Source file;
+  *file.add_infos() = info;
+  pb::Location& location = *(*file.mutable_locations())["sha256:v"].add_locations();
+  *location.add_ranges() = LinesFrom(1, 1).front();
+  const std::vector<ErrorDetail> details = SourceDetails(file, "sha256:v");
+  ASSERT_EQ(details.size(), 1U);
+  errdefs::Source source;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(details[0].value, &source).ok());
+  ASSERT_EQ(source.info().definition().def_size(), 1);
+  EXPECT_EQ(source.info().definition().def(0), "op");
+  // None is made up.
+  EXPECT_FALSE(DetailOf("FROM a\n", LinesFrom(1, 1)).info().has_definition());
+}
+
 TEST(SourceMapTest, ALongExcerptIsCut) {
   std::string data = "COPY <<E /f\n";
   for (int i = 0; i < 2000; ++i) data += std::string(1023, 'z') + "\n";
