@@ -40,6 +40,10 @@ class LocalSourceTest : public SourceFixture {
     return Must(store::HashPath({}, Must(store_->Tree(ref)), {.path = path})).ToString();
   }
 
+  static void Own(const std::string& path, uid_t user, gid_t group) {
+    ASSERT_EQ(chown(path.c_str(), user, group), 0);
+  }
+
   const std::string folder_ = temp_ / "context";
   SharedFolders folders_{{{"context", folder_}, {"prefix-context", folder_}}};
   std::vector<std::string> shared_;
@@ -75,6 +79,11 @@ TEST_F(LocalSourceTest, FollowsEveryChange) {
   step("mode", [&] { fs::permissions(folder_ + "/d/f", fs::perms(0755)); });
   step("mode of a folder", [&] { fs::permissions(folder_ + "/d", fs::perms(0700)); });
   step("mode of a folder in it", [&] { fs::permissions(folder_ + "/d/g", fs::perms(0750)); });
+  if (geteuid() == 0) {
+    folders_.ShowOwners();
+    step("owner of a folder", [&] { Own(folder_ + "/d", 7, 0); });
+    step("group of a folder in it", [&] { Own(folder_ + "/d/g", 0, 8); });
+  }
   step("removed", [&] { fs::remove_all(folder_ + "/d/g"); });
   step("file for directory", [&] { store::MakeFile(folder_ + "/d/g", "now a file"); });
   step("directory for file", [&] {
@@ -90,6 +99,31 @@ TEST_F(LocalSourceTest, FollowsEveryChange) {
   });
   step("linked content", [&] { store::MakeFile(folder_ + "/d/f", "changed for both"); });
   EXPECT_EQ(Hash(Must(Fetch())), last);
+}
+
+// Of what is asked for by name: each time anew, since a link, what it leads to and which files that
+// needs may all have changed.
+TEST_F(LocalSourceTest, WhatALinkLeadsToIsAskedForAgain) {
+  spec_.follow_paths = {"link"};
+  const auto read = [&] {
+    const store::SnapshotRef ref = Must(Fetch());
+    const store::TreeView tree = Must(store_->Tree(ref));
+    std::string found = Must(tree.ReadFile("/link"));
+    for (const char* path : {"/d/f", "/d/g/z"}) {
+      if (tree.Lookup(path, store::Follow::kNo).ok()) found += std::string(" ") + path;
+    }
+    return found;
+  };
+  EXPECT_EQ(read(), "x /d/f");
+  store::MakeFile(folder_ + "/d/f", "changed");
+  EXPECT_EQ(read(), "changed /d/f");
+  std::filesystem::remove(folder_ + "/link");
+  store::MakeLink("d/g/z", folder_ + "/link");
+  EXPECT_EQ(read(), "z /d/g/z");
+  // One more link on the way.
+  std::filesystem::remove(folder_ + "/d/g/z");
+  store::MakeLink("../f", folder_ + "/d/g/z");
+  EXPECT_EQ(read(), "changed /d/f /d/g/z");
 }
 
 TEST_F(LocalSourceTest, AnUnchangedFolderSendsNoContent) {

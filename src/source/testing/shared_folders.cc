@@ -62,7 +62,7 @@ Result<std::unique_ptr<filesync::PacketStream>> SharedFolders::OpenTree(
   options.include = request.include;
   options.exclude = request.exclude;
   options.follow_paths = request.follow_paths;
-  options.reset_owner = true;
+  options.reset_owner = reset_owner_;
   TRY_ASSIGN(auto tree, filesync::OpenFolder(std::move(root), std::move(options)));
   return std::unique_ptr<filesync::PacketStream>(
       new SendingStream(activity, std::move(tree), std::exchange(break_after_, -1)));
