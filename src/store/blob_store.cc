@@ -102,6 +102,11 @@ std::string BlobStore::PathOf(const Digest& digest) const {
   return root_->BlobDir() + "/" + digest.hex();
 }
 
+size_t BlobStore::remembered() const {
+  MutexLock lock(mutex_);
+  return live_.size();
+}
+
 Result<BlobWriter> BlobStore::Ingest() {
   std::string path = root_->NewIngest("blob");
   TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL, 0600));

@@ -32,6 +32,8 @@ class BlobStore {
   // Removes blobs that no hold, layer or live pin needs; how many bytes that freed.
   Result<uint64_t> Sweep();
   std::string PathOf(const Digest& digest) const;
+  // Of how many blobs something is in memory, used or not.
+  size_t remembered() const EXCLUDES(mutex_);
 
  private:
   friend class BlobWriter;
@@ -43,7 +45,7 @@ class BlobStore {
   Result<uint64_t> Remove(std::span<const Digest> digests) EXCLUDES(mutex_);
 
   Root* const root_;
-  Mutex mutex_ ACQUIRED_AFTER(lock_order::kRooms) ACQUIRED_BEFORE(lock_order::kRecords);
+  mutable Mutex mutex_ ACQUIRED_AFTER(lock_order::kRooms) ACQUIRED_BEFORE(lock_order::kRecords);
   std::unordered_map<Digest, std::weak_ptr<const BlobRef::Hold>> live_ GUARDED_BY(mutex_);
   size_t live_limit_ GUARDED_BY(mutex_) = 64;  // so many: the expired ones are taken out
   std::unordered_set<Digest> doomed_ GUARDED_BY(mutex_);

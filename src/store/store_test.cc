@@ -1,5 +1,8 @@
 #include "store/store.h"
 
+#include "store/blob_store.h"
+#include "store/recover.h"
+#include "store/root.h"
 #include "store/schema.h"
 #include "store/sqlite.h"
 #include "store/testing/store_fixture.h"
@@ -19,6 +22,52 @@ TEST_F(StoreTest, BlobsAreVerifiedAndShared) {
   Must(again.Write("tent"));
   EXPECT_EQ(Must(again.Commit(Sha256Of("content"), 7)).digest(), one.digest());
   EXPECT_EQ(store_->GetBlob(Sha256Of("none")).error().code(), Code::kNotFound);
+}
+
+TEST_F(StoreTest, BlobsThatWereUsedOnceTakeNoMemory) {
+  StoreOptions options;
+  options.root = temp_ / "other";
+  options.clock = &clock_;
+  Root root(options);
+  Must(root.Open());
+  Must(Recover(root));
+  BlobStore blobs(&root);
+  const auto put = [&](const std::string& data) {
+    BlobWriter writer = Must(blobs.Ingest());
+    Must(writer.Write(data));
+    return Must(writer.Commit({}, {}));
+  };
+  const BlobRef kept = put("kept");
+  for (int i = 0; i < 300; ++i) put(std::to_string(i));
+  EXPECT_LE(blobs.remembered(), 100U);
+  EXPECT_EQ(Must(kept.ReadAll()), "kept");
+}
+
+// As where the disk has room for a name and none for a row.
+TEST_F(StoreTest, ABlobWhoseRowCannotBeWrittenLeavesNothing) {
+  const std::filesystem::path blobs = temp_ / "root/blobs/sha256";
+  const auto execute = [&](const char* sql) {
+    Must(Must(SqliteConnection::Open(temp_ / "root/store.db"))->Exec(sql));
+  };
+  Must(store_->PutBlob("content"));
+  // The smallest number has no positive one beside it: an error of the database itself.
+  execute(
+      "CREATE TRIGGER fails BEFORE INSERT ON blobs "
+      "BEGIN SELECT abs(-9223372036854775807 - 1); END");
+  const auto failed = store_->PutBlob("other");
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code(), Code::kInternal);
+  EXPECT_FALSE(std::filesystem::exists(blobs / Sha256Of("other").hex()));
+  EXPECT_TRUE(std::filesystem::is_empty(temp_ / "root/ingest"));
+  execute("DROP TRIGGER fails");
+  Must(store_->PutBlob("again"));
+  // Whatever else such a failure has left goes at the end, though that is a clean one.
+  MakeFile(blobs / Sha256Of("stray").hex(), "stray");
+  store_.reset();
+  EXPECT_FALSE(std::filesystem::exists(blobs / Sha256Of("stray").hex()));
+  EXPECT_TRUE(std::filesystem::exists(blobs / Sha256Of("content").hex()));
+  Open();
+  Must(store_->GetBlob(Sha256Of("content")));
 }
 
 TEST_F(StoreTest, BlobsGoWhenNothingNeedsThem) {
