@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <map>
 #include <utility>
 
@@ -42,10 +41,7 @@ llb::ExecMount InlineDocument(std::string name, std::string text) {
 Status CheckWindowsSecret(const std::string& target, const std::string& id, bool as_variable) {
   constexpr std::string_view kExample = "e.g. --mount=type=secret,id={},target=C:/path/to/secret";
   const std::string example = ReplaceAll(kExample, "{}", id);
-  const bool drive = target.size() > 2 &&
-                     std::isalpha(static_cast<unsigned char>(target[0])) != 0 && target[1] == ':' &&
-                     target[2] == '/';
-  if (!target.empty() && !drive && !target.starts_with('/')) {
+  if (!target.empty() && !IsAbsolute(target, kWindows)) {
     return Unknown("secret target {} must be an absolute path with forward slashes on Windows, {}",
                    Quoted(target), example);
   }

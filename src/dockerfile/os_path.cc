@@ -46,6 +46,11 @@ std::string ToSlash(std::string_view path, std::string_view os) {
   return os == kWindows ? ReplaceAll(path, "\\", "/") : std::string(path);
 }
 
+bool IsAbsolute(std::string_view path, std::string_view os) {
+  const auto rest = WithoutDrive(path, os, /*keep_slash=*/false);
+  return rest.ok() && rest->starts_with('/');
+}
+
 Result<std::string> NormalizePath(std::string_view parent, std::string_view path,
                                   std::string_view os, bool keep_slash) {
   const std::string written = ToSlash(path, os);

@@ -20,6 +20,9 @@ Result<std::string> NormalizePath(std::string_view parent, std::string_view path
 Result<std::string> NormalizeWorkdir(std::string_view current, std::string_view path,
                                      std::string_view os);
 
+// Whether nothing needs to be joined to it: for Windows one on drive C, or on none, from its root.
+bool IsAbsolute(std::string_view path, std::string_view os);
+
 // With slashes, whatever the system's.
 std::string ToSlash(std::string_view path, std::string_view os);
 

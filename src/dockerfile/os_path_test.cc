@@ -35,6 +35,16 @@ TEST(OsPathTest, WorkingDirectories) {
               "specified path is not on the system drive (C:)"}});
 }
 
+TEST(OsPathTest, AbsoluteOnes) {
+  for (const char* path : {"/", "/a", "\\a", "c:/a", "C:\\a"})
+    EXPECT_TRUE(IsAbsolute(path, "windows"));
+  for (const char* path : {"", "a", "c:", "c:a", "d:/a", "//host/a"})
+    EXPECT_FALSE(IsAbsolute(path, "windows")) << path;
+  EXPECT_TRUE(IsAbsolute("/a", "linux"));
+  EXPECT_TRUE(IsAbsolute("//a", "linux"));
+  EXPECT_FALSE(IsAbsolute("c:/a", "linux"));
+}
+
 TEST(OsPathTest, Destinations) {
   ExpectAll(DestPath, {{"/w", "a", "linux", "/w/a"},
                        {"/w", ".", "linux", "/w/"},
