@@ -120,6 +120,13 @@ TEST_F(BridgeTest, Files) {
   EXPECT_THAT(ReadFile(call(), read, &data).error().ToString(),
               HasSubstr("open /missing: no such file or directory"));
 
+  read.set_filepath("/f");
+  read.mutable_range()->set_offset(-1);
+  EXPECT_EQ(ReadFile(call(), read, &data).error().ToString(), "invalid range for /f");
+  read.mutable_range()->set_offset(0);
+  read.mutable_range()->set_length(-1);
+  EXPECT_EQ(ReadFile(call(), read, &data).error().ToString(), "invalid range for /f");
+
   wire::ReadDirRequest dir;
   dir.set_ref(id);
   dir.set_dirpath("/");
@@ -138,6 +145,32 @@ TEST_F(BridgeTest, Files) {
 
   stat.set_ref("unknown");
   EXPECT_THAT(StatFile(call(), stat, &found).error().ToString(), HasSubstr("no such ref: unknown"));
+}
+
+TEST_F(BridgeTest, FilesThatAreTooLargeOrNone) {
+  constexpr size_t kMost = 16 << 20;
+  const std::string data(kMost + 1, 'x');
+  wire::ReadFileRequest read;
+  wire::ReadFileResponse response;
+  read.set_ref(SolveFile("/large", data));
+  read.set_filepath("/large");
+  EXPECT_EQ(ReadFile(call(), read, &response).error().ToString(),
+            "/large exceeds maximum allowed size of 16777216 bytes");
+  read.mutable_range()->set_length(kMost + 2);
+  EXPECT_EQ(ReadFile(call(), read, &response).error().ToString(),
+            "/large exceeds maximum allowed size of 16777216 bytes");
+  // A piece of such a file is no larger than it is.
+  read.mutable_range()->set_length(kMost);
+  ASSERT_TRUE(ReadFile(call(), read, &response).ok());
+  EXPECT_EQ(response.data().size(), kMost);
+  read.mutable_range()->set_offset(kMost);
+  read.mutable_range()->set_length(kMost + 2);
+  ASSERT_TRUE(ReadFile(call(), read, &response).ok());
+  EXPECT_EQ(response.data(), "x");
+
+  read.clear_range();
+  read.set_filepath("/");
+  EXPECT_EQ(ReadFile(call(), read, &response).error().ToString(), "open /: not a regular file");
 }
 
 TEST_F(BridgeTest, Evaluate) {
@@ -192,7 +225,7 @@ TEST_F(BridgeTest, Warn) {
 
 TEST_F(BridgeTest, Return) {
   wire::ReturnRequest request;
-  EXPECT_FALSE(Return(*bridge, request).ok());
+  EXPECT_EQ(Return(*bridge, request).error().ToString(), "result is required");
   (*request.mutable_result()->mutable_refs()->mutable_refs())["linux/amd64"].set_id("unknown");
   EXPECT_THAT(Return(*bridge, request).error().ToString(),
               HasSubstr("return reference unknown not found"));
