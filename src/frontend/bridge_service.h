@@ -24,10 +24,17 @@ using FindBridge =
 // threads of its own, other work on `blocking`.
 class BridgeService final : public ::moby::buildkit::v1::frontend::LLBBridge::CallbackService {
  public:
+  // Of all builds together, at work or waiting for steps; more are refused.
+  static constexpr size_t kMaxRequests = 4096;
+
   // `worker` is what Ping tells. Everything outlives the service.
   BridgeService(FindBridge find, WorkerPool& blocking,
-                ::moby::buildkit::v1::types::WorkerRecord worker)
-      : find_(std::move(find)), blocking_(blocking), worker_(std::move(worker)) {}
+                ::moby::buildkit::v1::types::WorkerRecord worker,
+                size_t max_requests = kMaxRequests)
+      : find_(std::move(find)),
+        blocking_(blocking),
+        worker_(std::move(worker)),
+        threads_("kiln-bridge", max_requests) {}
 
   grpc::ServerUnaryReactor* Ping(grpc::CallbackServerContext* context,
                                  const wire::PingRequest* request,
@@ -83,13 +90,10 @@ class BridgeService final : public ::moby::buildkit::v1::frontend::LLBBridge::Ca
                                               wire::StatFileResponse* response) override;
 
  private:
-  // Of all builds together, at work or waiting.
-  static constexpr size_t kMaxRequests = 4096;
-
   const FindBridge find_;
   WorkerPool& blocking_;
   const ::moby::buildkit::v1::types::WorkerRecord worker_;
-  ThreadSet threads_{"kiln-bridge", kMaxRequests};
+  ThreadSet threads_;
 };
 
 }  // namespace kiln::frontend
