@@ -84,6 +84,9 @@ TEST_F(HistoryTest, RemembersBuildsAcrossRestarts) {
   const auto blob = history->FindBlob(record.externalerror().digest());
   ASSERT_TRUE(blob);
   EXPECT_EQ(*ReadFile(blob->path), "it broke");
+  EXPECT_EQ(record.externalerror().media_type(),
+            "application/vnd.googleapis.google.rpc.status+proto");
+  EXPECT_EQ(record.logs().media_type(), "application/vnd.buildkit.status.v0");
   EXPECT_TRUE(history->FindBlob(record.logs().digest()));
   EXPECT_FALSE(history->FindBlob(Sha256Of("other").ToString()));
   EXPECT_EQ(history->ListBlobs().size(), 3U);
