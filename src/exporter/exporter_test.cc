@@ -4,6 +4,7 @@
 
 #include "exporter/attributes.h"
 #include "exporter/image_config.h"
+#include "exporter/tree_exporter.h"
 #include "exporter/verify_platforms.h"
 
 namespace kiln::exporter {
@@ -86,6 +87,16 @@ TEST(ExporterTest, ResultsThatCannotBeExportedAreNamed) {
             "invalid null image config for export");
   const auto missing = ResultOf({"linux/amd64", "linux/arm64"}).FindExported("linux/386");
   EXPECT_EQ(missing.error().ToString(), "failed to find ref for ID linux/386");
+}
+
+// On every client's system: for some a backslash divides paths and a colon ends a drive's name.
+TEST(ExporterTest, ThePlatformsFolderIsOneName) {
+  EXPECT_EQ(PlatformFolderName("linux/arm/v7"), "linux_arm_v7");
+  EXPECT_EQ(PlatformFolderName("windows(10.0.17763.1)/amd64"), "windows(10.0.17763.1)_amd64");
+  EXPECT_EQ(PlatformFolderName("a\\b"), "a_b");
+  EXPECT_EQ(PlatformFolderName("c:d"), "c_d");
+  EXPECT_EQ(PlatformFolderName("."), "_");
+  EXPECT_EQ(PlatformFolderName(".."), "__");
 }
 
 TEST(ExporterTest, OlderCompatibilityHasWhatItHad) {

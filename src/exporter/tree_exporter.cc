@@ -35,18 +35,9 @@ struct PlatformPart {
   }
 };
 
-// One component of a path, whatever the frontend has named a platform.
-std::string FolderName(std::string id) {
-  for (char& c : id) {
-    if (c == '/' || c == '\\' || c == ':') c = '_';
-  }
-  if (id == "." || id == "..") return std::string(id.size(), '_');
-  return id;
-}
-
 filesync::Entry PlatformFolder(const PlatformPart& part) {
   filesync::Entry entry;
-  entry.path = FolderName(part.id);
+  entry.path = PlatformFolderName(part.id);
   entry.mode = S_IFDIR | 0755;
   entry.mtime_ns = part.mtime_ns().value_or(0);
   return entry;
@@ -238,6 +229,14 @@ class TreeExporter final : public Exporter {
 };
 
 }  // namespace
+
+std::string PlatformFolderName(std::string id) {
+  for (char& c : id) {
+    if (c == '/' || c == '\\' || c == ':') c = '_';
+  }
+  if (id == "." || id == "..") return std::string(id.size(), '_');
+  return id;
+}
 
 Result<std::unique_ptr<Exporter>> MakeTreeExporter(const Services& services, const Request& request,
                                                    int index, const std::string& session_id) {
