@@ -72,7 +72,7 @@ function(kiln_library target)
   if(arg_SOURCES)
     if(KILN_BATCH GREATER 1)
       set(together ${arg_SOURCES})
-      list(FILTER together EXCLUDE REGEX "/version\\.cc$")  # has definitions of its own
+      list(FILTER together EXCLUDE REGEX "/(version|config_toml)\\.cc$")  # have options of their own
       list(REMOVE_ITEM arg_SOURCES ${together})
       kiln_batches(batches ${target} ${PROJECT_SOURCE_DIR}/src ${together})
       list(APPEND arg_SOURCES ${batches})
