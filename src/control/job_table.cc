@@ -45,7 +45,7 @@ void JobTable::End(const LiveJobPtr& job) {
   job->progress->Close();
   ended_.NotifyAll();
   Notify();
-  loop_.PostAfter(kJobLinger, [this, job]() mutable { Forget(std::move(job)); });
+  loop_.PostAfter(kJobLinger, [this, job = LiveJobPtr(job)]() mutable { Forget(std::move(job)); });
 }
 
 void JobTable::Answered(const LiveJobPtr& job) {

@@ -72,7 +72,7 @@ Status CheckNumber(std::string_view host, std::string_view written) {
 }
 
 Status CheckHost(std::string_view host, std::string_view text) {
-  const Status status = CheckNumber(host, WrittenHost(text));
+  Status status = CheckNumber(host, WrittenHost(text));
   if (status.ok()) return status;
   return InvalidArgument("invalid URL {}: {}", Quoted(RedactUrl(text)), status.error().message());
 }

@@ -27,7 +27,7 @@ size_t MemoryOf(const progress::VertexStatus& status) {
 size_t MemoryOf(const progress::VertexWarning& warning) {
   size_t bytes = sizeof warning + warning.short_text.size() + warning.url.size() +
                  warning.ranges.size() * sizeof(progress::Range);
-  for (const std::string& line : warning.detail) bytes += sizeof line + line.size();
+  for (const std::string& line : warning.detail) bytes += sizeof(std::string) + line.size();
   if (!warning.info) return bytes;
   const progress::SourceInfo& info = *warning.info;
   return bytes + info.filename.size() + info.data.size() + info.language.size() +
