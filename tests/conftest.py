@@ -46,7 +46,8 @@ def pytest_configure(config):
 def shared_name(item):
     """Tests with the same one are in the same share: cases of a group run on one daemon, where who made a layer first
     has named it."""
-    return item.nodeid.rpartition("/")[0] if item.path.parent.name == "differential" else item.nodeid
+    test, _, case = item.nodeid.partition("[")
+    return f"{test}[{case.partition('/')[0]}" if item.path.parent.name == "differential" else item.nodeid
 
 
 def pytest_collection_modifyitems(config, items):
